@@ -1,0 +1,199 @@
+"""Training speed of ResNet-50-D on the CPU: keras_tricks beside its peers.
+
+Run      python benchmarks/train_step.py --python-keras-tricks PY --python-tf PY --python-torch PY --output results.json
+         PY is an interpreter with the packages below; a side without one, or that fails, is left out and named.
+           --python-keras-tricks   what this package depends on (the package itself is taken from this checkout)
+           --python-tf             tensorflow, keras-hub, tokenizers, keras-cv-attention-models (kecam), tf-keras
+           --python-torch          torch, timm
+A step   Forward, backward, SGD with Nesterov momentum; softmax cross-entropy, float32, one random batch in memory.
+Method   Each side runs in a process of its own; sides take turns over the rounds, so a slower machine slows all. Median
+         of all steps of all rounds but the first 3 of each process (tracing, compiling).
+CPUs     What a side kept busy in a round. A round below the side's others shared the machine: measure again.
+Unequal  keras_hub and kecam use Keras' SGD, which decouples weight decay; ours and torch's add it to the gradient.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+SKIPPED_STEPS = 3
+CLASSES = 1000
+LEARNING_RATE = 0.01
+SGD = {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-5}
+PACKAGES = "keras_tricks keras_hub keras_cv_attention_models timm keras tf_keras tensorflow torch".split()
+
+
+# The sides. Each trains on the one batch and returns the time at which every step ended, and its number of trained
+# parameters: the sign that all of them train the same network.
+
+
+def keras_tricks(batch, args):
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+    import keras
+
+    import keras_tricks as kt
+
+    model = kt.models.create_model(args.model, classes=CLASSES, input_shape=batch[0].shape[1:])
+    return fit(keras, model, kt.optimizers.SGD(LEARNING_RATE, **SGD), batch, args)
+
+
+def keras_hub(batch, args):
+    import keras
+    import keras_hub
+
+    blocks = {"resnet50d": [3, 4, 6, 3], "resnet101d": [3, 4, 23, 3], "resnet152d": [3, 8, 36, 3]}
+    backbone = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[32, 32, 64],
+        input_conv_kernel_sizes=[3, 3, 3],
+        stackwise_num_filters=[64, 128, 256, 512],
+        stackwise_num_blocks=blocks[args.model],
+        stackwise_num_strides=[1, 2, 2, 2],
+        block_type="bottleneck_block_vd",
+        image_shape=batch[0].shape[1:],
+    )
+    x = keras.layers.GlobalAveragePooling2D()(backbone.output)
+    model = keras.Model(backbone.input, keras.layers.Dense(CLASSES, activation="softmax")(x))
+    return fit(keras, model, keras.optimizers.SGD(LEARNING_RATE, **SGD), batch, args)
+
+
+def kecam(batch, args):
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"  # read when TensorFlow is imported
+    import tf_keras
+    from keras_cv_attention_models import resnet_family
+
+    build = getattr(resnet_family, args.model.replace("resnet", "ResNet").replace("d", "D"))
+    model = build(batch[0].shape[1:], num_classes=CLASSES, pretrained=None)
+    return fit(tf_keras, model, tf_keras.optimizers.SGD(LEARNING_RATE, **SGD), batch, args)
+
+
+def timm(batch, args, compiled=False):
+    try:
+        import tv_shim  # noqa: F401
+    except ImportError:
+        pass  # declares torchvision's operators on a machine without CUDA
+    import timm
+    import torch
+
+    torch.set_num_threads(os.cpu_count())  # as TensorFlow does
+    images, labels = map(torch.from_numpy, batch)
+    images = images.permute(0, 3, 1, 2)  # a view: the memory stays channels last
+    model = timm.create_model(args.model, num_classes=CLASSES).train().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), LEARNING_RATE, **SGD)
+    forward = torch.compile(model) if compiled else model
+    step_ends = []
+    for _ in range(SKIPPED_STEPS + args.steps):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(forward(images), labels)
+        loss.backward()
+        optimizer.step()
+        loss.item()  # `fit` reads every loss, too
+        step_ends.append(now())
+    return step_ends, sum(p.numel() for p in model.parameters())
+
+
+SIDES = {  # name: (function, the flag that gives its interpreter)
+    "keras_tricks": (keras_tricks, "--python-keras-tricks"),
+    "keras_hub": (keras_hub, "--python-tf"),
+    "kecam": (kecam, "--python-tf"),
+    "timm": (timm, "--python-torch"),
+    "timm_compile": (lambda batch, args: timm(batch, args, compiled=True), "--python-torch"),
+}
+
+
+def fit(keras, model, optimizer, batch, args):
+    """Trains by `Model.fit`; `keras` is Keras 3 or tf_keras."""
+    import tensorflow as tf
+
+    step_ends = []
+    clock = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: step_ends.append(now()))
+    batches = tf.data.Dataset.from_tensors(batch).repeat(SKIPPED_STEPS + args.steps)
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(), jit_compile=False)
+    model.fit(batches, callbacks=[clock], verbose=0)
+    return step_ends, sum(weight.shape.num_elements() for weight in model.trainable_weights)
+
+
+def now():
+    return time.perf_counter(), time.process_time()
+
+
+def measure(name, args):
+    """What one process of a side has to tell."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    images = rng.random((args.batch, args.image_size, args.image_size, 3), "float32")
+    step_ends, parameters = SIDES[name][0]((images, rng.integers(CLASSES, size=args.batch)), args)
+    wall, cpu = zip(*step_ends[SKIPPED_STEPS - 1 :], strict=True)
+    return {
+        "seconds": [end - start for start, end in itertools.pairwise(wall)],
+        "cpus_used": (cpu[-1] - cpu[0]) / (wall[-1] - wall[0]),
+        "parameters": parameters,
+        "versions": [f"{m} {getattr(sys.modules[m], '__version__', '?')}" for m in PACKAGES if m in sys.modules],
+    }
+
+
+def measure_in_child(name, args):
+    flag = SIDES[name][1]
+    if vars(args)[flag] is None:
+        raise RuntimeError(f"no {flag}")
+    environment = os.environ | {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+    command = [vars(args)[flag], __file__, *sys.argv[1:], "--child", name]
+    child = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if child.returncode:
+        raise RuntimeError(f"exit status {child.returncode}, {child.stderr.strip().splitlines()[-1:]}")
+    return json.loads(child.stdout.splitlines()[-1])
+
+
+def take_turns(args):
+    """{side: one `measure` per round}, without the sides that cannot run."""
+    runs = {name: [] for name in SIDES}
+    for turn, name in itertools.product(range(1, args.rounds + 1), SIDES):
+        if name in runs:
+            try:
+                runs[name].append(measure_in_child(name, args))
+                print(f"round {turn}: {name} {speed(runs[name][-1:], args):.2f} images/s", flush=True)
+            except (RuntimeError, OSError) as error:
+                del runs[name]
+                print(f"{name} is left out: {error}", flush=True)
+    return runs
+
+
+def speed(runs, args):
+    """Images per second at the median step of these runs."""
+    return args.batch / statistics.median(second for run in runs for second in run["seconds"])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for flag in ("--python-keras-tricks", "--python-tf", "--python-torch"):
+        parser.add_argument(flag, dest=flag, metavar="PY")
+    defaults = {"model": "resnet50d", "rounds": 3, "steps": 8, "batch": 16, "image_size": 224}
+    for key, value in defaults.items():
+        parser.add_argument(f"--{key.replace('_', '-')}", type=type(value), default=value)
+    parser.add_argument("--output", type=pathlib.Path, metavar="JSON")
+    parser.add_argument("--child", choices=SIDES, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        return print(json.dumps(measure(args.child, args)))
+    sides = take_turns(args)
+    setting = {key: vars(args)[key] for key in defaults} | {"cpus": os.cpu_count(), "platform": platform.platform()}
+    print("\n" + ", ".join(f"{key} {value}" for key, value in setting.items()) + f", n {args.rounds * args.steps}\n")
+    print("| side | images/s | rounds (CPUs used) | keras_tricks / side | parameters | versions |\n" + "|---" * 6 + "|")
+    for name, runs in sides.items():
+        rounds = ", ".join(f"{speed([run], args):.2f} ({run['cpus_used']:.2f})" for run in runs)
+        ratio = f"{speed(sides['keras_tricks'], args) / speed(runs, args):.2f}" if "keras_tricks" in sides else "-"
+        versions = ", ".join(runs[0]["versions"])
+        print(f"| {name} | {speed(runs, args):.2f} | {rounds} | {ratio} | {runs[0]['parameters']:,} | {versions} |")
+    if args.output:
+        args.output.write_text(json.dumps({"setting": setting, "sides": sides}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""One line in the log for every update that float16 overflow made `kt.optimizers.LossScale` skip."""
+
+import logging
+
+import keras
+
+log = logging.getLogger("absl")
+
+
+class OverflowLog(keras.callbacks.Callback):
+    """Logs `step 17: float16 overflow, update skipped, loss scale 32768 -> 16384`. Silent without a loss scale.
+
+    `skipped` counts the updates skipped so far.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.skipped, self.scale = 0, None
+
+    def on_train_batch_end(self, batch, logs=None):
+        optimizer = self.model.optimizer
+        if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            return
+        before = self.scale or optimizer.initial_scale
+        self.scale = float(keras.ops.convert_to_numpy(optimizer.dynamic_scale))
+        if self.scale < before:
+            self.skipped += 1
+            step = int(keras.ops.convert_to_numpy(optimizer.iterations))
+            log.warning("step %d: float16 overflow, update skipped, loss scale %g -> %g", step, before, self.scale)

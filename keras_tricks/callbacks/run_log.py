@@ -1,0 +1,161 @@
+"""What a run leaves: `summary.csv`, TensorBoard events and `curves.png`, written at the end of every epoch.
+
+`summary.csv` is the source of truth; the plot is drawn from it. Rows are appended, so a continued run goes on in the
+same file, and an epoch that is run again after a crash replaces its old row.
+"""
+
+import csv
+import io
+import math
+import os
+import pathlib
+import time
+
+import keras
+
+COLUMNS = ("epoch", "step", "images", "lr", "batch_size", "noise_scale", "train_loss", "val_loss", "top1", "top5",
+           "ema_top1", "images_per_s", "data_wait", "seconds")  # fmt: skip
+
+
+class RunLog(keras.callbacks.Callback):
+    """Writes one row of `summary.csv` per epoch, TensorBoard scalars and the plot.
+
+    Args:
+        folder: run folder.
+        batch_size: images per update, all devices together.
+        dataset_size: training images.
+        momentum: of the optimizer, for the noise scale lr * N / (B * (1 - m)) (Smith et al. 2017).
+        accumulation_steps: batches per update.
+        clock: object whose `seconds` are those spent waiting for input so far, or `None`.
+    """
+
+    def __init__(self, folder, batch_size, dataset_size, momentum=0.0, accumulation_steps=1, clock=None):
+        super().__init__()
+        self.folder = pathlib.Path(folder)
+        self.batch_size, self.dataset_size, self.momentum = batch_size, dataset_size, momentum
+        self.accumulation_steps, self.clock = accumulation_steps, clock
+        self.started = self.waited = 0.0
+        self.writer = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.perf_counter()
+        self.training_seconds = None
+        self.waited = self.clock.seconds if self.clock else 0.0
+
+    def on_test_begin(self, logs=None):
+        if self.training_seconds is None:
+            self.training_seconds = time.perf_counter() - self.started
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = logs or {}
+        seconds = time.perf_counter() - self.started
+        training = self.training_seconds or seconds
+        step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        images = (self.params.get("steps") or 0) * self.batch_size / self.accumulation_steps
+        waited = self.clock.seconds - self.waited if self.clock else None
+        row = {
+            "epoch": epoch + 1,
+            "step": step,
+            "images": step * self.batch_size,
+            "lr": rate,
+            "batch_size": self.batch_size,
+            "noise_scale": rate * self.dataset_size / (self.batch_size * (1 - self.momentum)),
+            "train_loss": logs.get("loss"),
+            "val_loss": logs.get("val_loss"),
+            "top1": _percent(logs.get("val_top1")),
+            "top5": _percent(logs.get("val_top5")),
+            "ema_top1": _percent(logs.get("val_ema_top1")),
+            "images_per_s": images / training,
+            "data_wait": None if waited is None else min(waited / training, 1.0),
+            "seconds": seconds,
+        }
+        rows = [r for r in read_summary(self.folder) if int(r["epoch"]) < epoch + 1]
+        write_summary(self.folder, [*rows, {k: _text(v) for k, v in row.items()}])
+        self._events(row)
+
+    def on_train_end(self, logs=None):
+        draw_curves(self.folder)
+
+    def _events(self, row):
+        import tensorflow as tf
+
+        if self.writer is None:
+            self.writer = tf.summary.create_file_writer(str(self.folder / "events"))
+        with self.writer.as_default():
+            for name in ("lr", "batch_size", "train_loss", "val_loss", "top1", "top5", "images_per_s"):
+                if row[name] is not None:
+                    tf.summary.scalar(name, row[name], step=row["step"])
+        self.writer.flush()
+
+
+def read_summary(folder):
+    """Rows of `summary.csv` as dictionaries of text, oldest first; empty when there is none."""
+    path = pathlib.Path(folder) / "summary.csv"
+    if not path.is_file():
+        return []
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_summary(folder, rows):
+    """Replaces `summary.csv` in one step."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    partial = pathlib.Path(folder) / ".summary.csv.partial"
+    partial.write_text(text.getvalue())
+    os.replace(partial, pathlib.Path(folder) / "summary.csv")
+
+
+def draw_curves(folder):
+    """Draws `curves.png` from `summary.csv`: loss, accuracy, learning rate and batch size over the epochs."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    rows = read_summary(folder)
+    if not rows:
+        return
+    epochs = [int(r["epoch"]) for r in rows]
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    loss, accuracy, rate = figure.subplots(1, 3)
+    marker = "o" if len(rows) < 3 else None
+    for axis, title, columns in (
+        (loss, "loss", {"train_loss": "training (augmented, smoothed)", "val_loss": "validation"}),
+        (accuracy, "validation accuracy, %", {"top1": "top-1", "top5": "top-5", "ema_top1": "top-1 of the average"}),
+        (rate, "learning rate at the end of the epoch", {"lr": "learning rate"}),
+    ):
+        for column, label in columns.items():
+            values = [float(r[column]) if r[column] else math.nan for r in rows]
+            if not all(map(math.isnan, values)):
+                axis.plot(epochs, values, label=label, marker=marker)
+        axis.set(title=title, xlabel="epoch")
+        axis.grid(alpha=0.3)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    best = max((float(r["top1"]) for r in rows if r["top1"]), default=None)
+    if best is not None:
+        accuracy.axhline(best, linestyle=":", color="gray", linewidth=1)
+        accuracy.set_title(f"validation accuracy, % (best top-1 {best:.2f})")
+    batch = rate.twinx()
+    batch.step(epochs, [int(r["batch_size"]) for r in rows], where="post", color="tab:orange", label="batch size")
+    batch.set_ylim(bottom=0)
+    batch.set_ylabel("batch size", color="tab:orange")
+    for axis in (loss, accuracy):
+        if axis.lines:
+            axis.legend(frameon=False, fontsize=8)
+    partial = pathlib.Path(folder) / ".curves.partial.png"
+    figure.savefig(partial, dpi=110)
+    os.replace(partial, pathlib.Path(folder) / "curves.png")
+
+
+def _percent(share):
+    return None if share is None else 100.0 * float(share)
+
+
+def _text(value):
+    if value is None:
+        return ""
+    return f"{float(value):.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,202 @@
+"""The program `keras-tricks`: train, evaluate, predict, list, plan, data check, doctor.
+
+A user's mistake is one line on stderr and exit code 2, never a traceback.
+"""
+
+import fnmatch
+import pathlib
+import sys
+
+from absl import app, logging
+from absl.flags import argparse_flags
+
+from keras_tricks.errors import UserError, is_ours
+
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+
+
+def main(argv=None):
+    """Entry point of the console script."""
+    app.run(_run, argv=argv, flags_parser=parse)
+
+
+def parse(argv):
+    """Command line -> namespace with the function to call in `.run`."""
+    return _parser().parse_args(argv[1:])
+
+
+def _run(args):
+    logging.set_verbosity(logging.INFO)
+    logging.use_absl_handler()
+    logging.get_absl_handler().setFormatter(_PlainFormatter())
+    logging.get_absl_handler().addFilter(is_ours)
+    try:
+        return args.run(args)
+    except UserError as error:
+        print(f"keras-tricks: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(0)
+    except KeyboardInterrupt:
+        print("keras-tricks: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+class _PlainFormatter(logging.PythonFormatter):
+    """Messages without absl's prefix; warnings and errors say so."""
+
+    def format(self, record):
+        message = record.getMessage()
+        return message if record.levelname == "INFO" else f"{record.levelname.lower()}: {message}"
+
+
+def _parser():
+    parser = argparse_flags.ArgumentParser(
+        prog="keras-tricks", description="Published image-classification recipes, trained in Keras.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    command = commands.add_parser("train", help="train a recipe")
+    _recipe_arguments(command)
+    command.add_argument("--output", help="run folder (default: runs/<recipe>)")
+    command.add_argument("--resume", action="store_true", help="continue the run in --output after its last epoch")
+    command.add_argument("--dry-run", action="store_true", help="build everything, do one step")
+    command.set_defaults(run=train)
+
+    command = commands.add_parser("plan", help="show what would run, without training")
+    _recipe_arguments(command)
+    command.set_defaults(run=plan)
+
+    command = commands.add_parser("evaluate", help="measure a run or a weight file on the validation split")
+    _recipe_arguments(command, "run folder or recipe")
+    command.add_argument("--weights", help="weight file (default: the run's best checkpoint)")
+    command.set_defaults(run=evaluate)
+
+    command = commands.add_parser("predict", help="labels and probabilities of image files")
+    command.add_argument("run_folder", help="folder of a finished run")
+    command.add_argument("images", nargs="+", help="image files")
+    command.add_argument("--top", type=int, default=5, help="labels shown for each image (default 5)")
+    command.set_defaults(run=predict)
+
+    command = commands.add_parser("list", help="list models or recipes")
+    command.add_argument("what", nargs="?", choices=("models", "recipes", "all"), default="all")
+    command.add_argument("filter", nargs="?", default="*", help='pattern such as "resnet50*"')
+    command.set_defaults(run=list_)
+
+    command = commands.add_parser("data", help="look at data before training on them")
+    actions = command.add_subparsers(dest="action", metavar="ACTION", required=True)
+    check = actions.add_parser("check", help="count examples and classes, decode every image")
+    check.add_argument("source", help="digits, image_folder or tfds:<name>")
+    check.add_argument("--data-dir", help="folder of the images or of TFDS")
+    check.set_defaults(run=data_check)
+
+    command = commands.add_parser("doctor", help="versions, devices and one matrix product on each")
+    command.set_defaults(run=doctor)
+    return parser
+
+
+def _recipe_arguments(command, what="recipe name, .py or .json file"):
+    command.add_argument("recipe", help=what)
+    command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="assignments",
+                         help="change one value of the recipe; may be repeated")
+    command.add_argument("--data-dir", help="folder of the data (data.data_dir)")
+    command.add_argument("--strategy", choices=("auto", "one", "mirrored", "multi_worker", "tpu"),
+                         help="devices of the run (train.strategy)")
+    command.add_argument("--logical-devices", type=int, help="slices of the CPU, to try --strategy mirrored")
+    command.add_argument("--precision", choices=PRECISIONS, help="compute precision (train.precision)")
+    command.add_argument("--seed", type=int, help="seed of weights and data order")
+
+
+def _recipe(args, recipe=None):
+    """The recipe named on the command line, with the command line's changes."""
+    from keras_tricks.recipe import load_recipe
+
+    recipe = recipe or load_recipe(args.recipe)
+    recipe = recipe.override(args.assignments)
+    if args.data_dir is not None:
+        recipe = recipe.replace(data={"data_dir": args.data_dir})
+    for key in ("precision", "strategy", "logical_devices"):
+        if getattr(args, key) is not None:
+            recipe = recipe.replace(train={key: getattr(args, key)})
+    return recipe if args.seed is None else recipe.replace(seed=args.seed)
+
+
+def train(args):
+    from keras_tricks import training
+
+    training.train(_recipe(args), args.output, args.resume, args.dry_run)
+
+
+def plan(args):
+    from keras_tricks import training
+    from keras_tricks.planning import describe
+
+    print(describe(training.prepare(_recipe(args))))
+
+
+def evaluate(args):
+    from keras_tricks import evaluation
+
+    folder = pathlib.Path(args.recipe)
+    recipe, weights = None, args.weights
+    if folder.is_dir():
+        recipe, best = evaluation.of_run(folder)
+        weights = weights or best
+    if weights is None:
+        raise UserError("evaluate needs weights: name a run folder, or give --weights FILE.")
+    for name, value in evaluation.evaluate(_recipe(args, recipe), weights).items():
+        print(f"{name:<12}{value:.4f}" if name == "loss" else f"{name:<12}{100 * value:.2f} %")
+
+
+def predict(args):
+    from keras_tricks import evaluation
+
+    for path, answers in evaluation.predict(args.run_folder, args.images, args.top):
+        print(path)
+        for label, probability in answers:
+            print(f"  {100 * probability:6.2f} %  {label}")
+
+
+def list_(args):
+    if args.what != "recipes":
+        _list_models(args.filter)
+    if args.what == "all":
+        print()
+    if args.what != "models":
+        _list_recipes(args.filter)
+
+
+def _list_models(pattern):
+    from keras_tricks import models
+
+    print(f"{'model':<20}{'paper':<20}{'train px':>8}{'ImageNet top-1 of the paper':>30}")
+    for name in models.list_models(pattern):
+        info = models.model_info(name)
+        print(f"{name:<20}{info.paper_ids:<20}{info.input_size[0]:>8}{_percent(info.paper_top1):>30}")
+
+
+def _list_recipes(pattern):
+    from keras_tricks.recipe import list_recipes, load_recipe
+
+    print(f"{'recipe':<46}{'paper':<20}{'expected top-1':>14}  from")
+    for name in fnmatch.filter(list_recipes(), pattern):
+        about = load_recipe(name).about
+        where = about.expected_from + ("" if about.measured else " (not run here)")
+        print(f"{name:<46}{about.paper:<20}{_percent(about.expected_top1):>14}  {where.strip()}")
+
+
+def _percent(value):
+    return "" if value is None else f"{value:.2f}"
+
+
+def data_check(args):
+    from keras_tricks.data.check import check
+
+    for line in check(args.source, args.data_dir):
+        print(line)
+
+
+def doctor(args):
+    from keras_tricks.doctor import examine
+
+    for line in examine():
+        print(line)

@@ -1,0 +1,116 @@
+"""Decoding, cropping and resizing: encoded file or uint8 array -> float32 `(size, size, 3)` in 0-255.
+
+Formula    random-resized crop: area ~ U[0.08, 1] of the image, aspect ratio ~ U[3/4, 4/3], resized to the model's size
+Paper      He et al. 2018, arXiv:1812.01187, section 2.1 (training) and 2.2 (validation: short side 256, centre crop)
+Use when   photographs; for 32-pixel images `pad_crop`
+Do not     resize validation images by another rule than the checkpoint's: it costs up to several points of top-1
+Cost       JPEG files: only the crop is decoded
+Differs    aspect ratio drawn uniformly as in the paper's text (torchvision: log-uniform). Bilinear without
+           antialiasing, as the OpenCV resize of the paper's code; `antialias=True` is PIL's behaviour
+Status     used by every recipe on image files
+"""
+
+import tensorflow as tf
+
+ATTEMPTS = 10  # candidate boxes drawn at once; the first that fits the image is taken
+
+
+def is_encoded(image):
+    return image.dtype == tf.string
+
+
+def image_shape(image):
+    """Height and width, int32 scalars. A JPEG's come from its header."""
+    if not is_encoded(image):
+        return tf.shape(image)[0], tf.shape(image)[1]
+    shape = tf.cond(tf.io.is_jpeg(image), lambda: tf.io.extract_jpeg_shape(image), lambda: tf.shape(_decode(image)))
+    return shape[0], shape[1]
+
+
+def cut(image, top, left, height, width):
+    """The box `(top, left, height, width)` of an image, uint8; of a JPEG only the box is decoded."""
+    if not is_encoded(image):
+        return tf.slice(image, [top, left, 0], [height, width, 3])
+    box = tf.stack([top, left, height, width])
+    cut = tf.cond(
+        tf.io.is_jpeg(image),
+        lambda: tf.io.decode_and_crop_jpeg(image, box, channels=3, dct_method="INTEGER_ACCURATE"),  # as PIL
+        lambda: tf.slice(_decode(image), [top, left, 0], [height, width, 3]),
+    )
+    return tf.ensure_shape(cut, (None, None, 3))
+
+
+def _decode(image):
+    return tf.io.decode_png(image, channels=3)
+
+
+def resize(image, height, width, interpolation="bilinear", antialias=False):
+    """float32 `(height, width, 3)`; an image of that size already is only cast."""
+    resized = tf.image.resize(image, (height, width), interpolation, antialias=antialias)
+    return tf.cast(resized, tf.float32)
+
+
+def random_resized_box(height, width, seed, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
+    """A random box in an image of `height` x `width` pixels.
+
+    Args:
+        height, width: int32 scalars > 0.
+        seed: int64 `(2,)`; the box is a function of it.
+        area: range of the box's share of the image, in (0, 1].
+        aspect: range of width / height.
+
+    Returns:
+        int32 scalars `top, left, height, width`. When none of the candidates fits, the largest centred box whose
+        aspect ratio is within range.
+    """
+    h, w = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
+    draws = tf.random.stateless_uniform([4, ATTEMPTS], seed)
+    areas = (area[0] + draws[0] * (area[1] - area[0])) * h * w
+    aspects = aspect[0] + draws[1] * (aspect[1] - aspect[0])
+    widths = tf.cast(tf.round(tf.sqrt(areas * aspects)), tf.int32)
+    heights = tf.cast(tf.round(tf.sqrt(areas / aspects)), tf.int32)
+    fits = (widths >= 1) & (heights >= 1) & (widths <= width) & (heights <= height)
+    first = tf.argmax(tf.cast(fits, tf.int32))
+
+    def drawn():
+        box_h, box_w = heights[first], widths[first]
+        top = tf.cast(draws[2, first] * tf.cast(height - box_h + 1, tf.float32), tf.int32)
+        left = tf.cast(draws[3, first] * tf.cast(width - box_w + 1, tf.float32), tf.int32)
+        return tf.minimum(top, height - box_h), tf.minimum(left, width - box_w), box_h, box_w
+
+    def centred():
+        box_w = tf.cast(tf.round(tf.minimum(w, h * aspect[1])), tf.int32)
+        box_h = tf.cast(tf.round(tf.minimum(h, w / aspect[0])), tf.int32)
+        return (height - box_h) // 2, (width - box_w) // 2, box_h, box_w
+
+    return tf.cond(tf.reduce_any(fits), drawn, centred)
+
+
+def random_resized_crop(image, size, seed, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3), **resizing):
+    """Crops a random box and resizes it to `(size, size, 3)`."""
+    box = random_resized_box(*image_shape(image), seed, area, aspect)
+    return resize(cut(image, *box), size, size, **resizing)
+
+
+def pad_crop(image, size, seed, pad=4, mode="REFLECT", **resizing):
+    """Resizes to `size`, pads `pad` pixels on each side and cuts a random `size` x `size` window (CIFAR; WRN code)."""
+    image = whole(image, size, **resizing)
+    padded = tf.pad(image, [[pad, pad], [pad, pad], [0, 0]], mode)
+    offset = tf.random.stateless_uniform([2], seed, 0, 2 * pad + 1, tf.int32)
+    return tf.slice(padded, [offset[0], offset[1], 0], [size, size, 3])
+
+
+def whole(image, size, **resizing):
+    """The whole image, both sides resized to `size`."""
+    height, width = image_shape(image)
+    return resize(cut(image, 0, 0, height, width), size, size, **resizing)
+
+
+def short_side_crop(image, size, short_side, **resizing):
+    """Bag-of-Tricks validation: short side to `short_side` pixels keeping the aspect, centre crop of `size`."""
+    height, width = image_shape(image)
+    scale = short_side / tf.cast(tf.minimum(height, width), tf.float64)
+    new_h, new_w = (tf.cast(tf.round(tf.cast(s, tf.float64) * scale), tf.int32) for s in (height, width))
+    resized = resize(cut(image, 0, 0, height, width), new_h, new_w, **resizing)
+    cropped = tf.slice(resized, [(new_h - size) // 2, (new_w - size) // 2, 0], [size, size, 3])
+    return tf.ensure_shape(cropped, (size, size, 3))

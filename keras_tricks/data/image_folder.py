@@ -1,0 +1,169 @@
+"""A folder of images: one sub-folder per class, `train/` and `val/` above them.
+
+Broken files cost nothing when there are none: the graph looks at the first and last bytes of each file. A suspicious
+one is decoded in Python; when that fails its name is kept and, in training, the next readable image of the split
+takes its place, so that batches, steps and resumes stay what they would have been.
+"""
+
+import io
+import os
+import pathlib
+
+import tensorflow as tf
+
+from keras_tricks.data.source import Source, Split
+from keras_tricks.errors import UserError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+VALIDATION_NAMES = ("val", "validation", "test")
+HOLD_OUT = 10  # without a validation folder every tenth image of a class is held out
+
+
+class TooManyBadImages(UserError):
+    """More broken images than `data.max_bad_images` allows."""
+
+
+class BadImages:
+    """The broken images of a split, by name, with a limit."""
+
+    def __init__(self, limit):
+        self.limit = limit
+        self.total = None  # images of the split
+        self.reasons = {}
+
+    def add(self, path, reason):
+        self.reasons.setdefault(path, reason)
+        self.check()
+
+    def check(self):
+        """Raises `TooManyBadImages` with the first names when there are more than the limit, or nothing else."""
+        shown = "; ".join(f"{p} ({r})" for p, r in list(self.reasons.items())[:10])
+        if len(self.reasons) == self.total:
+            raise TooManyBadImages(f"None of the {self.total} images of the split can be read: {shown}.")
+        if len(self.reasons) > self.limit:
+            raise TooManyBadImages(
+                f"{len(self.reasons)} images cannot be read, more than `data.max_bad_images`={self.limit}: {shown}. "
+                "Remove or replace them, or allow more with --set data.max_bad_images=N."
+            )
+
+
+def image_folder(data_dir, max_bad_images=100, train_split="train", validation_split=None):
+    """Opens `data_dir/<split>/<class>/<image>`, or `data_dir/<class>/<image>` and holds out every tenth image.
+
+    Args:
+        data_dir: folder.
+        max_bad_images: integer >= 0.
+        train_split: name of the training folder. Defaults to `"train"`.
+        validation_split: name of the validation folder. Defaults to the first that exists of `val`, `validation`,
+            `test`.
+
+    Raises:
+        UserError: missing or empty folder, a class folder with no image, classes that differ between the splits.
+    """
+    if data_dir is None:
+        raise UserError("The source image_folder needs a folder: give --data-dir FOLDER (or data.data_dir).")
+    root = pathlib.Path(data_dir).expanduser()
+    if not root.is_dir():
+        raise UserError(f"The data folder {root} does not exist. Give --data-dir a folder with one sub-folder a class.")
+    train_root = root / train_split
+    if not train_root.is_dir():
+        classes, files = _scan(root)
+        held_out = {path for paths in files for path in paths[HOLD_OUT - 1 :: HOLD_OUT]}
+        pick = lambda keep: [[p for p in paths if (p in held_out) != keep] for paths in files]  # noqa: E731
+        train, validation = pick(True), pick(False)
+        if not held_out:
+            raise UserError(f"{root} has no {train_split}/ and no class of {HOLD_OUT} images, so none can be held out "
+                            f"to validate on. Make {train_split}/ and {VALIDATION_NAMES[0]}/ in it.")
+    else:
+        names = (validation_split,) if validation_split else VALIDATION_NAMES
+        validation_root = next((root / n for n in names if (root / n).is_dir()), None)
+        if validation_root is None:
+            wanted = ", ".join(f"{n}/" for n in names)
+            raise UserError(f"{root} has {train_split}/ but none of {wanted} to validate on.")
+        classes, train = _scan(train_root)
+        validation_classes, validation = _scan(validation_root)
+        if classes != validation_classes:
+            odd = sorted(set(classes) ^ set(validation_classes))
+            raise UserError(f"{train_root} and {validation_root} have different classes; only in one of them: "
+                            f"{', '.join(odd[:5])}.")
+    return Source(
+        name=root.name, class_names=classes,
+        train=file_split(train, BadImages(max_bad_images)),
+        validation=file_split(validation, BadImages(max_bad_images)),
+    )
+
+
+def _scan(root):
+    """(class names, image paths of each class), both sorted, so that labels do not depend on the file system."""
+    with os.scandir(root) as entries:
+        classes = tuple(sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".")))
+    if not classes:
+        raise UserError(f"The data folder {root} is empty: expected one sub-folder per class, with images in it.")
+    files = []
+    for name in classes:
+        with os.scandir(root / name) as entries:
+            found = sorted(e.path for e in entries if e.name.lower().endswith(SUFFIXES) and not e.name.startswith("."))
+        if not found:
+            raise UserError(f"The class folder {root / name} has no image ({', '.join(SUFFIXES)}). "
+                            "Add images or remove the folder.")
+        files.append(found)
+    return classes, files
+
+
+def file_split(files, bad):
+    """A split over paths grouped by class: `files[label]` is a list of paths."""
+    path_list = [path for paths in files for path in paths]
+    label_list = [label for label, paths in enumerate(files) for _ in paths]
+    paths, labels = tf.constant(path_list), tf.constant(label_list, "int32")
+    bad.total = len(path_list)
+
+    def repair(index):
+        """The first readable file at or after `index`: (content, label, whether it is `index` itself)."""
+        for step in range(len(path_list)):
+            i = (int(index) + step) % len(path_list)
+            try:
+                return check_image(path_list[i]), label_list[i], step == 0
+            except (OSError, ValueError, SyntaxError) as error:
+                bad.add(path_list[i], str(error) or type(error).__name__)
+        raise AssertionError("unreachable: `bad.add` raises at the last image")
+
+    def fetch(index):
+        content, label = tf.io.read_file(tf.gather(paths, index)), tf.gather(labels, index)
+
+        def repaired():
+            new, new_label, same = tf.numpy_function(repair, [index], (tf.string, tf.int64, tf.bool), stateful=False)
+            new, new_label, same = (tf.ensure_shape(t, ()) for t in (new, new_label, same))
+            return new, tf.cast(new_label, tf.int32), same
+
+        return tf.cond(looks_whole(content), lambda: (content, label, True), repaired)
+
+    return Split(num_examples=len(path_list), fetch=fetch, paths=tuple(path_list), bad=bad)
+
+
+def looks_whole(content):
+    """Whether a file begins like a JPEG or PNG and ends like one: a bool scalar, in the graph, without decoding."""
+    size = tf.strings.length(content)
+    head = tf.strings.substr(content, 0, tf.minimum(size, 3))
+    tail = tf.strings.substr(content, tf.maximum(size - 8, 0), tf.minimum(size, 8))
+    last_two = tf.strings.substr(tail, tf.maximum(tf.strings.length(tail) - 2, 0), 2)
+    jpeg = (head == b"\xff\xd8\xff") & (last_two == b"\xff\xd9")
+    png = (head == b"\x89PN") & (tail == b"IEND\xaeB`\x82")
+    return (size > 16) & (jpeg | png)
+
+
+def check_image(path):
+    """Decodes a file fully. Returns content the pipeline can decode; raises `OSError`, `ValueError` or `SyntaxError`.
+
+    A readable image of another kind (BMP, a JPEG with bytes after its end) is handed on as PNG.
+    """
+    from PIL import Image
+
+    with open(path, "rb") as file:
+        content = file.read()
+    if not content:
+        raise ValueError("empty file")
+    with Image.open(io.BytesIO(content)) as image:
+        image.load()
+        out = io.BytesIO()
+        image.convert("RGB").save(out, "PNG")
+    return out.getvalue()

@@ -1,0 +1,4 @@
+"""The finished model, written for others to read."""
+
+from keras_tricks.export.deploy import Normalize, deployable
+from keras_tricks.export.files import export

@@ -1,0 +1,57 @@
+"""The finished model: preprocessing in front, softmax behind, float32 inside."""
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="keras_tricks")
+class Normalize(keras.layers.Layer):
+    """(x - mean) / std on the 0-255 scale, as the training pipeline does it.
+
+    Args:
+        mean, std: three floats each, RGB.
+
+    Input shape: `(batch, height, width, 3)`, uint8 or float. Output: float32 of the same shape.
+    """
+
+    def __init__(self, mean, std, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.mean, self.std = tuple(mean), tuple(std)
+
+    def call(self, inputs):
+        mean, std = (keras.ops.convert_to_tensor(v, "float32") for v in (self.mean, self.std))
+        return (keras.ops.cast(inputs, "float32") - mean) / std
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(inputs.shape, "float32")
+
+    def get_config(self):
+        return {**super().get_config(), "mean": self.mean, "std": self.std}
+
+
+def deployable(build, trained, data):
+    """The model people are given: pixels 0-255 in, probabilities out, float32 whatever it was trained in.
+
+    Args:
+        build: function `() -> keras.Model`, the network that returns logits, in the current precision policy.
+        trained: the trained network, same variables in the same order.
+        data: the `data` section of the recipe: size, mean and std.
+
+    Returns:
+        A `keras.Model`: float32 `(batch, size, size, 3)` in 0-255 -> float32 `(batch, classes)` summing to 1.
+    """
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        network = build()
+        for new, old in zip(network.variables, trained.variables, strict=True):
+            new.assign(old)
+        pixels = keras.Input((data.test_size, data.test_size, 3), name="pixels")
+        x = Normalize(data.mean, data.std, name="normalize")(pixels)
+        x = network(x)
+        outputs = keras.layers.Softmax(name="probabilities")(x)
+        return keras.Model(pixels, outputs, name=f"{trained.name}_deploy")
+    finally:
+        keras.config.set_dtype_policy(policy)

@@ -1,0 +1,18 @@
+"""The zoo: one file per published family, one line per variant, and a registry of names."""
+
+from keras_tricks.models.applications import InceptionV3, MobileNet
+from keras_tricks.models.feature_pyramid import feature_pyramid
+from keras_tricks.models.registry import ModelInfo, create_model, list_models, model_info
+from keras_tricks.models.resnet import (
+    ResNet,
+    ResNet18, ResNet18B, ResNet18C, ResNet18D,
+    ResNet20, ResNet20D,
+    ResNet32, ResNet32D,
+    ResNet34, ResNet34B, ResNet34C, ResNet34D,
+    ResNet44, ResNet44D,
+    ResNet50, ResNet50B, ResNet50C, ResNet50D,
+    ResNet56, ResNet56D,
+    ResNet101, ResNet101B, ResNet101C, ResNet101D,
+    ResNet152, ResNet152B, ResNet152C, ResNet152D,
+    ResNet200, ResNet200B, ResNet200C, ResNet200D,
+)  # fmt: skip

@@ -1,0 +1,50 @@
+"""What every family does the same at both ends: check the arguments, make the input, pool and classify."""
+
+import keras
+
+from keras_tricks.errors import UserError, check_choice
+
+
+def image_input(input_tensor, input_shape, include_top, default_size):
+    """The input tensor of a model, from `keras.applications` words.
+
+    Returns a Keras tensor `(batch, height, width, channels)`; height and width may be `None` (any size). Raises
+    `UserError` for a shape that is not three numbers.
+    """
+    if keras.config.image_data_format() != "channels_last":
+        raise UserError("The zoo is channels-last. Call keras.config.set_image_data_format('channels_last') first.")
+    if input_tensor is not None:
+        return input_tensor if keras.backend.is_keras_tensor(input_tensor) else keras.Input(tensor=input_tensor)
+    if input_shape is None:
+        input_shape = (default_size, default_size, 3) if include_top else (None, None, 3)
+    if len(input_shape) != 3 or any(s is not None and s < 1 for s in input_shape):
+        raise UserError(f"`input_shape` must be (height, width, channels), each > 0 or None. Received: {input_shape}")
+    return keras.Input(shape=tuple(input_shape), name="image")
+
+
+def classifier(x, include_top, pooling, classes, classifier_activation, dropout_rate=0.0, name="head"):
+    """Global average pool, dropout, Dense and activation; or only the pooling asked for when `include_top` is False.
+
+    The Dense layer and the activation compute in float32 under every mixed-precision policy.
+    """
+    check_choice("pooling", pooling, (None, "avg", "max"))
+    if not include_top:
+        if pooling is None:
+            return x
+        pool = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}[pooling]
+        return pool(name=f"{name}_pool")(x)
+    x = keras.layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
+    if dropout_rate:
+        x = keras.layers.Dropout(dropout_rate, name=f"{name}_dropout")(x)
+    return keras.layers.Dense(classes, classifier_activation, dtype="float32", name=name)(x)
+
+
+def finish(inputs, outputs, name, weights):
+    """The functional model, with weights loaded from a file when a path is given."""
+    source = keras.utils.get_source_inputs(inputs)[0] if hasattr(keras.utils, "get_source_inputs") else inputs
+    model = keras.Model(source, outputs, name=name)
+    if weights is not None:
+        from keras_tricks.weights import load
+
+        load(model, weights)
+    return model

@@ -1,0 +1,3 @@
+"""Pure tensor functions on `keras.ops`."""
+
+from keras_tricks.ops.clip_unitwise import clip_unitwise, unit_axes, unitwise_norm

@@ -1,0 +1,15 @@
+"""Linear scaling: the learning rate grows with the batch size.
+
+Formula    eta = base_learning_rate * batch_size / base_batch_size        (0.1 per 256 images)
+Paper      Goyal et al. 2017, arXiv:1706.02677; He et al. 2018, arXiv:1812.01187, section 3.1
+Use when   SGD, with warmup from about 1024 images on
+Do not     beyond about 8192 images, or with adaptive optimizers, without tuning
+Cost       none
+Differs    nothing
+Status     in every recipe
+"""
+
+
+def linear_scaling(batch_size, base_learning_rate=0.1, base_batch_size=256):
+    """The learning rate for a batch of `batch_size` images, all devices together."""
+    return base_learning_rate * batch_size / base_batch_size

@@ -1,0 +1,424 @@
+"""A recipe, trained: data -> augment -> model -> loss -> optimizer -> schedule -> train -> export.
+
+`train` reads top to bottom in that order; `prepare` does everything before the first step, which is also what a dry
+run and `plan` need.
+"""
+
+import dataclasses
+import functools
+import json
+import logging
+import os
+import pathlib
+import platform
+import sys
+import tempfile
+
+import absl.logging
+import keras
+
+from keras_tricks import callbacks, losses, models, optimizers, schedules
+from keras_tricks.errors import UserError, is_ours
+from keras_tricks.recipe import Recipe, load_recipe
+
+log = logging.getLogger("absl")
+
+
+class WorkerLost(UserError):
+    """A run over several workers cannot go on without one of them."""
+
+
+@dataclasses.dataclass
+class Run:
+    """A finished run: `history` (Keras' `History.history`), `model` (pixels 0-255 in, probabilities out), `folder`."""
+
+    history: dict
+    model: keras.Model
+    folder: pathlib.Path
+    network: keras.Model  # as trained: normalized images in, logits out
+
+
+@dataclasses.dataclass
+class Prepared:
+    """Everything a first step needs."""
+
+    recipe: Recipe
+    source: object
+    network: keras.Model
+    trainer: keras.Model  # what is fitted: the network, or a distiller around it
+    strategy: object
+    batch_size: int  # images per batch, all replicas together
+    steps_per_epoch: int  # batches
+
+
+def prepare(recipe):
+    """Opens the data, builds and compiles the model. Reads and writes no file of a run.
+
+    Raises:
+        UserError: anything in the recipe that contradicts the data or the model.
+    """
+    from keras_tricks.distribution import strategy as make_strategy
+
+    strategy = make_strategy(recipe.train.strategy, recipe.train.logical_devices)
+    _set_up_process(recipe)
+
+    # --- data -----------------------------------------------------------------------------------------------------
+    from keras_tricks.data import open_source
+
+    data, schedule = recipe.data, recipe.schedule
+    source = open_source(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split)
+    _check_against_data(recipe, source)
+    batch_size = micro_batch(recipe, strategy.num_replicas_in_sync)
+    updates_per_epoch = source.train.num_examples // schedule.batch_size
+
+    with strategy.scope():
+        network, trainer = _compiled(recipe, source.num_classes)
+    return Prepared(recipe, source, network, trainer, strategy, batch_size,
+                    updates_per_epoch * recipe.optimizer.accumulation_steps)
+
+
+def _compiled(recipe, classes):
+    # --- model ----------------------------------------------------------------------------------------------------
+    network = build_network(recipe, classes)
+
+    # --- loss -----------------------------------------------------------------------------------------------------
+    loss = losses.LabelSmoothingCrossentropy(recipe.loss.label_smoothing, recipe.loss.smoothing, from_logits=True)
+    trainer = network
+    if recipe.loss.teacher is not None:
+        teacher = build_teacher(recipe, classes)
+        trainer = losses.Distiller(network, teacher, recipe.loss.temperature)
+
+    # --- optimizer ------------------------------------------------------------------------------------------------
+    optimizer = build_optimizer(recipe)
+
+    # --- schedule -------------------------------------------------------------------------------------------------
+    # The learning rate is set before every batch by the WarmupLinearScaling callback, see `train`.
+    trainer.compile(
+        optimizer=optimizer,
+        loss=loss,
+        weighted_metrics=[
+            keras.metrics.CategoricalAccuracy(name="top1"),
+            keras.metrics.TopKCategoricalAccuracy(k=5, name="top5"),
+        ],
+        steps_per_execution=recipe.train.steps_per_execution,
+        jit_compile=recipe.train.jit_compile,
+    )
+    optimizer.build(network.trainable_variables)
+    return network, trainer
+
+
+def micro_batch(recipe, replicas):
+    """Images per batch on all replicas together: the recipe's batch size over its accumulation steps."""
+    total, steps = recipe.schedule.batch_size, recipe.optimizer.accumulation_steps
+    if total % (steps * replicas):
+        raise UserError(f"`schedule.batch_size` {total} cannot be divided into {replicas} replicas x {steps} "
+                        f"accumulation steps. Use a multiple of {steps * replicas}.")
+    per_replica = total // (steps * replicas)
+    if replicas > 1 and per_replica < 16 and not recipe.model.options.get("sync_bn"):
+        log.warning("%d images per replica are few for batch statistics of one replica: consider "
+                    "--set model.options.sync_bn=true", per_replica)
+    return total // steps
+
+
+def train(recipe, output=None, resume=False, dry_run=False, verbose=None):
+    """Trains a recipe.
+
+    Args:
+        recipe: name, path or `Recipe`.
+        output: run folder. Defaults to `runs/<recipe name>`, numbered when that exists.
+        resume: bool, continue the run in `output` after its last complete epoch.
+        dry_run: bool, build everything, do one training and one evaluation step, write nothing.
+        verbose: 0, 1 (bar) or 2 (a line per epoch). Defaults to a bar on a terminal and lines elsewhere.
+
+    Returns:
+        A `Run`; after a dry run its `folder` is `None`.
+
+    Raises:
+        UserError: a mistake in the recipe, the data or the output folder, before anything is written.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    ready = prepare(recipe)
+    verbose = (1 if sys.stdout.isatty() else 2) if verbose is None else verbose
+    if dry_run:
+        return _dry_run(ready, verbose)
+    from keras_tricks.distribution import is_chief
+
+    if is_chief(ready.strategy):
+        folder = claim_folder(recipe, output, resume)
+        with _log_file(folder):
+            return _train(ready, folder, folder, resume, verbose)
+    # The other workers take part in every step and leave nothing behind.
+    with tempfile.TemporaryDirectory() as scratch:
+        return _train(ready, pathlib.Path(scratch), claim_folder(recipe, output, resume=True), resume, verbose=0)
+
+
+def _train(ready, folder, resume_from, resume, verbose):
+    recipe, source, trainer = ready.recipe, ready.source, ready.trainer
+    schedule, accumulation = recipe.schedule, recipe.optimizer.accumulation_steps
+    validation = validation_batches(ready)
+    ema = callbacks.WeightEMA(recipe.optimizer.ema_decay, validation) if recipe.optimizer.ema_decay else None
+    checkpoint = callbacks.Checkpoint(folder, ema=ema)
+    start_epoch = checkpoint.restore(trainer, resume_from) if resume else 0
+    (folder / "recipe.json").write_text(recipe.to_json())
+    (folder / "env.json").write_text(json.dumps(environment(), indent=2) + "\n")
+    log.info("%s: %d training and %d validation images of %d classes, %d steps of %d images in each of %d epochs",
+             recipe.name, source.train.num_examples, source.validation.num_examples, source.num_classes,
+             ready.steps_per_epoch, ready.batch_size, schedule.epochs)
+    if ready.strategy.num_replicas_in_sync > 1:
+        log.info("%d replicas of %d images each", ready.strategy.num_replicas_in_sync,
+                 ready.batch_size // ready.strategy.num_replicas_in_sync)
+    if start_epoch:
+        log.info("continuing after epoch %d of %d", start_epoch, schedule.epochs)
+
+    # --- data, augment --------------------------------------------------------------------------------------------
+    from keras_tricks.data import WaitClock
+
+    training = training_batches(ready, start_epoch)
+    clock = WaitClock()
+
+    # --- schedule -------------------------------------------------------------------------------------------------
+    learning_rate = callbacks.WarmupLinearScaling(
+        schedule.batch_size, schedule.base_learning_rate, schedule.base_batch_size, schedule.warmup_epochs,
+        decay_of(schedule), ready.steps_per_epoch, accumulation,
+    )
+
+    # --- train ----------------------------------------------------------------------------------------------------
+    run_log = callbacks.RunLog(folder, schedule.batch_size, source.train.num_examples, recipe.optimizer.momentum,
+                               accumulation, clock)
+    watchers = [*([ema] if ema else []), callbacks.OverflowLog(), run_log, checkpoint]
+    with _data_errors_in_words(source):
+        history = trainer.fit(
+            clock.watch(training),
+            epochs=schedule.epochs,
+            initial_epoch=start_epoch,
+            steps_per_epoch=ready.steps_per_epoch,
+            validation_data=validation,
+            validation_freq=recipe.train.evaluate_every,
+            callbacks=[learning_rate, *watchers],
+            shuffle=False,
+            verbose=verbose,
+        )
+    _report_bad_images(source)
+
+    # --- export ---------------------------------------------------------------------------------------------------
+    from keras_tricks import export
+
+    build = functools.partial(build_network, recipe, source.num_classes)
+    model = export.deployable(build, ready.network, recipe.data)
+    for kind, path in export.export(model, folder / "export", recipe.export.formats).items():
+        log.info("exported %s to %s", kind, path)
+    (folder / "export" / "classes.json").write_text(json.dumps(source.class_names) + "\n")
+    _report_result(folder)
+    return Run(history.history, model, folder, ready.network)
+
+
+def _dry_run(ready, verbose):
+    training, validation = training_batches(ready), validation_batches(ready)
+    with _data_errors_in_words(ready.source):
+        history = ready.trainer.fit(
+            training.take(1), validation_data=validation.take(1), shuffle=False, verbose=verbose
+        )
+    print("Dry run: one training step and one evaluation step done; nothing was written.")
+    return Run(history.history, ready.network, None, ready.network)
+
+
+def training_batches(ready, start_epoch=0):
+    """Batches of all epochs from `start_epoch` on."""
+    from keras_tricks import data
+
+    recipe, source = ready.recipe, ready.source
+    return data.training_batches(source.train, recipe.data, recipe.augment, source.num_classes, ready.batch_size,
+                                 recipe.schedule.epochs, recipe.seed, start_epoch, ready.steps_per_epoch)
+
+
+def validation_batches(ready):
+    """The validation split once, in order."""
+    from keras_tricks import data
+
+    recipe, source = ready.recipe, ready.source
+    batch_size = recipe.train.eval_batch_size or ready.batch_size
+    return data.evaluation_batches(source.validation, recipe.data, source.num_classes, batch_size)
+
+
+def build_network(recipe, classes):
+    """The recipe's network, logits out, in the current precision policy."""
+    model = recipe.model
+    options = dict(model.options)
+    if model.zero_gamma:
+        options["zero_gamma"] = True
+    size = recipe.data.image_size
+    if recipe.data.test_size != size and "input_shape" not in options:
+        size = None  # trained and evaluated at different sizes
+    options.setdefault("input_shape", (size, size, 3))
+    return models.create_model(model.name, classes=classes, classifier_activation=None, weights=model.weights,
+                               **options)
+
+
+def build_teacher(recipe, classes):
+    loss = recipe.loss
+    if loss.teacher_weights is None:
+        raise UserError(f"The teacher {loss.teacher} needs trained weights: --set loss.teacher_weights=FILE. Train it "
+                        "first; its run leaves checkpoints/best.safetensors.")
+    size = recipe.data.image_size
+    return models.create_model(loss.teacher, classes=classes, classifier_activation=None, input_shape=(size, size, 3),
+                               weights=loss.teacher_weights, **loss.teacher_options)
+
+
+def build_optimizer(recipe):
+    section = recipe.optimizer
+    optimizer = optimizers.SGD(0.0, section.momentum, section.nesterov, section.weight_decay, section.no_bias_decay)
+    if section.agc_clip_factor:
+        optimizer = optimizers.AGC(optimizer, section.agc_clip_factor, exclude=section.agc_exclude)
+    if section.accumulation_steps > 1:
+        optimizer = optimizers.GradientAccumulation(optimizer, section.accumulation_steps)
+    if recipe.train.precision == "mixed_float16":
+        optimizer = optimizers.LossScale(optimizer)
+    return optimizer
+
+
+def decay_of(schedule):
+    """The decay of a recipe's schedule, as `kt.schedules` objects."""
+    if schedule.decay == "cosine":
+        return schedules.Cosine(schedule.epochs)
+    return schedules.Step(schedule.milestones, schedule.factor) if schedule.decay == "step" else None
+
+
+def claim_folder(recipe, output, resume):
+    """The run folder, made and known to be writable."""
+    base = pathlib.Path("runs") / recipe.name.replace("/", "-")
+    if output is None and not resume:
+        folder, number = base, 1
+        while folder.exists():
+            number += 1
+            folder = base.with_name(f"{base.name}-{number}")
+    else:
+        folder = pathlib.Path(output or base)
+        if not resume and (folder / "recipe.json").exists():
+            raise UserError(f"{folder} already holds a run. Give --output another folder, or --resume to continue it.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".writable").touch()
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise UserError(f"The output folder {folder} cannot be written ({error.strerror}): give --output.") from None
+    return folder
+
+
+def environment():
+    """Versions and devices, for `env.json`."""
+    import importlib.metadata
+
+    import tensorflow as tf
+
+    def version(package):
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            return None
+
+    packages = ("keras-tricks", "keras", "tensorflow", "numpy", "tensorflow-datasets")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "devices": [d.name for d in tf.config.list_logical_devices()],
+        "backend": keras.backend.backend(),
+        "versions": {p: version(p) for p in packages},
+    }
+
+
+def _set_up_process(recipe):
+    """Precision, seeds and determinism; before any variable is made."""
+    keras.utils.clear_session(free_memory=False)
+    keras.config.set_dtype_policy(recipe.train.precision)  # after `clear_session`, which forgets it
+    keras.utils.set_random_seed(recipe.seed)
+    if recipe.train.deterministic:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def _check_against_data(recipe, source):
+    if recipe.model.classes not in (None, source.num_classes):
+        raise UserError(f"`model.classes` is {recipe.model.classes} but {source.name} has {source.num_classes} classes "
+                        f"({', '.join(source.class_names[:5])}, ...). Leave model.classes out or correct it.")
+    if recipe.schedule.batch_size > source.train.num_examples:
+        raise UserError(f"`schedule.batch_size` is {recipe.schedule.batch_size}, more than the "
+                        f"{source.train.num_examples} training images of {source.name}.")
+
+
+class _data_errors_in_words:
+    """Turns errors raised inside the input pipeline into `UserError`s."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        import tensorflow as tf
+
+        if not isinstance(error, tf.errors.OpError):
+            return False
+        if isinstance(error, (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)):
+            reason = (error.message or type(error).__name__).splitlines()[0][:200]
+            raise WorkerLost(f"another worker ended or cannot be reached ({reason}). Start all workers again with "
+                             "--resume: they continue after the last complete epoch.") from None
+        for split in (self.source.train, self.source.validation):
+            if split.bad is not None:
+                split.bad.check()
+        text = error.message or str(error)
+        if "is not in [0, " in text and "Gather" in text:
+            raise UserError(f"A label of {self.source.name} is not one of its {self.source.num_classes} classes: "
+                            f"{_line(text, 'is not in [0, ')}") from None
+        if any(word in text for word in ("JPEG", "jpeg", "PNG", "image data")):
+            raise UserError(f"An image of {self.source.name} cannot be decoded: {text.splitlines()[0]} "
+                            "`keras-tricks data check` finds it.") from None
+        return False
+
+
+def _report_bad_images(source):
+    for name, split in (("training", source.train), ("validation", source.validation)):
+        if split.bad is not None and split.bad.reasons:
+            log.warning("%d broken %s images were left out:", len(split.bad.reasons), name)
+            for path, reason in split.bad.reasons.items():
+                log.warning("  %s: %s", path, reason)
+
+
+def _report_result(folder):
+    rows = callbacks.run_log.read_summary(folder)
+    scored = [r for r in rows if r["top1"]]
+    if scored:
+        best = max(scored, key=lambda r: float(r["top1"]))
+        log.info("top-1 %s %% after the last epoch; best %s %% after epoch %s. Everything is in %s",
+                 rows[-1]["top1"], best["top1"], best["epoch"], folder)
+    waits = [float(r["data_wait"]) for r in rows if r["data_wait"]]
+    if waits and sum(waits) / len(waits) > 0.2:
+        log.warning("input-bound: %.0f %% of the training time was spent waiting for images.",
+                    100 * sum(waits) / len(waits))
+
+
+def _line(text, word):
+    """The line of TensorFlow's message that holds `word`; the first ones only say where."""
+    return next((line.strip() for line in text.splitlines() if word in line), text.splitlines()[0])
+
+
+class _log_file:
+    """Copies log lines to `log.txt` of the run folder while open."""
+
+    def __init__(self, folder):
+        self.handler = logging.FileHandler(folder / "log.txt")
+        self.handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self.handler.addFilter(is_ours)
+
+    def __enter__(self):
+        log.addHandler(self.handler)
+        # Through absl: Keras and TensorFlow save and restore absl's verbosity, which undoes `log.setLevel`.
+        self.verbosity = absl.logging.get_verbosity()
+        absl.logging.set_verbosity(absl.logging.INFO)
+
+    def __exit__(self, *_):
+        log.removeHandler(self.handler)
+        absl.logging.set_verbosity(self.verbosity)
+        self.handler.close()

@@ -1,0 +1,3 @@
+"""Weights in and out of files."""
+
+from keras_tricks.weights.files import load

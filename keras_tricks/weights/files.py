@@ -1,0 +1,101 @@
+"""Weights in files: safetensors by variable path, `.weights.h5` and `.keras` through Keras. Pickles are refused.
+
+A safetensors file written here holds one tensor per variable, named by its path (`stem/conv1/kernel`). It is written
+to a temporary file, flushed to disk and renamed, so that a reader sees the old file or the new one, never half of it.
+"""
+
+import os
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_tricks.errors import UserError
+
+
+def save(path, variables, metadata=None):
+    """Writes {name: variable or array} atomically as safetensors. `metadata`: {str: str}."""
+    from safetensors.numpy import save_file
+
+    path = pathlib.Path(path)
+    tensors = {n: np.asarray(keras.ops.convert_to_numpy(v), order="C") for n, v in variables.items()}
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        save_file(tensors, partial, metadata={k: str(v) for k, v in (metadata or {}).items()})
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read(path):
+    """Reads a safetensors file: ({name: array}, metadata)."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a readable safetensors file ({error}).") from error
+
+
+def by_path(variables):
+    """{path: variable}, the names used in a file."""
+    return {v.path: v for v in variables}
+
+
+def weights_of(model):
+    """{path: variable} without the states of random generators, whose names depend on what the process built before."""
+    return by_path(v for v in model.variables if v.name != "seed_generator_state")
+
+
+def assign(variables, tensors, source):
+    """Copies {name: array} into {name: variable}; complains about the first tensor that is missing or misshapen.
+
+    Nothing is assigned unless everything fits.
+    """
+    for name, variable in variables.items():
+        if name not in tensors:
+            raise UserError(f"{source} has no tensor {name!r} (it has {len(tensors)} others): it is of another model.")
+        if tuple(tensors[name].shape) != tuple(variable.shape):
+            raise UserError(f"{source}: tensor {name!r} has shape {tuple(tensors[name].shape)}, the model expects "
+                            f"{tuple(variable.shape)}.")
+    for name, variable in variables.items():
+        variable.assign(tensors[name])
+
+
+def load(model, path):
+    """Loads a weight file into a built model.
+
+    Args:
+        model: `keras.Model`.
+        path: `.safetensors`, `.weights.h5` or `.keras` file.
+
+    Raises:
+        UserError: no such file, an unknown kind of file, or a tensor that does not fit (its name and both shapes).
+    """
+    path = pathlib.Path(path)
+    kinds = (".safetensors", ".weights.h5", ".keras")
+    if not path.name.endswith(kinds):
+        raise UserError(f"`weights` must be None or a file ending in {', '.join(kinds)}. Received: {str(path)!r}. "
+                        "Pickled checkpoints (.pt, .pth, .pkl) can run code when opened and are not read.")
+    if not path.is_file():
+        raise UserError(f"There is no weight file {path}.")
+    if path.suffix == ".safetensors":
+        tensors, _ = read(path)
+        prefix = "model/" if any(name.startswith("model/") for name in tensors) else ""
+        assign({f"{prefix}{n}": v for n, v in weights_of(model).items()}, tensors, path.name)
+        return
+    try:
+        if path.name.endswith(".weights.h5"):
+            model.load_weights(path)
+        else:
+            saved = keras.saving.load_model(path, compile=False)
+            assign(weights_of(model), {n: v.numpy() for n, v in weights_of(saved).items()}, path.name)
+    except UserError:
+        raise
+    except (ValueError, OSError, KeyError) as error:
+        # Keras names the tensor and both shapes after the first line, and prints the values behind ", value=".
+        reason = " ".join(str(error).split()).split(", value=")[0]
+        raise UserError(f"{path.name} does not fit {model.name}: {reason}") from error

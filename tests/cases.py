@@ -1,0 +1,55 @@
+"""One line per class that Keras can save and per tiny model: smallest arguments and input, for `contracts/`."""
+
+import keras
+
+import keras_tricks as kt
+from keras_tricks.export import Normalize
+
+
+def sgd(rate):
+    return kt.optimizers.SGD(rate)
+
+
+LAYERS = [  # class, arguments, input shape
+    (kt.layers.AvgPoolShortcut, {"filters": 4}, (2, 5, 5, 3)),
+    (kt.layers.BatchNormalization, {}, (4, 3, 3, 2)),
+    (kt.layers.DeepStem, {"filters": (2, 2, 4)}, (2, 8, 8, 3)),
+    (kt.layers.DropPath, {"rate": 0.5, "seed": 1}, (8, 3)),
+    (Normalize, {"mean": (1.0, 2.0, 3.0), "std": (4.0, 5.0, 6.0)}, (2, 4, 4, 3)),
+]
+LOSSES = [  # class, arguments
+    (kt.losses.LabelSmoothingCrossentropy, {"label_smoothing": 0.2, "smoothing": "uniform", "from_logits": True}),
+]
+INITIALIZERS = [  # class, arguments
+    (kt.initializers.ZeroGammaInit, {}),
+]
+SCHEDULES = [  # class, arguments
+    (kt.schedules.WarmupLinearScaling, {"batch_size": 8, "steps_per_epoch": 5, "decay": kt.schedules.Cosine(9)}),
+    (kt.schedules.WarmupLinearScaling, {"batch_size": 8, "steps_per_epoch": 5, "decay": kt.schedules.Step((2, 4))}),
+    (kt.schedules.WarmupLinearScaling, {"batch_size": 8, "steps_per_epoch": 5, "warmup_epochs": 0}),
+]
+OPTIMIZERS = [  # class, function from the learning rate to arguments, batches per update
+    (kt.optimizers.SGD, lambda rate: {"learning_rate": rate, "weight_decay": 0.01, "no_bias_decay": True}, 1),
+    (kt.optimizers.SGD, lambda rate: {"learning_rate": rate, "momentum": 0.0, "nesterov": False}, 1),
+    (kt.optimizers.AGC, lambda rate: {"inner_optimizer": sgd(rate), "clip_factor": 0.1, "exclude": "none"}, 1),
+    (kt.optimizers.GradientAccumulation, lambda rate: {"inner_optimizer": sgd(rate), "steps": 2}, 2),
+    (kt.optimizers.LossScale, lambda rate: {"inner_optimizer": sgd(rate), "initial_scale": 2.0**10}, 1),
+]
+MODELS = [  # registry name, arguments
+    ("test_resnet", {"input_shape": (96, 96, 3), "classes": 3}),
+    ("test_resnet", {"input_shape": (8, 8, 3), "classes": 3, "stem": "cifar", "drop_path_rate": 0.3}),
+]
+
+
+def dense(name):
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name=name)])
+
+
+MODEL_CLASSES = [  # class, function that returns its arguments, input shape
+    (kt.losses.Distiller, lambda: {"student": dense("a"), "teacher": dense("b"), "temperature": 4.0}, (2, 4)),
+]
+
+
+def names(cases):
+    """Test ids: the class, or the registry name, of each case."""
+    return [getattr(case[0], "__name__", case[0]) for case in cases]

@@ -1,0 +1,100 @@
+"""What every tiny model of the registry keeps, and that `cases.py` holds everything that can be saved."""
+
+import subprocess
+import sys
+
+import cases
+import keras
+import numpy as np
+import pytest
+from cases import MODEL_CLASSES, MODELS, names
+
+import keras_tricks as kt
+
+models = pytest.mark.parametrize("name, kwargs", MODELS, ids=names(MODELS))
+classes = pytest.mark.parametrize("cls, arguments, shape", MODEL_CLASSES, ids=names(MODEL_CLASSES))
+
+
+def images(kwargs, count=2):
+    return np.random.default_rng(0).normal(size=(count, *kwargs["input_shape"])).astype("float32")
+
+
+def test_cases_hold_every_registered_class_and_every_test_model():
+    lists = (cases.LAYERS, cases.LOSSES, cases.INITIALIZERS, cases.SCHEDULES, cases.OPTIMIZERS, cases.MODEL_CLASSES)
+    covered = {case[0] for rows in lists for case in rows}
+    registered = {cls for key, cls in keras.saving.get_custom_objects().items() if key.startswith("keras_tricks>")}
+    assert registered == covered
+    assert {name for name, _ in MODELS} == set(kt.models.list_models("test_*"))
+
+
+@models
+def test_forward(name, kwargs):
+    model = kt.models.create_model(name, **kwargs)
+    y = np.asarray(model(images(kwargs), training=False))
+    assert y.shape == (2, kwargs["classes"]) and y.dtype == "float32"
+    np.testing.assert_allclose(y.sum(axis=1), 1.0, rtol=1e-5)
+    assert not np.allclose(y[0], y[1], atol=1e-7), "the output must depend on the image"
+
+
+@models
+def test_any_batch_and_any_image_size(name, kwargs):
+    height, width, channels = kwargs["input_shape"]
+    model = kt.models.create_model(name, **{**kwargs, "input_shape": (None, None, channels)})
+    assert model.output_shape == (None, kwargs["classes"])
+    assert np.isfinite(model(np.ones((1, height + 3, width + 5, channels), "float32"))).all()
+
+
+def fit_once(name, kwargs, **options):
+    model = kt.models.create_model(name, **kwargs)
+    before = {v.path: v.numpy() for v in model.trainable_variables}
+    model.compile(kt.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(), **options)
+    model.fit(images(kwargs, 4), np.arange(4) % kwargs["classes"], epochs=3, batch_size=4, verbose=0)
+    return {v.path: not np.array_equal(before[v.path], v.numpy()) for v in model.trainable_variables}
+
+
+@models
+def test_training_changes_every_weight(name, kwargs):
+    changed = fit_once(name, {**kwargs, "drop_path_rate": 0.0}, jit_compile=False)
+    assert [path for path, moved in changed.items() if not moved] == []
+
+
+@pytest.mark.slow
+@models
+def test_training_compiled_by_xla(name, kwargs):
+    changed = fit_once(name, {**kwargs, "drop_path_rate": 0.0}, jit_compile=True)
+    assert [path for path, moved in changed.items() if not moved] == []
+
+
+@classes
+def test_model_classes_have_a_config(cls, arguments, shape):
+    model = cls(**arguments())
+    config = model.get_config()
+    assert arguments().keys() <= config.keys()
+    assert cls.from_config(config).get_config().keys() == config.keys(), "from_config must not empty the config"
+
+
+FRESH = """
+import sys
+import numpy as np
+import keras
+import keras_tricks
+for path in sys.argv[1:]:
+    saved = keras.models.load_model(path + ".keras")
+    np.save(path + ".fresh.npy", saved(np.load(path + ".npy")))
+"""
+
+
+def test_files_open_in_a_fresh_process(tmp_path):
+    made = [(kt.models.create_model(name, **kwargs), images(kwargs)) for name, kwargs in MODELS]
+    for cls, arguments, shape in MODEL_CLASSES:
+        x = np.random.default_rng(0).normal(size=shape).astype("float32")
+        made.append((cls(**arguments()), x))
+        made[-1][0](x)
+    paths = []
+    for i, (model, x) in enumerate(made):
+        paths.append(str(tmp_path / f"{i}"))
+        model.save(f"{paths[-1]}.keras")
+        np.save(f"{paths[-1]}.npy", x)
+    subprocess.run([sys.executable, "-c", FRESH, *paths], check=True)
+    for path, (model, x) in zip(paths, made, strict=True):
+        np.testing.assert_allclose(np.load(f"{path}.fresh.npy"), model(x), rtol=1e-5)

@@ -1,0 +1,175 @@
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_tricks.data import crops
+
+
+def photograph(height, width, seed=0):
+    """A smooth random uint8 image, which JPEG keeps well."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (height // 8 + 2, width // 8 + 2, 3), dtype="uint8")
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def encoded(image, kind, **options):
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, kind, **options)
+    return tf.constant(out.getvalue())
+
+
+def ramp(height, width):
+    """Red is the row number, green the column number."""
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([rows, columns, 0 * rows], axis=-1).astype("uint8")
+
+
+def boxes(height, width, count, **ranges):
+    """`count` boxes (top, left, height, width), one per seed."""
+    draw = lambda i: tf.stack(crops.random_resized_box(height, width, tf.stack([7, i]), **ranges))  # noqa: E731
+    return np.array(list(tf.data.Dataset.range(count).map(draw).as_numpy_iterator()))
+
+
+@pytest.mark.parametrize("height, width", [(300, 400), (400, 300), (57, 90), (8, 8), (1, 1), (2, 3)])
+def test_boxes_lie_inside_the_image(height, width):
+    top, left, h, w = boxes(height, width, 1000).T
+    assert (top >= 0).all() and (left >= 0).all() and (h >= 1).all() and (w >= 1).all()
+    assert (top + h <= height).all() and (left + w <= width).all()
+
+
+def test_boxes_have_the_area_and_aspect_asked_for():
+    height, width = 400, 500
+    _, _, h, w = boxes(height, width, 3000, area=(0.2, 0.6), aspect=(0.5, 1.5)).T
+    rounding = (h + w) / 2 + 1  # each side is rounded to a pixel
+    assert (h * w >= 0.2 * height * width - rounding).all() and (h * w <= 0.6 * height * width + rounding).all()
+    assert ((w + 0.51) / (h - 0.51) >= 0.5).all() and ((w - 0.51) / (h + 0.51) <= 1.5).all()
+    assert (h * w).min() < 0.22 * height * width and (h * w).max() > 0.55 * height * width
+
+
+def test_area_aspect_and_place_are_uniform():
+    # Every candidate fits here, so nothing is rejected and the draws are what the paper's text says.
+    top, left, h, w = boxes(1000, 1000, 4000, area=(0.08, 0.4)).T
+    assert np.mean(h * w) / 1e6 == pytest.approx(0.24, abs=0.006)
+    assert np.mean(w / h) == pytest.approx((3 / 4 + 4 / 3) / 2, abs=0.01)  # log-uniform would be 1.0138
+    assert np.mean(top / (1000 - h)) == pytest.approx(0.5, abs=0.02)
+    assert np.mean(left / (1000 - w)) == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "height, width, box",
+    [(1000, 10, (493, 0, 13, 10)), (10, 1000, (0, 493, 10, 13))],  # 10 / (3/4) and 10 * 4/3 round to 13
+)
+def test_extreme_shapes_fall_back_to_the_largest_centred_box(height, width, box):
+    assert (boxes(height, width, 20) == box).all()
+
+
+BOXES = [(0, 0, 61, 83), (13, 7, 30, 41), (60, 82, 1, 1)]
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_cutting_a_jpeg_is_decoding_it_and_slicing(box):
+    jpeg = encoded(photograph(61, 83), "JPEG", quality=90, subsampling=0)
+    top, left, height, width = box
+    whole = tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE").numpy()
+    np.testing.assert_array_equal(crops.cut(jpeg, *box), whole[top : top + height, left : left + width])
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_cutting_a_jpeg_of_half_colour_resolution_differs_in_its_last_column_at_most(box):
+    # libjpeg interpolates the colour of the last column from its right neighbour, which is outside the box.
+    jpeg = encoded(photograph(61, 83), "JPEG", quality=90, subsampling=2)
+    top, left, height, width = box
+    whole = tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE").numpy()[top : top + height, left : left + width].astype(int)
+    difference = np.abs(crops.cut(jpeg, *box).numpy().astype(int) - whole)
+    assert (difference[:, :-1] == 0).all() and difference.max() <= 24
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP"])
+def test_cutting_a_lossless_file_or_an_array_is_slicing(kind):
+    image = photograph(20, 30)
+    source = encoded(image, kind) if kind == "PNG" else tf.constant(image)
+    np.testing.assert_array_equal(crops.cut(source, 3, 5, 10, 12), image[3:13, 5:17])
+
+
+@pytest.mark.parametrize("mode, kind", [("L", "JPEG"), ("CMYK", "JPEG"), ("L", "PNG"), ("RGBA", "PNG"), ("P", "PNG")])
+def test_other_colour_modes_give_three_channels(mode, kind):
+    out = io.BytesIO()
+    Image.fromarray(photograph(20, 30)).convert(mode).save(out, kind)
+    result = crops.whole(tf.constant(out.getvalue()), 16)
+    assert result.shape == (16, 16, 3) and result.dtype == tf.float32
+    assert 0 <= tf.reduce_min(result) < tf.reduce_max(result) <= 255
+
+
+def test_random_resized_crop_of_a_file_is_that_of_its_pixels():
+    jpeg = encoded(photograph(90, 120), "JPEG", quality=95, subsampling=0)
+    pixels = tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE")
+    for seed in range(5):
+        from_file = crops.random_resized_crop(jpeg, 32, (seed, 1))
+        np.testing.assert_array_equal(from_file, crops.random_resized_crop(pixels, 32, (seed, 1)))
+        assert from_file.shape == (32, 32, 3) and from_file.dtype == tf.float32
+
+
+def test_crops_are_functions_of_the_seed():
+    image = tf.constant(photograph(64, 64))
+    for crop in (crops.random_resized_crop, crops.pad_crop):
+        first = crop(image, 32, (3, 5)).numpy()
+        np.testing.assert_array_equal(first, crop(image, 32, (3, 5)))
+        others = [crop(image, 32, (3, i)).numpy() for i in range(6, 12)]
+        assert any((first != other).any() for other in others)
+
+
+@pytest.mark.parametrize("height, width, first", [(60, 40, (7, 2)), (40, 60, (2, 7)), (40, 40, (2, 2))])
+def test_short_side_crop_takes_the_centre(height, width, first):
+    # Short side 40 -> 20, so a pixel of the result is two of the image, and its centre is between them.
+    crop = crops.short_side_crop(tf.constant(ramp(height, width)), 16, 20).numpy()
+    rows, columns = (2 * (np.arange(16) + start) + 0.5 for start in first)
+    np.testing.assert_allclose(crop[..., 0], np.repeat(rows[:, None], 16, axis=1), atol=1e-4)
+    np.testing.assert_allclose(crop[..., 1], np.repeat(columns[None], 16, axis=0), atol=1e-4)
+
+
+def test_short_side_crop_keeps_the_aspect_of_odd_sizes():
+    # 375 x 500 -> 256 x 341 (341.33 rounded): a column of the result is 500/341 columns of the image.
+    image = np.broadcast_to((np.arange(500) / 2).astype("uint8")[None, :, None], (375, 500, 3))
+    crop = crops.short_side_crop(tf.constant(image), 224, 256).numpy()
+    assert crop.shape == (224, 224, 3)
+    expected = ((np.arange(224) + 58 + 0.5) * 500 / 341 - 0.5) / 2
+    np.testing.assert_allclose(crop[100, :, 0], expected, atol=0.51)  # the image holds whole numbers
+
+
+def test_short_side_crop_of_the_whole_short_side():
+    image = photograph(30, 20)
+    np.testing.assert_array_equal(crops.short_side_crop(tf.constant(image), 20, 20), image[5:25])
+
+
+@pytest.mark.parametrize("mode, name", [("REFLECT", "reflect"), ("CONSTANT", "constant")])
+def test_pad_crop_cuts_windows_of_the_padded_image(mode, name):
+    image = np.random.default_rng(1).integers(0, 256, (12, 12, 3), dtype="uint8")
+    padded = np.pad(image, [(2, 2), (2, 2), (0, 0)], mode=name).astype("float32")
+    windows = {padded[i : i + 12, j : j + 12].tobytes(): (i, j) for i in range(5) for j in range(5)}
+    assert len(windows) == 25
+    draw = lambda i: crops.pad_crop(tf.constant(image), 12, tf.stack([0, i]), pad=2, mode=mode)  # noqa: E731
+    found = {windows[w.tobytes()] for w in tf.data.Dataset.range(300).map(draw).as_numpy_iterator()}
+    assert len(found) == 25  # every window is reached: the offsets 0 and 4 too
+
+
+def test_pad_crop_resizes_first():
+    image = tf.constant(photograph(8, 8))
+    np.testing.assert_array_equal(crops.pad_crop(image, 16, (0, 0), pad=0), crops.whole(image, 16))
+
+
+def test_an_image_of_the_right_size_is_only_cast():
+    image = photograph(24, 24)
+    result = crops.whole(tf.constant(image), 24)
+    assert result.dtype == tf.float32
+    np.testing.assert_array_equal(result, image)
+
+
+def test_antialias_is_what_pillow_does():
+    image = photograph(96, 96, seed=2).copy()
+    image[::2] = 255 - image[::2]  # rows that alias when every fourth is read
+    pillow = np.asarray(Image.fromarray(image).resize((24, 24), Image.Resampling.BILINEAR), "float32")
+    np.testing.assert_allclose(crops.whole(tf.constant(image), 24, antialias=True), pillow, atol=1.01)
+    assert np.abs(crops.whole(tf.constant(image), 24) - pillow).max() > 20

@@ -1,0 +1,224 @@
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_tricks.data import WaitClock, color, evaluation_batches, training_batches
+from keras_tricks.data.digits import array_split
+from keras_tricks.recipe import Augment, Data
+
+SIZE, CLASSES = 8, 5
+RAW = Data(image_size=SIZE, eval_crop="whole", mean=(0.0,) * 3, std=(1.0,) * 3)
+PLAIN = Augment(crop="none", flip=False)
+EVERYTHING = Augment(color_jitter="gluoncv", pca_noise=0.1, mixup_alpha=0.4)
+
+
+def numbered(count):
+    """Image i is the constant i, its label i % CLASSES."""
+    images = np.broadcast_to(np.arange(count)[:, None, None, None], (count, SIZE, SIZE, 3)).astype("uint8")
+    return array_split(images, np.arange(count) % CLASSES)
+
+
+def photographs(count, size=20):
+    rng = np.random.default_rng(0)
+    return array_split(rng.integers(0, 256, (count, size, size, 3), dtype="uint8"), np.arange(count) % CLASSES)
+
+
+def batches(split, augment, data=RAW, batch_size=8, epochs=1, seed=4, start_epoch=0):
+    dataset = training_batches(split, data, augment, CLASSES, batch_size, epochs, seed, start_epoch)
+    return list(dataset.as_numpy_iterator())
+
+
+def assert_same(some, others):
+    assert len(some) == len(others) > 0
+    for a, b in zip(some, others, strict=True):
+        for x, y in zip(a, b, strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+AUGMENTS = {
+    "everything": EVERYTHING,
+    "per sample": EVERYTHING.model_copy(update={"mixup_per": "sample", "color_jitter": "paper"}),
+    "cifar": Augment(crop="pad", pad=2),
+}
+
+
+@pytest.mark.parametrize("augment", AUGMENTS.values(), ids=AUGMENTS)
+def test_one_worker_and_four_give_the_same_bits(augment):
+    split = photographs(40)
+    one, four, chosen = (
+        batches(split, augment, RAW.model_copy(update={"workers": n}), epochs=2) for n in (1, 4, 0)
+    )
+    assert_same(one, four)
+    assert_same(one, chosen)
+
+
+@pytest.mark.parametrize("augment", AUGMENTS.values(), ids=AUGMENTS)
+def test_a_resumed_stream_is_the_tail_of_an_uninterrupted_one(augment):
+    split = photographs(37)  # 4 steps of 8, five images left out in each epoch
+    whole = batches(split, augment, epochs=4)
+    assert len(whole) == 16
+    assert_same(whole[8:], batches(split, augment, epochs=4, start_epoch=2))
+
+
+def test_another_seed_gives_other_pixels_mixtures_and_order():
+    split = photographs(16)
+    (x, y), *_ = batches(split, EVERYTHING, seed=1)
+    (x2, y2), *_ = batches(split, EVERYTHING, seed=2)
+    assert np.abs(x - x2).max() > 1 and np.abs(y - y2).max() > 0.01
+
+
+def test_every_epoch_is_another_permutation():
+    count, epochs, size = 43, 6, 10
+    order = np.concatenate([x[:, 0, 0, 0] for x, _ in batches(numbered(count), PLAIN, batch_size=size, epochs=epochs)])
+    order = order.astype(int).reshape(epochs, 40)
+    assert all(len(set(epoch)) == 40 for epoch in order)  # no example twice
+    assert set(order.ravel()) == set(range(count))  # those an epoch leaves out are not always the same
+    assert len({epoch.tobytes() for epoch in order}) == epochs
+    assert all((np.sort(epoch) != epoch).any() for epoch in order)
+
+
+def test_augmentation_of_an_image_changes_from_epoch_to_epoch():
+    split = array_split(photographs(1).fetch(0)[0][None], [0])
+    views = [x[0] for x, _ in batches(split, Augment(), batch_size=1, epochs=6)]
+    assert len({v.tobytes() for v in views}) == 6
+
+
+def test_label_stays_with_its_image():
+    for images, labels in batches(numbered(43), PLAIN, epochs=2):
+        np.testing.assert_array_equal(labels.argmax(axis=1), images[:, 0, 0, 0].astype(int) % CLASSES)
+        np.testing.assert_array_equal(labels.sum(axis=1), 1.0)
+
+
+def test_half_of_the_images_are_flipped():
+    image = np.zeros((1, SIZE, SIZE, 3), "uint8")
+    image[0, :, : SIZE // 2] = 200
+    views = batches(array_split(image, [0]), Augment(crop="none", flip=True), batch_size=1, epochs=400)
+    flipped = [bool(x[0, 0, -1, 0] == 200) for x, _ in views]
+    assert all((x[0] == (image[0][:, ::-1] if f else image[0])).all() for (x, _), f in zip(views, flipped, strict=True))
+    assert 160 < sum(flipped) < 240
+
+
+def test_pca_noise_is_one_colour_per_image_of_the_right_spread():
+    split = array_split(np.full((1, SIZE, SIZE, 3), 100, "uint8"), [0])
+    noisy = batches(split, PLAIN.model_copy(update={"pca_noise": 0.1}), batch_size=1, epochs=1500)
+    added = np.stack([x[0] for x, _ in noisy]) - 100
+    assert np.ptp(added, axis=(1, 2)).max() < 1e-3
+    alphas = added[:, 0, 0] @ np.linalg.inv(np.array(color.PCA_EIGENVECTORS).T) / np.array(color.PCA_EIGENVALUES)
+    np.testing.assert_allclose(alphas.std(axis=0), 0.1, rtol=0.08)
+    np.testing.assert_allclose(alphas.mean(axis=0), 0.0, atol=0.01)
+
+
+def test_mixup_mixes_the_pixels_and_the_labels():
+    plain = batches(numbered(40), PLAIN, epochs=2)
+    mixed = batches(numbered(40), PLAIN.model_copy(update={"mixup_alpha": 1.0}), epochs=2)
+    lambdas = []
+    for (images, labels), (mixed_images, mixed_labels) in zip(plain, mixed, strict=True):
+        own, partner = images[:, 0, 0, 0], images[::-1, 0, 0, 0]
+        lam = (mixed_images[0, 0, 0, 0] - partner[0]) / (own[0] - partner[0])
+        np.testing.assert_allclose(mixed_images[:, 0, 0, 0], lam * own + (1 - lam) * partner, atol=1e-3)
+        np.testing.assert_allclose(mixed_labels, lam * labels + (1 - lam) * labels[::-1], atol=1e-3)
+        lambdas.append(round(float(lam), 4))
+    assert len(set(lambdas)) == len(mixed)  # a new lambda in every batch
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_normalization_is_that_of_the_paper(training):
+    data = Data(image_size=SIZE, eval_crop="whole")
+    split = array_split(np.full((4, SIZE, SIZE, 3), 200, "uint8"), [0] * 4)
+    if training:
+        ((images, _),) = batches(split, PLAIN, data, batch_size=4)
+    else:
+        ((images, _, _),) = evaluation_batches(split, data, CLASSES, 4).as_numpy_iterator()
+    expected = [(200 - 123.68) / 58.393, (200 - 116.779) / 57.12, (200 - 103.939) / 57.375]
+    np.testing.assert_allclose(images, np.broadcast_to(expected, images.shape), rtol=1e-6)
+
+
+def test_shapes_types_and_length_are_known():
+    train = training_batches(numbered(43), RAW, EVERYTHING, CLASSES, 10, epochs=5, seed=0, start_epoch=2)
+    assert len(train) == 3 * 4
+    images, labels = train.element_spec
+    assert (images.shape, images.dtype) == ((10, SIZE, SIZE, 3), "float32")
+    assert (labels.shape, labels.dtype) == ((10, CLASSES), "float32")
+    assert len(evaluation_batches(numbered(43), RAW, CLASSES, 10)) == 5
+    assert len(evaluation_batches(numbered(40), RAW, CLASSES, 10)) == 4
+
+
+def test_training_and_evaluation_may_have_different_sizes():
+    data = Data(image_size=8, test_image_size=12, short_side=16, mean=(0.0,) * 3, std=(1.0,) * 3)
+    split = photographs(8, size=32)
+    assert batches(split, Augment(), data)[0][0].shape == (8, 8, 8, 3)
+    assert next(evaluation_batches(split, data, CLASSES, 8).as_numpy_iterator())[0].shape == (8, 12, 12, 3)
+
+
+def test_evaluation_is_in_order_and_ends_with_a_partial_batch():
+    found = list(evaluation_batches(numbered(23), RAW, CLASSES, 10).as_numpy_iterator())
+    assert [len(images) for images, _, _ in found] == [10, 10, 3]
+    images, labels, weights = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    np.testing.assert_array_equal(images[:, 0, 0, 0], np.arange(23))
+    np.testing.assert_array_equal(labels.argmax(axis=1), np.arange(23) % CLASSES)
+    assert weights.dtype == "float32" and (weights == 1).all()
+
+
+@pytest.mark.parametrize("label", [CLASSES, -1])
+def test_a_label_out_of_range_is_an_error_that_names_the_range(label):
+    split = array_split(np.zeros((4, SIZE, SIZE, 3), "uint8"), [0, 1, label, 2])
+    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"{label} is not in \[0, {CLASSES}\)"):
+        batches(split, PLAIN, batch_size=2)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"{label} is not in \[0, {CLASSES}\)"):
+        list(evaluation_batches(split, RAW, CLASSES, 2))
+
+
+# ---- the clock
+
+
+def slow(seconds, count=10):
+    def wait(i):
+        time.sleep(seconds)
+        return i
+
+    def element(i):
+        i = tf.ensure_shape(tf.numpy_function(wait, [i], tf.int64), ())
+        return {"number": i, "twice": 2 * i}
+
+    return tf.data.Dataset.range(count).map(element)
+
+
+def test_the_clock_counts_the_wait_for_slow_elements_and_leaves_them_alone():
+    clock = WaitClock()
+    watched = clock.watch(slow(0.02))
+    assert len(watched) == 10 and watched.element_spec == slow(0.02).element_spec
+    start = time.perf_counter()
+    elements = list(watched.as_numpy_iterator())
+    assert 0.15 < clock.seconds <= time.perf_counter() - start
+    assert [(int(e["number"]), int(e["twice"])) for e in elements] == [(i, 2 * i) for i in range(10)]
+
+
+def test_the_clock_does_not_count_a_slow_consumer():
+    clock = WaitClock()
+    for _ in clock.watch(tf.data.Dataset.range(10)):
+        time.sleep(0.02)
+    assert clock.seconds < 0.1
+
+
+def test_the_clock_sees_that_prefetching_hides_the_work():
+    clock = WaitClock()
+    for i, _ in enumerate(clock.watch(slow(0.05).prefetch(10))):
+        time.sleep(1.0 if i == 0 else 0)  # everything is ready after the first
+    assert clock.seconds < 0.3  # of half a second
+
+
+def test_the_clock_works_under_determinism_and_changes_no_batch():
+    from tensorflow.python.framework import config
+
+    config.enable_op_determinism()
+    try:
+        tf.random.set_seed(0)
+        clock = WaitClock()
+        split = photographs(16)
+        watched = clock.watch(training_batches(split, RAW, EVERYTHING, CLASSES, 8, 1, 0))
+        assert_same(list(watched.as_numpy_iterator()), batches(split, EVERYTHING, seed=0))
+        assert clock.seconds > 0
+    finally:
+        config.disable_op_determinism()

@@ -1,0 +1,95 @@
+"""Choosing a strategy, and every way to ask for one that is not there."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+
+import keras_tricks as kt  # noqa: E402
+from keras_tricks import distribution  # noqa: E402
+from keras_tricks.errors import UserError  # noqa: E402
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def config(**changes):
+    return json.dumps({"cluster": {"worker": ["localhost:1234"]}, "task": {"type": "worker", "index": 0}, **changes})
+
+
+def test_auto_is_one_device_here():
+    assert distribution.strategy("auto").num_replicas_in_sync == 1
+    assert distribution.is_chief(distribution.strategy("one"))
+
+
+def test_mirrored_over_the_devices_there_are():
+    assert distribution.strategy("mirrored", logical_devices=4).num_replicas_in_sync == 4
+
+
+@pytest.mark.parametrize("text, word", [
+    ("{not json", "not JSON"),
+    ("[]", "cluster"),
+    (config(task={"type": "worker", "index": 3}), "not in the cluster"),
+    (config(cluster={"worker": ["no-such-host.invalid:1", "localhost:2"]}), "no-such-host.invalid"),
+    (config(cluster={"worker": ["localhost"]}), "cannot be reached"),
+])  # fmt: skip
+def test_tf_config(text, word, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(UserError, match=word):
+        distribution.strategy("multi_worker")
+
+
+@pytest.mark.parametrize("arguments, word", [
+    ({"name": "mirored"}, "mirrored"),
+    ({"name": "mirrored"}, "logical-devices"),
+    ({"name": "mirrored", "logical_devices": 3}, "before TensorFlow is used"),
+    ({"name": "mirrored", "logical_devices": 1}, "2 or more"),
+    ({"name": "one", "logical_devices": 2}, "mirrored"),
+    ({"name": "multi_worker"}, "TF_CONFIG"),
+    ({"name": "tpu"}, "2.19.1|No TPU"),
+])  # fmt: skip
+def test_what_is_not_there(arguments, word, monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(UserError, match=word):
+        distribution.strategy(**arguments)
+
+
+@pytest.mark.parametrize("arguments", [
+    {"clipnorm": 1.0}, {"global_clipnorm": 1.0}, {"clipvalue": 1.0}, {"gradient_accumulation_steps": 2},
+])  # fmt: skip
+@pytest.mark.parametrize("wrap", [kt.optimizers.AGC, kt.optimizers.LossScale])
+def test_keras_clipping_is_refused_on_replicas(wrap, arguments):
+    import keras
+    import replicas
+
+    strategy = distribution.strategy("mirrored", logical_devices=4)
+    with strategy.scope():
+        model = replicas.network()
+        model.compile(wrap(keras.optimizers.SGD(0.1, **arguments)), "categorical_crossentropy", jit_compile=False)
+    with pytest.raises(UserError, match=next(iter(arguments))):
+        model.fit(replicas.batches(steps=1), verbose=0)
+
+
+def test_two_logical_devices_from_the_command_line(tmp_path):
+    """`--strategy mirrored --logical-devices 2` plans a batch of half the size per replica."""
+    command = [sys.executable, "-m", "keras_tricks", "plan", "quickstart", "--strategy", "mirrored",
+               "--logical-devices", "2"]  # fmt: skip
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path,
+                            env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert result.returncode == 0, result.stderr
+    assert "64 = 32 per replica x 2 replicas x 1 micro-batch" in result.stdout
+
+
+def test_a_batch_that_replicas_cannot_share():
+    from keras_tricks.recipe import load_recipe
+    from keras_tricks.training import micro_batch
+
+    recipe = load_recipe("quickstart").replace(schedule={"batch_size": 66})
+    with pytest.raises(UserError, match="multiple of 4"):
+        micro_batch(recipe, replicas=4)
+    assert micro_batch(recipe.replace(optimizer={"accumulation_steps": 3}), replicas=2) == 22
+

@@ -1,0 +1,87 @@
+"""Zero gamma on models that are not ours: which gammas, and that every block is the identity then."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_tricks as kt
+
+
+def adds(model):
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.Add)]
+
+
+def zeroed(model):
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    gammas = {norm.name: norm.gamma.numpy() for norm in norms}
+    assert all((g == 0).all() or (g == 1).all() for g in gammas.values())
+    return [name for name, gamma in gammas.items() if not gamma.any()]
+
+
+def images(size):
+    return np.random.default_rng(0).normal(size=(2, size, size, 3)).astype("float32")
+
+
+def test_keras_resnet50():
+    model = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(64, 64, 3))
+    names = [f"conv{s}_block{b}_3_bn" for s, blocks in ((2, 3), (3, 4), (4, 6), (5, 3)) for b in range(1, blocks + 1)]
+    blocks = [name.removesuffix("_3_bn") for name in names]
+    before = [f"{block}_0_bn" if block.endswith("block1") else previous + "_out"
+              for block, previous in zip(blocks, ["", *blocks], strict=False)]
+    ends = [(shortcut, f"{block}_out") for block, shortcut in zip(blocks, before, strict=True)]
+    taps = keras.Model(model.input, [[model.get_layer(name).output for name in pair] for pair in ends])
+
+    def identities():
+        return [np.array_equal(out, np.maximum(shortcut, 0)) for shortcut, out in taps(images(64))]
+
+    assert not any(identities())
+    assert kt.surgery.zero_gamma(model) == names and len(names) == 16
+    assert zeroed(model) == names
+    assert all(identities())
+
+
+def test_mobilenet_v2():
+    model = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(32, 32, 3), alpha=0.35)
+    changed = kt.surgery.zero_gamma(model)
+    assert changed == [add.name.replace("_add", "_project_BN") for add in adds(model)] == zeroed(model)
+    assert len(changed) == 10
+    taps = keras.Model(model.input, [[add.input[0], add.output] for add in adds(model)])
+    for shortcut, total in taps(images(32)):
+        np.testing.assert_array_equal(total, shortcut)
+
+
+@pytest.mark.parametrize("block, last", [("basic", 2), ("bottleneck", 3)])
+def test_our_resnets(block, last):
+    model = kt.models.ResNet(block, (2, 2), input_shape=(16, 16, 3), classes=2, stem="cifar", filters=(4, 8),
+                             stem_filters=4, drop_path_rate=0.3, layout="d")
+    names = [f"stage{s}_block{b}_conv{last}_bn" for s in (1, 2) for b in (1, 2)]
+    assert kt.surgery.zero_gamma(model) == names == zeroed(model)
+
+
+@pytest.mark.parametrize("branch_first", [False, True])
+@pytest.mark.parametrize("projected", [False, True])
+def test_the_branch_is_found_on_either_side(branch_first, projected):
+    inputs = keras.Input((8, 8, 3))
+    shortcut = inputs
+    if projected:
+        shortcut = keras.layers.Conv2D(3, 1)(inputs)
+        shortcut = keras.layers.BatchNormalization(name="shortcut")(shortcut)
+    branch = keras.layers.BatchNormalization(name="first")(keras.layers.Conv2D(3, 3, padding="same")(inputs))
+    branch = keras.layers.BatchNormalization(name="last")(keras.layers.Conv2D(3, 3, padding="same")(branch))
+    branch = keras.layers.Dropout(0.1)(branch)
+    sides = [branch, shortcut] if branch_first else [shortcut, branch]
+    assert kt.surgery.zero_gamma(keras.Model(inputs, keras.layers.Add()(sides))) == ["last"]
+
+
+@pytest.mark.parametrize("last", ["convolution", "no scale", "no addition"])
+def test_nothing_to_change_warns(last):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.BatchNormalization(name="norm", scale=last != "no scale")(keras.layers.Conv2D(3, 1)(inputs))
+    if last == "convolution":  # pre-activation: adding a constant-gain convolution is not the identity at gamma 0
+        x = keras.layers.Conv2D(3, 1)(x)
+    model = keras.Model(inputs, x if last == "no addition" else keras.layers.Add()([inputs, x]), name="plain")
+    before = model.get_weights()
+    with pytest.warns(UserWarning, match="changed nothing: plain"):
+        assert kt.surgery.zero_gamma(model) == []
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)

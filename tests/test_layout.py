@@ -1,0 +1,123 @@
+"""The shape of the package: imports point one way, Keras' private parts stay in two places, tricks have cards."""
+
+import ast
+import pathlib
+import re
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parents[1] / "keras_tricks"
+FILES = sorted(PACKAGE.rglob("*.py"))
+ANYONE = {"errors", "imagenet", "quiet"}  # small files without imports of their own, open to all
+MAY_IMPORT = {  # part: the parts it may import. What is not listed imports nothing of the package.
+    "cli": {"training", "evaluation", "planning", "doctor", "recipe", "data", "models"},
+    "evaluation": {"training", "recipe", "data", "weights"},
+    "planning": {"training", "schedules", "analysis", "optimizers"},
+    "doctor": {"training"},
+    "training": {"recipe", "distribution", "data", "models", "losses", "optimizers", "schedules", "callbacks",
+                 "export"},
+    "models": {"layers", "initializers", "ops", "weights", "analysis"},
+    "layers": {"ops", "initializers"},
+    "optimizers": {"ops"},
+    "callbacks": {"schedules", "weights"},
+    "surgery": {"layers"},
+    "__main__": {"cli"},
+}
+HELPERS = {"layers/chain.py", "layers/convolution.py", "optimizers/wrapper.py"}  # no trick of their own, so no card
+HEADINGS = ["Formula", "Paper", "Use when", "Do not", "Cost", "Differs", "Status"]
+
+
+def relative(path):
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def part(path):
+    """`layers/drop_path.py` -> layers, `cli.py` -> cli."""
+    return relative(path).split("/")[0].removesuffix(".py")
+
+
+def imports(tree):
+    """(module, at module level) for every import; `from a import b` gives a.b, which may be a name inside a."""
+    top = {id(node) for node in tree.body}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) in top) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute"
+            yield from ((f"{node.module}.{alias.name}", id(node) in top) for alias in node.names)
+
+
+def parse(path):
+    return ast.parse(path.read_text())
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if f != PACKAGE / "__init__.py"], ids=relative)
+def test_imports_point_one_way(path):
+    own = part(path)
+    found = {name.split(".")[1] for name, _ in imports(parse(path)) if name.startswith("keras_tricks.")}
+    assert found <= MAY_IMPORT.get(own, set()) | ANYONE | {own}
+
+
+def test_the_order_has_no_circle():
+    def below(name, above=()):
+        assert name not in above, f"circle: {' -> '.join((*above, name))}"
+        for other in MAY_IMPORT.get(name, ()):
+            below(other, (*above, name))
+
+    for name in MAY_IMPORT:
+        below(name)
+
+
+def private_names(tree):
+    """Names with one leading underscore that a file defines, and those it reaches for as attributes."""
+    defined, reached = set(), {}
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            defined.add(node.name)
+        elif isinstance(node, ast.Attribute):
+            if isinstance(node.ctx, ast.Store):
+                defined.add(node.attr)
+            elif re.match(r"_[a-z]", node.attr):
+                reached[node.attr] = node.lineno
+    return defined, reached
+
+
+KERAS_PRIVATE_ALLOWED = ("optimizers/wrapper.py", "distribution/")
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_private_keras_names_stay_in_two_places(path):
+    tree = parse(path)
+    private = [name for name, _ in imports(tree) if name.startswith("keras.src")]
+    defined, reached = private_names(tree)
+    private += [f"{name} (line {line})" for name, line in reached.items() if name not in defined]
+    assert relative(path).startswith(KERAS_PRIVATE_ALLOWED) or private == []
+
+
+def test_the_private_names_are_found():
+    """So that the test above cannot pass because it looks at nothing."""
+    _, reached = private_names(parse(PACKAGE / "optimizers" / "wrapper.py"))
+    assert "_get_variable_index" in reached
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_tensorflow_is_imported_late(path):
+    if part(path) not in ("data", "distribution", "export", "training"):
+        assert [n for n, top in imports(parse(path)) if top and n.split(".")[0].startswith("tensorflow")] == []
+
+
+TRICKS = [f for f in FILES if part(f) in ("layers", "losses", "schedules", "optimizers", "initializers")
+          and f.name != "__init__.py" and relative(f) not in HELPERS]  # fmt: skip
+CARDS = [*TRICKS, PACKAGE / "models" / "resnet.py", PACKAGE / "callbacks" / "warmup_linear_scaling.py"]
+
+
+@pytest.mark.parametrize("path", CARDS, ids=relative)
+def test_every_trick_has_a_card(path):
+    card = ast.get_docstring(parse(path)) or ""
+    found = re.findall(rf"^({'|'.join(HEADINGS)}) +\S", card, re.MULTILINE)
+    assert found == HEADINGS
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_every_file_says_what_it_is(path):
+    assert ast.get_docstring(parse(path))

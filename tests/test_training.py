@@ -1,0 +1,321 @@
+"""Whole runs of a tiny recipe. One uninterrupted run is shared; each test compares another one with it."""
+
+import csv
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import keras_tricks as kt
+from keras_tricks import callbacks, evaluation, training
+from keras_tricks.errors import UserError
+from keras_tricks.recipe import Augment, Data, Loss, Model, Optimizer, Recipe, Schedule
+from keras_tricks.weights import files
+
+STEPS = 1198 // 128
+NO_EXPORT = {"formats": ()}
+
+
+def tiny(**changes):
+    """Every random part is on: crop, jitter, mixup, dropout and drop path."""
+    recipe = Recipe(
+        name="tiny/digits",
+        seed=3,
+        data=Data(image_size=8, eval_crop="whole", mean=(78.0,) * 3, std=(96.0,) * 3, workers=1),
+        augment=Augment(crop="pad", pad=1, flip=False, color_jitter="gluoncv", mixup_alpha=0.2),
+        model=Model(name="test_resnet", zero_gamma=True,
+                    options={"stem": "cifar", "dropout_rate": 0.1, "drop_path_rate": 0.1}),
+        loss=Loss(label_smoothing=0.1),
+        optimizer=Optimizer(no_bias_decay=True),
+        schedule=Schedule(epochs=2, batch_size=128, base_learning_rate=0.2, warmup_epochs=0.5, decay="cosine"),
+    )  # fmt: skip
+    return recipe.replace(**changes)
+
+
+@pytest.fixture(autouse=True)
+def leave_tensorflow_as_it_was():
+    """Training makes TensorFlow deterministic for the whole process."""
+    from tensorflow.python.framework import config
+
+    yield
+    config.disable_op_determinism()
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    run = kt.train(tiny(), output=folder, verbose=0)
+    return run
+
+
+def state(folder):
+    tensors, metadata = files.read(pathlib.Path(folder) / "checkpoints" / "last.safetensors")
+    return tensors, metadata
+
+
+def assert_same_end(folder, other):
+    (a, a_metadata), (b, b_metadata) = state(folder), state(other)
+    assert a.keys() == b.keys() and a_metadata == b_metadata
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def summary(folder):
+    with open(pathlib.Path(folder) / "summary.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_a_run_leaves(finished):
+    folder = finished.folder
+    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*")}
+    assert {
+        "recipe.json", "env.json", "summary.csv", "log.txt", "curves.png", "events",
+        "checkpoints/last.safetensors", "checkpoints/best.safetensors",
+        "export/model.keras", "export/saved_model/saved_model.pb", "export/classes.json",
+    } <= found  # fmt: skip
+    assert not [name for name in found if "partial" in name or ".writable" in name]
+    assert Recipe.from_json((folder / "recipe.json").read_text()) == tiny()
+    env = json.loads((folder / "env.json").read_text())
+    assert env["versions"]["keras"] == keras.__version__ and env["backend"] == "tensorflow" and env["devices"]
+    assert json.loads((folder / "export" / "classes.json").read_text()) == list("0123456789")
+    log = (folder / "log.txt").read_text()
+    assert "1198 training and 599 validation images of 10 classes" in log and "top-1" in log
+
+
+def test_the_summary_tells_what_happened(finished):
+    first, last = summary(finished.folder)
+    assert (first["epoch"], first["step"], first["images"]) == ("1", str(STEPS), str(STEPS * 128))
+    assert (last["epoch"], last["step"]) == ("2", str(2 * STEPS))
+    rate = kt.schedules.learning_rate(2 * STEPS - 1, STEPS, 0.1, 0.5, kt.schedules.Cosine(2))
+    assert float(last["lr"]) == pytest.approx(rate, rel=1e-5)
+    assert float(last["noise_scale"]) == pytest.approx(rate * 1198 / (128 * 0.1), rel=1e-5)
+    assert float(last["top1"]) == pytest.approx(100 * finished.history["val_top1"][-1], rel=1e-5)
+    assert float(last["train_loss"]) < float(first["train_loss"])
+    assert 0 <= float(last["data_wait"]) <= 1 and float(last["images_per_s"]) > 0
+
+
+def test_the_same_seed_gives_the_same_bits_with_any_number_of_workers(finished, tmp_path):
+    again = kt.train(tiny(data={"workers": 4}, export=NO_EXPORT), output=tmp_path / "again", verbose=0)
+    assert_same_end(finished.folder, again.folder)
+    assert again.history["val_loss"] == finished.history["val_loss"]
+
+
+def test_killed_and_resumed_is_uninterrupted(finished, tmp_path, monkeypatch):
+    save, folder = callbacks.Checkpoint.on_epoch_end, tmp_path / "killed"
+
+    def killed(self, epoch, logs=None):
+        save(self, epoch, logs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(callbacks.Checkpoint, "on_epoch_end", killed)
+    with pytest.raises(KeyboardInterrupt):
+        kt.train(tiny(), output=folder, verbose=0)
+    monkeypatch.undo()
+    assert state(folder)[1]["epoch"] == "1" and len(summary(folder)) == 1
+
+    kt.train(tiny(data={"workers": 2}, export=NO_EXPORT), output=folder, resume=True, verbose=0)
+    assert_same_end(finished.folder, folder)
+    timeless = lambda rows: [{k: v for k, v in r.items() if k not in ("images_per_s", "data_wait", "seconds")}  # noqa: E731
+                             for r in rows]  # fmt: skip
+    assert timeless(summary(folder)) == timeless(summary(finished.folder))
+    assert "continuing after epoch 1 of 2" in (folder / "log.txt").read_text()
+
+
+def test_resuming_a_finished_run_changes_nothing(finished, tmp_path):
+    import shutil
+
+    shutil.copytree(finished.folder, tmp_path / "copy")
+    kt.train(tiny(export=NO_EXPORT), output=tmp_path / "copy", resume=True, verbose=0)
+    assert_same_end(finished.folder, tmp_path / "copy")
+    assert summary(tmp_path / "copy") == summary(finished.folder)
+
+
+def test_another_seed_gives_other_weights(finished):
+    ready = training.prepare(tiny(seed=4))
+    tensors, _ = state(finished.folder)
+    kernels = {f"model/{v.path}": v for v in ready.network.trainable_variables if v.name == "kernel"}
+    first = training.prepare(tiny()).network
+    assert kernels.keys() <= tensors.keys()
+    for a, b in zip(kernels.values(), [v for v in first.trainable_variables if v.name == "kernel"], strict=True):
+        assert (keras.ops.convert_to_numpy(a) != keras.ops.convert_to_numpy(b)).any()
+
+
+def test_evaluate_equals_the_last_row(finished):
+    values = kt.evaluate(tiny(), finished.folder / "checkpoints" / "last.safetensors")
+    last = summary(finished.folder)[-1]
+    assert 100 * values["top1"] == pytest.approx(float(last["top1"]), abs=1e-3)
+    assert 100 * values["top5"] == pytest.approx(float(last["top5"]), abs=1e-3)
+    assert values["loss"] == pytest.approx(float(last["val_loss"]), rel=1e-5)
+
+
+def test_the_best_checkpoint_is_that_of_the_best_row(finished):
+    recipe, best = evaluation.of_run(finished.folder)
+    assert recipe == tiny() and best.name == "best.safetensors"
+    rows = summary(finished.folder)
+    top1 = max(float(r["top1"]) for r in rows)
+    assert 100 * float(files.read(best)[1]["best"]) == pytest.approx(top1, abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def png_files(tmp_path_factory):
+    folder, raw = tmp_path_factory.mktemp("png"), load_digits()
+    paths = []
+    for i in range(2, 92, 3):  # held-out images
+        paths.append(folder / f"{i}.png")
+        Image.fromarray((raw.images[i] * (255 / 16)).round().astype("uint8")).convert("RGB").save(paths[-1])
+    return paths
+
+
+def test_predict_agrees_with_the_exports_on_files(finished, png_files):
+    pixels = np.stack([np.asarray(Image.open(p), "float32") for p in png_files])
+    export = finished.folder / "export"
+    with_keras = keras.saving.load_model(export / "model.keras", compile=False).predict(pixels, verbose=0)
+    saved_model = tf.saved_model.load(str(export / "saved_model"))
+    served = saved_model.serve(pixels).numpy()
+    np.testing.assert_allclose(served, with_keras, atol=1e-5)
+    np.testing.assert_allclose(with_keras.sum(axis=1), 1.0, atol=1e-5)
+    predicted = evaluation.predict(finished.folder, png_files, 3)
+    for probabilities, (path, answers) in zip(with_keras, predicted, strict=True):
+        assert path in png_files and len(answers) == 3
+        best = np.argsort(probabilities)[::-1][:3]
+        assert [label for label, _ in answers] == [str(i) for i in best]
+        np.testing.assert_allclose([p for _, p in answers], probabilities[best], atol=1e-5)
+
+
+def test_the_deployed_model_is_the_network_with_its_preprocessing(finished):
+    images = load_digits().images[2:92:3].repeat(3, axis=-1).reshape(-1, 8, 8, 3) * (255 / 16)
+    logits = finished.network(((images - 78) / 96).astype("float32"), training=False)
+    expected = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+    np.testing.assert_allclose(finished.model.predict(images, verbose=0), expected, atol=1e-5)
+
+
+def test_predict_refuses_what_is_no_image(finished, tmp_path):
+    (tmp_path / "a.png").write_text("text")
+    with pytest.raises(UserError, match="a.png is not an image that can be read"):
+        list(evaluation.predict(finished.folder, [tmp_path / "a.png"]))
+    with pytest.raises(UserError, match="missing.png"):
+        list(evaluation.predict(finished.folder, [tmp_path / "missing.png"]))
+    with pytest.raises(UserError, match="is not a run folder"):
+        evaluation.of_run(tmp_path)
+
+
+def test_a_dry_run_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = kt.train(tiny(), dry_run=True, verbose=0)
+    assert run.folder is None and list(tmp_path.iterdir()) == []
+    assert len(run.history["loss"]) == 1 and np.isfinite(run.history["val_loss"]).all()
+    assert "nothing was written" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_runs_and_keeps_float32_weights(precision):
+    run = kt.train(tiny(train={"precision": precision}), dry_run=True, verbose=0)
+    assert all(v.dtype == "float32" for v in run.network.trainable_variables)
+    assert np.isfinite(run.history["loss"]).all() and np.isfinite(run.history["val_loss"]).all()
+    conv = next(layer for layer in run.network.layers if isinstance(layer, keras.layers.Conv2D))
+    assert conv.compute_dtype == precision.removeprefix("mixed_")
+    assert run.network.output.dtype == "float32"
+
+
+@pytest.mark.slow
+def test_mixed_precision_exports_a_float32_model(tmp_path):
+    run = kt.train(tiny(train={"precision": "mixed_float16"}, schedule={"epochs": 1}), tmp_path / "half", verbose=0)
+    assert run.model.output.dtype == "float32"
+    assert summary(run.folder)[0]["step"] == str(STEPS)
+    loaded = keras.saving.load_model(run.folder / "export" / "model.keras")
+    layers = [layer for layer in loaded._flatten_layers() if layer.weights and not isinstance(layer, keras.Model)]
+    assert len(layers) > 10 and {layer.compute_dtype for layer in layers} == {"float32"}
+
+
+@pytest.mark.slow
+def test_accumulation_trains_with_the_schedule_of_the_whole_batch(tmp_path):
+    recipe = tiny(optimizer={"accumulation_steps": 2}, schedule={"epochs": 1}, export=NO_EXPORT)
+    run = kt.train(recipe, tmp_path / "accumulated", verbose=0)
+    (row,) = summary(run.folder)
+    assert (row["step"], row["images"], row["batch_size"]) == (str(STEPS), str(STEPS * 128), "128")
+    rate = kt.schedules.learning_rate(STEPS - 1, STEPS, 0.1, 0.5, kt.schedules.Cosine(1))
+    assert float(row["lr"]) == pytest.approx(rate, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_training_and_evaluation_at_different_sizes(tmp_path):
+    recipe = tiny(data={"test_image_size": 12}, schedule={"epochs": 1}, export=NO_EXPORT)
+    run = kt.train(recipe, tmp_path / "sizes", verbose=0)
+    assert run.model.input_shape == (None, 12, 12, 3)
+    values = kt.evaluate(recipe, run.folder / "checkpoints" / "last.safetensors")
+    assert 100 * values["top1"] == pytest.approx(float(summary(run.folder)[0]["top1"]), abs=1e-3)
+
+
+@pytest.mark.slow
+def test_the_average_of_the_weights_survives_a_restart(tmp_path, monkeypatch):
+    recipe, save = tiny(optimizer={"ema_decay": 0.9}, export=NO_EXPORT), callbacks.Checkpoint.on_epoch_end
+    whole = kt.train(recipe, tmp_path / "whole", verbose=0)
+
+    def killed(self, epoch, logs=None):
+        save(self, epoch, logs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(callbacks.Checkpoint, "on_epoch_end", killed)
+    with pytest.raises(KeyboardInterrupt):
+        kt.train(recipe, tmp_path / "killed", verbose=0)
+    monkeypatch.undo()
+    kt.train(recipe, tmp_path / "killed", resume=True, verbose=0)
+    tops = [summary(folder)[-1]["ema_top1"] for folder in (whole.folder, tmp_path / "killed")]
+    assert tops[0] == tops[1] != ""
+
+
+# ---- mistakes, all before anything is written
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"model": {"classes": 7}}, "`model.classes` is 7 but digits has 10 classes"),
+        ({"schedule": {"batch_size": 2000}}, "`schedule.batch_size` is 2000, more than the 1198 training images"),
+        ({"model": {"name": "resnet50e"}}, "There is no model 'resnet50e'. Did you mean"),
+        ({"model": {"options": {"stm": "cifar"}}}, "test_resnet has no argument `stm`. Did you mean \"stem\""),
+        ({"model": {"weights": "missing.safetensors"}}, "There is no weight file missing.safetensors"),
+        ({"model": {"weights": "model.pth"}}, "Pickled checkpoints"),
+        ({"loss": {"teacher": "test_resnet"}}, "The teacher test_resnet needs trained weights"),
+        ({"data": {"source": "digit"}}, 'Did you mean "digits"'),
+        ({"optimizer": {"accumulation_steps": 3}}, "`schedule.batch_size` 128 cannot be divided"),
+    ],
+)
+def test_contradictions_are_user_errors(changes, words, tmp_path):
+    with pytest.raises(UserError) as error:
+        kt.train(tiny(**changes), output=tmp_path / "run", verbose=0)
+    assert words in str(error.value) and not (tmp_path / "run").exists()
+
+
+def test_a_run_is_not_overwritten_and_folders_are_numbered(finished, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="already holds a run. Give --output another folder, or --resume"):
+        training.claim_folder(tiny(), finished.folder, resume=False)
+    monkeypatch.chdir(tmp_path)
+    for name in ("tiny-digits", "tiny-digits-2", "tiny-digits-3"):
+        assert training.claim_folder(tiny(), None, resume=False) == pathlib.Path("runs") / name
+        assert (tmp_path / "runs" / name).is_dir()
+
+
+def test_an_output_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="cannot be written"):
+        training.claim_folder(tiny(), tmp_path / "file" / "run", resume=False)
+
+
+def test_a_label_out_of_range_is_told_in_words(tmp_path, monkeypatch):
+    import dataclasses
+
+    from keras_tricks.data import digits, source
+
+    opened = digits.digits()
+    wrong = dataclasses.replace(opened, class_names=tuple("01234567"))
+    monkeypatch.setattr("keras_tricks.data.open_source", lambda *args: wrong)
+    assert source.open_source("digits").num_classes == 10
+    with pytest.raises(UserError, match=r"A label of digits is not one of its 8 classes: .* is not in \[0, 8\)"):
+        kt.train(tiny(), dry_run=True, verbose=0)
