@@ -73,7 +73,7 @@ def kecam(batch, args):
     return fit(tf_keras, model, tf_keras.optimizers.SGD(LEARNING_RATE, **SGD), batch, args)
 
 
-def timm(batch, args, compiled=False):
+def timm(batch, args, compiled=False, channels_last=True):
     try:
         import tv_shim  # noqa: F401
     except ImportError:
@@ -83,8 +83,9 @@ def timm(batch, args, compiled=False):
 
     torch.set_num_threads(os.cpu_count())  # as TensorFlow does
     images, labels = map(torch.from_numpy, batch)
-    images = images.permute(0, 3, 1, 2)  # a view: the memory stays channels last
-    model = timm.create_model(args.model, num_classes=CLASSES).train().to(memory_format=torch.channels_last)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    images = images.permute(0, 3, 1, 2).contiguous(memory_format=layout)
+    model = timm.create_model(args.model, num_classes=CLASSES).train().to(memory_format=layout)
     optimizer = torch.optim.SGD(model.parameters(), LEARNING_RATE, **SGD)
     forward = torch.compile(model) if compiled else model
     step_ends = []
@@ -102,7 +103,8 @@ SIDES = {  # name: (function, the flag that gives its interpreter)
     "keras_tricks": (keras_tricks, "--python-keras-tricks"),
     "keras_hub": (keras_hub, "--python-tf"),
     "kecam": (kecam, "--python-tf"),
-    "timm": (timm, "--python-torch"),
+    "timm": (timm, "--python-torch"),  # eager, channels last
+    "timm_nchw": (lambda batch, args: timm(batch, args, channels_last=False), "--python-torch"),  # eager, its default
     "timm_compile": (lambda batch, args: timm(batch, args, compiled=True), "--python-torch"),
 }
 

@@ -6,7 +6,6 @@ import json
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from cases import INITIALIZERS, LAYERS, SCHEDULES, names
 
 CONFIGURED = [(cls, kwargs) for cls, kwargs, *_ in [*LAYERS, *INITIALIZERS, *SCHEDULES]]
@@ -57,6 +56,7 @@ def test_mixed_precision(cls, kwargs, shape):
 
 @layers
 def test_every_weight_and_the_input_get_a_gradient(cls, kwargs, shape):
+    tf = pytest.importorskip("tensorflow")
     layer = cls(**kwargs)
     layer.build(shape)
     x = tf.constant(inputs(shape))

@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from keras_tricks.layers import BatchNormalization
+tf = pytest.importorskip("tensorflow")
+
+from keras_tricks.layers import BatchNormalization  # noqa: E402
 
 SHAPES = [(8, 5, 5, 4), (3, 1, 1, 2), (2, 1, 1, 3), (1, 1, 1, 2)]  # small n pins the variance correction
 

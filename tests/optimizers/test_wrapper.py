@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_tricks.optimizers.wrapper import variable_index
 
@@ -28,7 +27,7 @@ def test_variable_index_of_what_update_step_receives():
 
     vs, optimizer = variables(), Spy(0.1)
     optimizer.build(vs)
-    optimizer.apply([tf.fill([2], 10.0 * i) for i in (2, 0, 1)], [vs[2], vs[0], vs[1]])
+    optimizer.apply([keras.ops.full([2], 10.0 * i) for i in (2, 0, 1)], [vs[2], vs[0], vs[1]])
     assert sorted(seen) == [(0, 0.0), (1, 10.0), (2, 20.0)]
 
 
@@ -50,6 +49,6 @@ def test_the_private_names_are_still_there():
 def test_keras_sums_gradients_over_replicas_in_the_method_we_replace():
     vs, optimizer, seen = variables(), keras.optimizers.SGD(0.1), []
     optimizer._all_reduce_sum_gradients = lambda grads_and_vars: seen.append(list(grads_and_vars)) or seen[-1]
-    optimizer.apply([tf.fill([2], 1.0) for _ in vs], vs)
+    optimizer.apply([keras.ops.full([2], 1.0) for _ in vs], vs)
     assert len(seen) == 1 and len(seen[0]) == 3
     np.testing.assert_allclose(vs[1], 0.9, rtol=1e-6)
