@@ -11,7 +11,7 @@ RECIPE = Recipe(
                 note="1,797 real 8x8 images, a third held out"),
     data=Data(source="digits", image_size=16, eval_crop="whole", mean=(78.0,) * 3, std=(96.0,) * 3),
     augment=Augment(crop="pad", pad=2, pad_mode="CONSTANT", flip=False),
-    model=Model(name="resnet20d", zero_gamma=True),
+    model=Model(name="resnet20d", zero_gamma=True, options={"sync_bn": True}),
     loss=Loss(label_smoothing=0.1),
     optimizer=Optimizer(weight_decay=5e-4, no_bias_decay=True),
     schedule=Schedule(epochs=24, batch_size=64, base_learning_rate=0.4, warmup_epochs=2, decay="cosine"),

@@ -13,6 +13,7 @@ Status     equal to the formula on 1, 2 and 4 replicas (tests/contracts)
 import contextlib
 
 import keras
+import numpy as np
 
 
 def ema_decay(updates, decay):
@@ -54,10 +55,10 @@ class WeightEMA(keras.callbacks.Callback):
         strategy = getattr(model, "distribute_strategy", None)
         with strategy.scope() if strategy is not None else contextlib.nullcontext():
             self.averages = [
-                keras.Variable(v, trainable=False, dtype=v.dtype, name=f"{v.path.replace('/', '_')}_average")
+                keras.Variable(_copy(v), trainable=False, dtype=v.dtype, name=f"{v.path.replace('/', '_')}_average")
                 for v in self.sources
             ]
-            updates = model.optimizer.iterations
+            updates = _copy(model.optimizer.iterations)
             self.last = keras.Variable(updates, dtype="int", trainable=False, name="last_update")
         self._advance = self._tensorflow() if keras.backend.backend() == "tensorflow" else self._anywhere
 
@@ -111,6 +112,11 @@ class WeightEMA(keras.callbacks.Callback):
             values = self.model.evaluate(self.validation_data, verbose=0, return_dict=True)
         if logs is not None:
             logs.update({f"val_ema_{name}": value for name, value in values.items()})
+
+
+def _copy(variable):
+    """The numbers, in memory of their own: JAX frees the buffers it was handed."""
+    return np.array(keras.ops.convert_to_numpy(variable))
 
 
 class _Swapped:

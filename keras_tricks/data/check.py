@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from keras_tricks.data.source import open_source
+from keras_tricks.data.open_source import open_source
 
 
 def check(source, data_dir=None):

@@ -1,14 +1,7 @@
-"""Where examples come from. A source knows its classes and two splits; a split can hand out any example by index.
-
-    digits            scikit-learn's 1,797 real 8x8 images, inside the package's requirements: no download
-    image_folder      one sub-folder per class; `train/` and `val/` (or `test/`) above them
-    tfds:<name>       a TensorFlow Datasets builder found on disk
-"""
+"""What a data set is to the pipeline: classes, two splits, and a way to read an example."""
 
 import dataclasses
 import typing
-
-from keras_tricks.errors import UserError, nearest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,36 +40,3 @@ class Source:
     @property
     def num_classes(self):
         return len(self.class_names)
-
-
-KINDS = ("digits", "image_folder", "tfds:<name>")
-
-
-def open_source(name, data_dir=None, max_bad_images=100, train_split="train", validation_split=None):
-    """Opens a source by name.
-
-    Args:
-        name: `"digits"`, `"image_folder"` or `"tfds:<name>"`, for instance `"tfds:cifar10"`.
-        data_dir: folder of the images, or TFDS' data folder. Not used by `digits`.
-        max_bad_images: integer >= 0, broken images tolerated in a split before reading stops with their names.
-        train_split, validation_split: names of the splits (TFDS; for folders the sub-folder names).
-
-    Returns:
-        A `Source`.
-
-    Raises:
-        UserError: unknown source, folder missing or empty, data set not prepared.
-    """
-    if name == "digits":
-        from keras_tricks.data.digits import digits
-
-        return digits()
-    if name == "image_folder":
-        from keras_tricks.data.image_folder import image_folder
-
-        return image_folder(data_dir, max_bad_images, train_split, validation_split)
-    if name.startswith("tfds:"):
-        from keras_tricks.data.tfds import tfds
-
-        return tfds(name.removeprefix("tfds:"), data_dir, train_split, validation_split)
-    raise UserError(f"`data.source` must be one of {', '.join(KINDS)}. Received: {name!r}.{nearest(name, KINDS)}")

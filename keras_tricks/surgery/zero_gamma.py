@@ -33,7 +33,7 @@ def zero_gamma(model):
     for add in (layer for layer in model.layers if isinstance(layer, keras.layers.Add) and len(layer.input) == 2):
         norm = graph.last_norm(graph.branch(*add.input))
         if norm is not None and norm.name not in changed:
-            norm.gamma.assign(keras.ops.zeros_like(norm.gamma))
+            norm.gamma.assign(keras.ops.zeros(norm.gamma.shape))
             changed.append(norm.name)
     if not changed:
         message = f"zero_gamma changed nothing: {model.name} has no addition with a normalized branch."

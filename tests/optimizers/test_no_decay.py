@@ -52,7 +52,7 @@ def test_it_serves_keras_own_optimizers():
     optimizer = keras.optimizers.AdamW(learning_rate=0.1, weight_decay=0.5)
     optimizer.exclude_from_weight_decay(var_list=no_decay(network, verbose=False))
     before = [keras.ops.convert_to_numpy(v) for v in network.trainable_variables]
-    optimizer.apply([keras.ops.zeros_like(v) for v in network.trainable_variables], network.trainable_variables)
+    optimizer.apply([keras.ops.zeros(v.shape) for v in network.trainable_variables], network.trainable_variables)
     for old, v in zip(before, network.trainable_variables, strict=True):
         changed = (keras.ops.convert_to_numpy(v) != old).any()
         assert changed == (v.name == "kernel")
