@@ -10,16 +10,12 @@
 import json
 import os
 import socket
-import sys
-import threading
-import time
 
 from keras_tricks.distribution.keras_fixes import mend
 from keras_tricks.errors import UserError, check_choice
 
 NAMES = ("auto", "one", "mirrored", "multi_worker", "tpu")
 LAST_TPU_TENSORFLOW = (2, 19, 1)
-PATIENCE = float(os.environ.get("KERAS_TRICKS_PATIENCE", "300"))  # seconds to wait for the other workers to start
 
 
 def strategy(name="auto", logical_devices=None, tpu=None):
@@ -134,7 +130,7 @@ def _multi_worker(tf):
     else:
         _check_task(config)
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-    threading.Thread(target=_watch_for, args=(list(_others(resolver)),), daemon=True).start()
+    _check_addresses(resolver)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except (tf.errors.OpError, RuntimeError) as error:
@@ -149,8 +145,8 @@ def _check_task(config):
         raise UserError(f"TF_CONFIG: the task {task} is not in the cluster {config['cluster']}.")
 
 
-def _others(resolver):
-    """(name, host, port) of every other task of the cluster. Raises `UserError` for a host that is not known."""
+def _check_addresses(resolver):
+    """Raises `UserError` for a worker whose host is not known: TensorFlow would wait for it for ever."""
     for job, tasks in resolver.cluster_spec().as_dict().items():
         for index, address in enumerate(tasks):
             host, _, port = address.rpartition(":")
@@ -158,28 +154,6 @@ def _others(resolver):
                 socket.getaddrinfo(host, int(port))
             except (OSError, ValueError) as error:
                 raise UserError(f"{job} {index} of TF_CONFIG, {address!r}, cannot be reached: {error}.") from None
-            if (job, index) != (resolver.task_type, resolver.task_id):
-                yield f"{job} {index}", host, int(port)
-
-
-def _watch_for(others):
-    """Ends the process, in words, when another worker does not open its port in time: TensorFlow would wait for ever.
-
-    Nothing has been written by then: a run folder is made after the first collective operation.
-    """
-    missing, deadline = dict.fromkeys(others), time.monotonic() + PATIENCE
-    while missing and time.monotonic() < deadline:
-        for name, host, port in list(missing):
-            try:
-                socket.create_connection((host, port), timeout=2).close()
-                del missing[name, host, port]
-            except OSError:
-                time.sleep(0.5)
-    if missing:
-        names = ", ".join(f"{name} ({host}:{port})" for name, host, port in missing)
-        print(f"keras-tricks: {names} of TF_CONFIG did not answer within {PATIENCE:g} seconds. Start all workers, or "
-              "correct the address; KERAS_TRICKS_PATIENCE=SECONDS waits longer.", file=sys.stderr, flush=True)
-        os._exit(2)
 
 
 def _tpu(tf, tpu):
