@@ -80,7 +80,7 @@ def test_json_of_a_finished_run_is_a_recipe_too(tmp_path):
     recipe = load_recipe("quickstart").override(["schedule.epochs=3", "model.options.stem=cifar"])
     (tmp_path / "recipe.json").write_text(recipe.to_json())
     assert load_recipe(tmp_path / "recipe.json") == recipe
-    assert json.loads(recipe.to_json())["model"]["options"] == {"stem": "cifar"}
+    assert json.loads(recipe.to_json())["model"]["options"] == {"sync_bn": True, "stem": "cifar"}
 
 
 @pytest.mark.parametrize("text, words", [("{", "is not JSON"), ("[1]", "must hold a JSON object"), ("3", "must hold")])

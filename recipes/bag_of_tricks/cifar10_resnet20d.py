@@ -2,14 +2,14 @@
 
 Run      keras-tricks train bag_of_tricks/cifar10_resnet20d --data-dir cifar10
 Data     cifar10/{train,test}/<class>/*.jpg (or .png)
-Expect   88 % top-1 or more in 45 minutes on 2 cores; the run is in docs/results/cifar10_resnet20d
+Result   87.18 % top-1 (n = 1) in 39 minutes on 2 shared cores; docs/results/cifar10_resnet20d
 """
 
 from keras_tricks.recipe import About, Augment, Data, Model, Optimizer, Recipe, Schedule
 
 RECIPE = Recipe(
-    about=About(paper="arXiv:1812.01187", expected_top1=88.0, expected_from="docs/results/cifar10_resnet20d",
-                note="tricks of the paper at laptop size; not a row of the paper"),
+    about=About(paper="arXiv:1812.01187", expected_top1=87.18, expected_from="docs/results/cifar10_resnet20d",
+                measured=True, note="tricks of the paper at laptop size; not a row of the paper"),
     data=Data(source="image_folder", image_size=32, eval_crop="whole", mean=(125.3, 123.0, 113.9),
               std=(63.0, 62.1, 66.7)),
     augment=Augment(crop="pad", pad=4, flip=True),
