@@ -19,11 +19,11 @@ def residual_block(x, filters, strides):
     """Your own code: nothing of keras_tricks in it."""
     shortcut = x
     if strides > 1 or x.shape[-1] != filters:
-        shortcut = keras.layers.BatchNormalization()(keras.layers.Conv2D(filters, 1, strides)(x))
+        shortcut = keras.layers.BatchNormalization(momentum=0.9)(keras.layers.Conv2D(filters, 1, strides)(x))
     x = keras.layers.Conv2D(filters, 3, strides, padding="same", activation="relu")(x)
-    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.BatchNormalization(momentum=0.9)(x)
     x = keras.layers.Conv2D(filters, 3, padding="same")(x)
-    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.BatchNormalization(momentum=0.9)(x)
     return keras.layers.ReLU()(keras.layers.Add()([shortcut, x]))
 
 
