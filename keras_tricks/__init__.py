@@ -4,7 +4,7 @@ The data flow, which is also the order of a `Recipe`'s sections, of `training.py
 
     data       images on disk                                   encoded bytes or uint8 (h, w, 3)
       |  kt.data        decode, crop, resize                    float32 (size, size, 3), 0-255
-    augment    kt.data  flip, colour, PCA noise, mixup          float32 (batch, size, size, 3), normalized
+    augment    kt.data  flip, colour, RandAugment, mixing       float32 (batch, size, size, 3), normalized
       |                                                         float32 (batch, classes), soft labels
     model      kt.models, kt.layers, kt.initializers            float32 (batch, classes), logits
       |
@@ -12,7 +12,7 @@ The data flow, which is also the order of a `Recipe`'s sections, of `training.py
       |
     optimizer  kt.optimizers                                    one update per variable
       |
-    schedule   kt.schedules, kt.callbacks                       learning rate at every update
+    schedule   kt.schedules, kt.callbacks                       learning rate and batch size at every update
       |
     train      kt.train, `keras-tricks train`                   runs/<name>/: summary.csv, curves.png, checkpoints
       |

@@ -1,4 +1,4 @@
-"""The program `keras-tricks`: train, evaluate, predict, list, plan, data check, doctor.
+"""The program `keras-tricks`: train, plan, compare, evaluate, predict, list, data check, data pack, doctor.
 
 A user's mistake is one line on stderr and exit code 2, never a traceback.
 """
@@ -64,7 +64,13 @@ def _parser():
 
     command = commands.add_parser("plan", help="show what would run, without training")
     _recipe_arguments(command)
+    command.add_argument("--plot", metavar="FILE", help="draw batch size, learning rate and noise scale as a PNG")
     command.set_defaults(run=plan)
+
+    command = commands.add_parser("compare", help="curves of several runs against epochs and updates")
+    command.add_argument("runs", nargs="+", help="run folders; runs of one recipe are averaged")
+    command.add_argument("--output", default="compare.png", metavar="FILE", help="PNG (default: compare.png)")
+    command.set_defaults(run=compare)
 
     command = commands.add_parser("evaluate", help="measure a run or a weight file on the validation split")
     _recipe_arguments(command, "run folder or recipe")
@@ -85,9 +91,15 @@ def _parser():
     command = commands.add_parser("data", help="look at data before training on them")
     actions = command.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="count examples and classes, decode every image")
-    check.add_argument("source", help="digits, image_folder or tfds:<name>")
+    check.add_argument("source", help="digits, image_folder, tfrecord or tfds:<name>")
     check.add_argument("--data-dir", help="folder of the images or of TFDS")
     check.set_defaults(run=data_check)
+    pack = actions.add_parser("pack", help="write a source as TFRecord shards, read faster than many files")
+    pack.add_argument("source", help="image_folder, tfds:<name> or digits")
+    pack.add_argument("--data-dir", help="folder of the images or of TFDS")
+    pack.add_argument("--output", required=True, help="new folder; train from it with data.source=tfrecord")
+    pack.add_argument("--shard-mib", type=int, default=128, help="size of a shard in MiB (default 128)")
+    pack.set_defaults(run=data_pack)
 
     command = commands.add_parser("doctor", help="versions, devices and one matrix product on each")
     command.set_defaults(run=doctor)
@@ -127,10 +139,22 @@ def train(args):
 
 
 def plan(args):
-    from keras_tricks import training
-    from keras_tricks.planning import describe
+    from keras_tricks import planning, training
 
-    print(describe(training.prepare(_recipe(args))))
+    ready = training.prepare(_recipe(args))
+    print(planning.describe(ready))
+    if args.plot:
+        planning.draw(ready.plan, args.plot)
+        print(f"drawn to {args.plot}")
+
+
+def compare(args):
+    from keras_tricks import comparison
+
+    groups = comparison.read_groups(args.runs)
+    print(comparison.table(groups))
+    comparison.draw(groups, args.output)
+    print(f"drawn to {args.output}")
 
 
 def evaluate(args):
@@ -193,6 +217,18 @@ def data_check(args):
 
     for line in check(args.source, args.data_dir):
         print(line)
+
+
+def data_pack(args):
+    from keras_tricks.data.open_source import open_source
+    from keras_tricks.data.tfrecord import pack
+
+    if args.shard_mib < 1:
+        raise UserError(f"--shard-mib must be 1 or more. Received: {args.shard_mib}")
+    description = pack(open_source(args.source, args.data_dir), args.output, args.shard_mib * 2**20)
+    for name, split in description["splits"].items():
+        print(f"{name:<12}{split['examples']:>9,} images in {len(split['shards'])} shards")
+    print(f"train from it with --set data.source=tfrecord --data-dir {args.output}")
 
 
 def doctor(args):

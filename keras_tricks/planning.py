@@ -1,20 +1,23 @@
 """`keras-tricks plan`: what a recipe would do, in numbers, without training."""
 
+import math
+import os
+import pathlib
+
 from keras_tricks import schedules
 from keras_tricks.analysis import cost
+from keras_tricks.errors import UserError
 from keras_tricks.optimizers.no_decay import is_exempt
-from keras_tricks.training import decay_of
 
 
 def describe(ready):
     """The plan of a prepared run, as text: data, model, optimizer, learning rate by phase, memory."""
-    recipe, source, schedule = ready.recipe, ready.source, ready.recipe.schedule
+    recipe, source, schedule, plan = ready.recipe, ready.source, ready.recipe.schedule, ready.plan
     size = recipe.data.image_size
     spent = cost(ready.network)
     bytes_per_number = 4 if recipe.train.precision == "float32" else 2
-    replicas, accumulation = ready.strategy.num_replicas_in_sync, recipe.optimizer.accumulation_steps
-    memory = spent.training_memory(ready.batch_size // replicas, bytes_per_number)
-    updates = ready.steps_per_epoch // accumulation * schedule.epochs
+    replicas, accumulation = plan.replicas, plan[0].accumulation_steps
+    memory = spent.training_memory(max(p.micro_batch for p in plan), bytes_per_number)
     lines = [
         f"recipe      {recipe.name}   {recipe.about.paper}",
         f"data        {source.name}: {source.train.num_examples:,} training, {source.validation.num_examples:,} "
@@ -26,12 +29,13 @@ def describe(ready):
         + (f", taught by {recipe.loss.teacher} at T = {recipe.loss.temperature:g}" if recipe.loss.teacher else ""),
         f"optimizer   {_optimizer(recipe.optimizer)}",
         *_decayed(ready),
-        f"batch       {schedule.batch_size} = {ready.batch_size // replicas} per replica x {replicas} "
+        f"batch       {schedule.batch_size} = {plan[0].micro_batch} per replica x {replicas} "
         f"{'replica' if replicas == 1 else 'replicas'} x {accumulation} "
         f"{'micro-batch' if accumulation == 1 else 'micro-batches'}",
-        f"steps       {updates // schedule.epochs:,} per epoch x {schedule.epochs} epochs = {updates:,} updates",
+        f"steps       {plan.updates:,} updates in {plan.epochs} epochs",
         "schedule",
         *_phases(ready),
+        *(f"  {line}" for line in str(plan).splitlines()[:-1]),
         f"precision   {recipe.train.precision}",
         f"memory      about {memory / 2**30:.2f} GiB per replica (weights, gradients, momentum, activations)",
         f"export      {', '.join(recipe.export.formats)}",
@@ -45,7 +49,10 @@ def _augment(augment):
     parts += ["flip"] if augment.flip else []
     parts += [f"colour jitter ({augment.color_jitter})"] if augment.color_jitter != "none" else []
     parts += [f"PCA noise {augment.pca_noise:g}"] if augment.pca_noise else []
+    if augment.rand_augment_layers:
+        parts += [f"RandAugment({augment.rand_augment_layers}, {augment.rand_augment_magnitude:g})"]
     parts += [f"mixup {augment.mixup_alpha:g} per {augment.mixup_per}"] if augment.mixup_alpha else []
+    parts += [f"CutMix {augment.cutmix_alpha:g} per {augment.mixup_per}"] if augment.cutmix_alpha else []
     return ", ".join(parts)
 
 
@@ -66,20 +73,51 @@ def _decayed(ready):
 
 
 def _phases(ready):
-    """One line per warmup, per step of the decay, or for the whole cosine: epochs and learning rates."""
-    schedule = ready.recipe.schedule
-    steps = ready.steps_per_epoch // ready.recipe.optimizer.accumulation_steps
-    peak = schedules.linear_scaling(schedule.batch_size, schedule.base_learning_rate, schedule.base_batch_size)
+    """One line per warmup, per step of the decay and per batch size: epochs and learning rates."""
+    schedule, plan = ready.recipe.schedule, ready.plan
     edges = {0.0, float(schedule.epochs), min(schedule.warmup_epochs, schedule.epochs)}
+    edges |= {float(phase.epochs.start) for phase in plan}
     if schedule.decay == "step":
         edges |= {float(m) for m in schedule.milestones if m < schedule.epochs}
     edges = sorted(edges)
 
-    def rate(step):
-        return schedules.learning_rate(step, steps, peak, schedule.warmup_epochs, decay_of(schedule))
-
     for start, end in zip(edges, edges[1:], strict=False):
-        first, last = rate(round(start * steps)), rate(round(end * steps) - 1)
+        first, last = plan.rate(*_update(plan, start)), plan.rate(*_update(plan, end, -1))
         what = "warmup" if end <= schedule.warmup_epochs else schedule.decay
         change = f"{first:.6g}" if abs(first - last) < 1e-12 else f"{first:.6g} -> {last:.6g}"
         yield f"  epochs {start:g} to {end:g}: learning rate {change} ({what})"
+
+
+def _update(plan, epoch, offset=0):
+    """(epoch, update within it) of the update at a fractional epoch, `offset` updates later."""
+    whole = min(math.ceil(epoch) - 1 if offset < 0 else int(epoch), plan.epochs - 1)
+    return whole, round((epoch - whole) * plan.phase(whole).updates_per_epoch) + offset
+
+
+def draw(plan, path):
+    """Draws batch size, learning rate, noise scale and updates over the epochs as a PNG, replaced in one step."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    path = pathlib.Path(path)
+    epochs = range(plan.epochs)
+    rates, sizes = [plan.rate(e) for e in epochs], [plan.phase(e).batch_size for e in epochs]
+    panels = {
+        "batch size": sizes,
+        "learning rate": rates,
+        "noise scale": [schedules.noise_scale(r, b, plan.dataset_size, plan.momentum)
+                        for r, b in zip(rates, sizes, strict=True)],
+        "parameter updates so far": [plan.updates_before(e + 1) for e in epochs],
+    }  # fmt: skip
+    figure = Figure(figsize=(13, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axis, (title, values) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        axis.step(epochs, values, where="post")
+        axis.set(title=title, xlabel="epoch", yscale="linear" if title.startswith("parameter") else "log")
+        axis.grid(alpha=0.3)
+    partial = path.with_name(f".{path.name}.partial.png")
+    try:
+        figure.savefig(partial, dpi=110)
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}): give --plot another name.") from None

@@ -44,6 +44,7 @@ class Data(Section):
     data_dir: str | None = None
     train_split: str = "train"
     validation_split: str | None = None
+    train_images: Positive | None = None  # train on so many, evenly chosen; None: all
     image_size: Positive = 224
     test_image_size: Positive | None = None  # None: as image_size
     eval_crop: typing.Literal["short_side", "whole"] = "short_side"
@@ -78,8 +79,16 @@ class Augment(Section):
     color_jitter: typing.Literal["none", "paper", "gluoncv"] = "none"
     color_jitter_strength: float = pydantic.Field(0.4, ge=0, le=1)
     pca_noise: float = pydantic.Field(0.0, ge=0)  # standard deviation; 0.1 in the paper
+    rand_augment_layers: Natural = 0
+    rand_augment_magnitude: float = pydantic.Field(10.0, ge=0)  # on a scale of 10; more is allowed
+    rand_augment_probability: float = pydantic.Field(1.0, ge=0, le=1)  # of each operation; 0.5 in timm
+    rand_augment_translate: float = pydantic.Field(100.0, ge=0)  # pixels at magnitude 10
     mixup_alpha: float = pydantic.Field(0.0, ge=0)  # 0: no mixup; 0.2 in the paper
-    mixup_per: typing.Literal["batch", "sample"] = "batch"
+    cutmix_alpha: float = pydantic.Field(0.0, ge=0)  # 0: no CutMix; 1 in the paper
+    mixup_per: typing.Literal["batch", "sample"] = "batch"  # one lambda for the batch or for each image
+    mix_both: typing.Literal["halves", "either"] = "halves"  # with both alphas: on half of the batch each, or in turn
+    mix_first: bool = False  # before RandAugment, with partners from a second pass over the data (NFNets)
+    mix_off_epoch: Natural | None = None  # no mixing from this epoch on
 
     @pydantic.field_validator("crop_area", "crop_aspect")
     @classmethod
@@ -111,10 +120,13 @@ class Loss(Section):
 
 
 class Optimizer(Section):
-    """SGD with momentum; the decay is coupled (L2) and, with `no_bias_decay`, spares biases and norm parameters."""
+    """SGD with momentum, whose decay is coupled (L2), or Keras' Adam, whose decay is decoupled.
 
-    name: typing.Literal["sgd"] = "sgd"
-    momentum: Rate = 0.9
+    With `no_bias_decay` the decay spares biases and norm parameters.
+    """
+
+    name: typing.Literal["sgd", "adam"] = "sgd"
+    momentum: Rate = 0.9  # Adam: of the first moment
     nesterov: bool = True
     weight_decay: float = pydantic.Field(1e-4, ge=0)
     no_bias_decay: bool = False
@@ -125,7 +137,10 @@ class Optimizer(Section):
 
 
 class Schedule(Section):
-    """Batch size and learning rate over the epochs. `batch_size` counts all devices together."""
+    """Batch size and learning rate over the epochs. `batch_size` counts all devices together.
+
+    `mode` turns the decay into growth of the batch with the same noise scale, see `kt.schedules.batch_size_plan`.
+    """
 
     epochs: Positive = 120
     batch_size: Positive = 256
@@ -135,6 +150,9 @@ class Schedule(Section):
     decay: typing.Literal["step", "cosine", "constant"] = "step"
     milestones: tuple[float, ...] = (30, 60, 90)
     factor: float = pydantic.Field(0.1, gt=0, lt=1)
+    mode: typing.Literal["decay", "hybrid", "increase_batch"] = "decay"
+    growth_factor: float | None = pydantic.Field(None, gt=1)  # None: 1 / factor for steps, else 2
+    max_batch_size: Positive | None = None  # None: a tenth of the data
 
 
 class Train(Section):
@@ -142,7 +160,8 @@ class Train(Section):
 
     strategy: typing.Literal["auto", "one", "mirrored", "multi_worker", "tpu"] = "auto"
     logical_devices: Positive | None = None  # slices of the CPU, to try "mirrored" without GPUs
-
+    max_batch_per_replica: Positive | None = None  # larger batches are accumulated; None: never
+    static_shapes: bool = False  # one `fit` for each batch size, for devices that cannot change shapes; always on a TPU
     precision: typing.Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     deterministic: bool = True
     eval_batch_size: Positive | None = None  # None: as batch_size

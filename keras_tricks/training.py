@@ -47,8 +47,7 @@ class Prepared:
     network: keras.Model
     trainer: keras.Model  # what is fitted: the network, or a distiller around it
     strategy: object
-    batch_size: int  # images per batch, all replicas together
-    steps_per_epoch: int  # batches
+    plan: schedules.BatchSizePlan  # batch size, learning rate and steps of every epoch
 
 
 def prepare(recipe):
@@ -65,19 +64,19 @@ def prepare(recipe):
     # --- data -----------------------------------------------------------------------------------------------------
     from keras_tricks.data import open_source
 
-    data, schedule = recipe.data, recipe.schedule
+    data = recipe.data
     source = open_source(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split)
+    if data.train_images is not None:
+        source = dataclasses.replace(source, train=source.train.take(data.train_images))
     _check_against_data(recipe, source)
-    batch_size = micro_batch(recipe, strategy.num_replicas_in_sync)
-    updates_per_epoch = source.train.num_examples // schedule.batch_size
+    plan = batch_size_plan(recipe, source.train.num_examples, strategy.num_replicas_in_sync)
 
     with strategy.scope():
-        network, trainer = _compiled(recipe, source.num_classes)
-    return Prepared(recipe, source, network, trainer, strategy, batch_size,
-                    updates_per_epoch * recipe.optimizer.accumulation_steps)
+        network, trainer = _compiled(recipe, source.num_classes, plan)
+    return Prepared(recipe, source, network, trainer, strategy, plan)
 
 
-def _compiled(recipe, classes):
+def _compiled(recipe, classes, plan):
     # --- model ----------------------------------------------------------------------------------------------------
     network = build_network(recipe, classes)
 
@@ -89,10 +88,10 @@ def _compiled(recipe, classes):
         trainer = losses.Distiller(network, teacher, recipe.loss.temperature)
 
     # --- optimizer ------------------------------------------------------------------------------------------------
-    optimizer = build_optimizer(recipe)
+    optimizer = build_optimizer(recipe, accumulates=any(p.accumulation_steps > 1 for p in plan))
 
     # --- schedule -------------------------------------------------------------------------------------------------
-    # The learning rate is set before every batch by the WarmupLinearScaling callback, see `train`.
+    # The learning rate is set before every batch by the BatchSizeScheduler callback, see `_train`.
     trainer.compile(
         optimizer=optimizer,
         loss=loss,
@@ -107,17 +106,23 @@ def _compiled(recipe, classes):
     return network, trainer
 
 
-def micro_batch(recipe, replicas):
-    """Images per batch on all replicas together: the recipe's batch size over its accumulation steps."""
-    total, steps = recipe.schedule.batch_size, recipe.optimizer.accumulation_steps
-    if total % (steps * replicas):
-        raise UserError(f"`schedule.batch_size` {total} cannot be divided into {replicas} replicas x {steps} "
-                        f"accumulation steps. Use a multiple of {steps * replicas}.")
-    per_replica = total // (steps * replicas)
-    if replicas > 1 and per_replica < 16 and not recipe.model.options.get("sync_bn"):
+def batch_size_plan(recipe, dataset_size, replicas):
+    """The recipe's schedule as a plan: batch size, learning rate and steps of every epoch."""
+    schedule = recipe.schedule
+    peak = schedules.linear_scaling(schedule.batch_size, schedule.base_learning_rate, schedule.base_batch_size)
+    factor = schedule.growth_factor or (1.0 / schedule.factor if schedule.decay == "step" else 2)
+    plan = schedules.batch_size_plan(
+        peak, schedule.batch_size, schedule.epochs, dataset_size, decay_of(schedule), schedule.mode, factor,
+        max_batch_size=schedule.max_batch_size, momentum=recipe.optimizer.momentum,
+        warmup_epochs=schedule.warmup_epochs, replicas=replicas,
+        max_batch_per_replica=recipe.train.max_batch_per_replica,
+        accumulation_steps=recipe.optimizer.accumulation_steps,
+    )
+    options = recipe.model.options
+    if replicas > 1 and plan[0].micro_batch < 16 and not options.get("sync_bn"):
         log.warning("%d images per replica are few for batch statistics of one replica: consider "
-                    "--set model.options.sync_bn=true", per_replica)
-    return total // steps
+                    "--set model.options.sync_bn=true", plan[0].micro_batch)
+    return plan
 
 
 def train(recipe, output=None, resume=False, dry_run=False, verbose=None):
@@ -154,50 +159,45 @@ def train(recipe, output=None, resume=False, dry_run=False, verbose=None):
 
 def _train(ready, folder, resume_from, resume, verbose):
     recipe, source, trainer = ready.recipe, ready.source, ready.trainer
-    schedule, accumulation = recipe.schedule, recipe.optimizer.accumulation_steps
+    plan = ready.plan
     validation = validation_batches(ready)
     ema = callbacks.WeightEMA(recipe.optimizer.ema_decay, validation) if recipe.optimizer.ema_decay else None
     checkpoint = callbacks.Checkpoint(folder, ema=ema)
     start_epoch = checkpoint.restore(trainer, resume_from) if resume else 0
     (folder / "recipe.json").write_text(recipe.to_json())
     (folder / "env.json").write_text(json.dumps(environment(), indent=2) + "\n")
-    log.info("%s: %d training and %d validation images of %d classes, %d steps of %d images in each of %d epochs",
-             recipe.name, source.train.num_examples, source.validation.num_examples, source.num_classes,
-             ready.steps_per_epoch, ready.batch_size, schedule.epochs)
-    if ready.strategy.num_replicas_in_sync > 1:
-        log.info("%d replicas of %d images each", ready.strategy.num_replicas_in_sync,
-                 ready.batch_size // ready.strategy.num_replicas_in_sync)
+    log.info("%s: %d training and %d validation images of %d classes, %d epochs",
+             recipe.name, source.train.num_examples, source.validation.num_examples, source.num_classes, plan.epochs)
+    log.info("%s", plan)
     if start_epoch:
-        log.info("continuing after epoch %d of %d", start_epoch, schedule.epochs)
-
-    # --- data, augment --------------------------------------------------------------------------------------------
-    from keras_tricks.data import WaitClock
-
-    training = training_batches(ready, start_epoch)
-    clock = WaitClock()
+        log.info("continuing after epoch %d of %d", start_epoch, plan.epochs)
 
     # --- schedule -------------------------------------------------------------------------------------------------
-    learning_rate = callbacks.WarmupLinearScaling(
-        schedule.batch_size, schedule.base_learning_rate, schedule.base_batch_size, schedule.warmup_epochs,
-        decay_of(schedule), ready.steps_per_epoch, accumulation,
-    )
+    scheduler = callbacks.BatchSizeScheduler(plan)
 
     # --- train ----------------------------------------------------------------------------------------------------
-    run_log = callbacks.RunLog(folder, schedule.batch_size, source.train.num_examples, recipe.optimizer.momentum,
-                               accumulation, clock)
+    from keras_tricks.data import WaitClock
+
+    clock = WaitClock()
+    run_log = callbacks.RunLog(folder, plan, clock)
     watchers = [*([ema] if ema else []), callbacks.OverflowLog(), run_log, checkpoint]
+    history = {}
     with _data_errors_in_words(source):
-        history = trainer.fit(
-            clock.watch(training),
-            epochs=schedule.epochs,
-            initial_epoch=start_epoch,
-            steps_per_epoch=ready.steps_per_epoch,
-            validation_data=validation,
-            validation_freq=recipe.train.evaluate_every,
-            callbacks=[learning_rate, *watchers],
-            shuffle=False,
-            verbose=verbose,
-        )
+        for epochs in _fits(ready, start_epoch):
+            # --- data, augment ------------------------------------------------------------------------------------
+            done = trainer.fit(
+                clock.watch(training_batches(ready, epochs)),
+                epochs=epochs.stop,
+                initial_epoch=epochs.start,
+                steps_per_epoch=max(plan.phase(e).steps_per_epoch for e in epochs),
+                validation_data=validation,
+                validation_freq=recipe.train.evaluate_every,
+                callbacks=[*watchers, scheduler],
+                shuffle=False,
+                verbose=verbose,
+            )
+            for name, values in done.history.items():
+                history.setdefault(name, []).extend(values)
     _report_bad_images(source)
 
     # --- export ---------------------------------------------------------------------------------------------------
@@ -209,26 +209,34 @@ def _train(ready, folder, resume_from, resume, verbose):
         log.info("exported %s to %s", kind, path)
     (folder / "export" / "classes.json").write_text(json.dumps(source.class_names) + "\n")
     _report_result(folder)
-    return Run(history.history, model, folder, ready.network)
+    return Run(history, model, folder, ready.network)
+
+
+def _fits(ready, start_epoch):
+    """The epochs of each call of `fit`: one for the whole run, or one for each phase where shapes must be static."""
+    import tensorflow as tf
+
+    plan = ready.plan
+    static = ready.recipe.train.static_shapes or isinstance(ready.strategy, tf.distribute.TPUStrategy)
+    parts = [phase.epochs for phase in plan] if static else [range(plan.epochs)]
+    return [range(max(p.start, start_epoch), p.stop) for p in parts if p.stop > start_epoch]
 
 
 def _dry_run(ready, verbose):
-    training, validation = training_batches(ready), validation_batches(ready)
+    training, validation = training_batches(ready, range(1)).take(1), validation_batches(ready)
     with _data_errors_in_words(ready.source):
-        history = ready.trainer.fit(
-            training.take(1), validation_data=validation.take(1), shuffle=False, verbose=verbose
-        )
+        history = ready.trainer.fit(training, validation_data=validation.take(1), shuffle=False, verbose=verbose)
     print("Dry run: one training step and one evaluation step done; nothing was written.")
     return Run(history.history, ready.network, None, ready.network)
 
 
-def training_batches(ready, start_epoch=0):
-    """Batches of all epochs from `start_epoch` on."""
+def training_batches(ready, epochs):
+    """Batches of some consecutive epochs, a `range`."""
     from keras_tricks import data
 
     recipe, source = ready.recipe, ready.source
-    return data.training_batches(source.train, recipe.data, recipe.augment, source.num_classes, ready.batch_size,
-                                 recipe.schedule.epochs, recipe.seed, start_epoch, ready.steps_per_epoch)
+    return data.training_batches(source.train, recipe.data, recipe.augment, source.num_classes, ready.plan, recipe.seed,
+                                 epochs)
 
 
 def validation_batches(ready):
@@ -236,7 +244,7 @@ def validation_batches(ready):
     from keras_tricks import data
 
     recipe, source = ready.recipe, ready.source
-    batch_size = recipe.train.eval_batch_size or ready.batch_size
+    batch_size = recipe.train.eval_batch_size or ready.plan[0].step_size
     return data.evaluation_batches(source.validation, recipe.data, source.num_classes, batch_size)
 
 
@@ -264,12 +272,16 @@ def build_teacher(recipe, classes):
                                weights=loss.teacher_weights, **loss.teacher_options)
 
 
-def build_optimizer(recipe):
+def build_optimizer(recipe, accumulates=False):
     section = recipe.optimizer
-    optimizer = optimizers.SGD(0.0, section.momentum, section.nesterov, section.weight_decay, section.no_bias_decay)
+    if section.name == "adam":
+        optimizer = keras.optimizers.Adam(0.0, section.momentum, weight_decay=section.weight_decay or None)
+    else:
+        optimizer = optimizers.SGD(0.0, section.momentum, section.nesterov, section.weight_decay,
+                                   section.no_bias_decay)
     if section.agc_clip_factor:
         optimizer = optimizers.AGC(optimizer, section.agc_clip_factor, exclude=section.agc_exclude)
-    if section.accumulation_steps > 1:
+    if accumulates:
         optimizer = optimizers.GradientAccumulation(optimizer, section.accumulation_steps)
     if recipe.train.precision == "mixed_float16":
         optimizer = optimizers.LossScale(optimizer)

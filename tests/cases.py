@@ -15,6 +15,7 @@ LAYERS = [  # class, arguments, input shape
     (kt.layers.BatchNormalization, {}, (4, 3, 3, 2)),
     (kt.layers.DeepStem, {"filters": (2, 2, 4)}, (2, 8, 8, 3)),
     (kt.layers.DropPath, {"rate": 0.5, "seed": 1}, (8, 3)),
+    (kt.layers.GhostBatchNormalization, {"ghost_size": 2}, (4, 3, 3, 2)),
     (Normalize, {"mean": (1.0, 2.0, 3.0), "std": (4.0, 5.0, 6.0)}, (2, 4, 4, 3)),
 ]
 LOSSES = [  # class, arguments
@@ -36,8 +37,10 @@ OPTIMIZERS = [  # class, function from the learning rate to arguments, batches p
     (kt.optimizers.LossScale, lambda rate: {"inner_optimizer": sgd(rate), "initial_scale": 2.0**10}, 1),
 ]
 MODELS = [  # registry name, arguments
+    ("test_inception_resnet", {"input_shape": (75, 75, 3), "classes": 3, "drop_path_rate": 0.3}),
     ("test_resnet", {"input_shape": (96, 96, 3), "classes": 3}),
     ("test_resnet", {"input_shape": (8, 8, 3), "classes": 3, "stem": "cifar", "drop_path_rate": 0.3}),
+    ("test_wide_resnet", {"input_shape": (8, 8, 3), "classes": 3, "dropout_rate": 0.1, "ghost_batch_size": 2}),
 ]
 
 

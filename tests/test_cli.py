@@ -155,7 +155,7 @@ def test_plan_in_numbers(capsys):
     out = capsys.readouterr().out
     assert "digits: 1,198 training, 599 validation images, 10 classes" in out
     # 1198 // 128 = 9 steps; peak 0.4 * 128 / 256 = 0.2; the first update of 9 warmup updates has 0.2 / 9.
-    assert re.search(r"steps +9 per epoch x 10 epochs = 90 updates", out)
+    assert re.search(r"steps +90 updates in 10 epochs", out)
     assert re.search(r"epochs 0 to 1: learning rate 0\.0222222 -> 0\.2 \(warmup\)", out)
     assert re.search(r"epochs 1 to 10: learning rate 0\.2 -> [\d.e-]+ \(cosine\)", out)
     parameters = models.create_model("test_resnet", stem="cifar", classes=10, input_shape=(16, 16, 3)).count_params()

@@ -10,9 +10,10 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "keras_tricks"
 FILES = sorted(PACKAGE.rglob("*.py"))
 ANYONE = {"errors", "imagenet", "quiet"}  # small files without imports of their own, open to all
 MAY_IMPORT = {  # part: the parts it may import. What is not listed imports nothing of the package.
-    "cli": {"training", "evaluation", "planning", "doctor", "recipe", "data", "models"},
+    "cli": {"training", "evaluation", "planning", "comparison", "doctor", "recipe", "data", "models"},
     "evaluation": {"training", "recipe", "data", "weights"},
     "planning": {"training", "schedules", "analysis", "optimizers"},
+    "comparison": {"callbacks", "recipe"},
     "doctor": {"training"},
     "training": {"recipe", "distribution", "data", "models", "losses", "optimizers", "schedules", "callbacks",
                  "export"},
@@ -108,7 +109,10 @@ def test_tensorflow_is_imported_late(path):
 
 TRICKS = [f for f in FILES if part(f) in ("layers", "losses", "schedules", "optimizers", "initializers")
           and f.name != "__init__.py" and relative(f) not in HELPERS]  # fmt: skip
-CARDS = [*TRICKS, PACKAGE / "models" / "resnet.py", PACKAGE / "callbacks" / "warmup_linear_scaling.py"]
+NO_FAMILY = {"__init__.py", "applications.py", "feature_pyramid.py", "heads.py", "normalization.py", "registry.py"}
+FAMILIES = [f for f in FILES if part(f) == "models" and f.name not in NO_FAMILY]
+CARDS = [*TRICKS, *FAMILIES, *(PACKAGE / "callbacks" / f"{name}.py"
+                               for name in ("batch_size_scheduler", "warmup_linear_scaling", "weight_ema"))]
 
 
 @pytest.mark.parametrize("path", CARDS, ids=relative)

@@ -319,3 +319,127 @@ def test_a_label_out_of_range_is_told_in_words(tmp_path, monkeypatch):
     assert opened.num_classes == 10
     with pytest.raises(UserError, match=r"A label of digits is not one of its 8 classes: .* is not in \[0, 8\)"):
         kt.train(tiny(), dry_run=True, verbose=0)
+
+
+# ---- a batch that grows
+
+
+def growing(**changes):
+    """Batches of 64, 128 and 256 images for 1, 2 and 1 epochs, instead of a rate that is halved twice."""
+    schedule = dict(epochs=4, batch_size=64, decay="step", milestones=(1, 3), factor=0.5, mode="increase_batch",
+                    max_batch_size=256, warmup_epochs=0.5)  # fmt: skip
+    return tiny(schedule=schedule, export=NO_EXPORT).replace(**changes)
+
+
+GROWN_STEPS = [18, 27, 36, 40]  # 1198 // 64, and twice 1198 // 128, and 1198 // 256
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory):
+    return kt.train(growing(), output=tmp_path_factory.mktemp("runs") / "grown", verbose=0)
+
+
+def test_the_summary_follows_a_growing_batch(grown):
+    rows = summary(grown.folder)
+    assert [int(r["batch_size"]) for r in rows] == [64, 128, 128, 256]
+    assert [int(r["step"]) for r in rows] == GROWN_STEPS
+    assert [int(r["images"]) for r in rows] == [18 * 64, 18 * 64 + 9 * 128, 18 * 64 + 18 * 128, 18 * 64 + 22 * 128]
+    rates = [float(r["lr"]) for r in rows]
+    np.testing.assert_allclose(rates, 0.2 * 64 / 256, rtol=1e-5)
+    scales = [rate * 1198 / (size * 0.1) for rate, size in zip(rates, (64, 128, 128, 256), strict=True)]
+    np.testing.assert_allclose([float(r["noise_scale"]) for r in rows], scales, rtol=1e-5)
+    assert grown.history["batch_size"] == [64, 128, 128, 256]
+    assert "40 updates in 4 epochs of 1,198 images" in (grown.folder / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("kill", [(1, 5), (2, 3)], ids=["in its first epoch", "in its second epoch"])
+def test_killed_in_the_middle_of_the_second_phase_and_resumed_is_uninterrupted(grown, tmp_path, monkeypatch, kill):
+    original, epoch_killed, batch_killed = callbacks.BatchSizeScheduler.on_train_batch_end, *kill
+
+    def killed(self, batch, logs=None):
+        original(self, batch, logs)
+        if (self.epoch, batch) == (epoch_killed, batch_killed):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(callbacks.BatchSizeScheduler, "on_train_batch_end", killed)
+    with pytest.raises(KeyboardInterrupt):
+        kt.train(growing(), output=tmp_path / "killed", verbose=0)
+    monkeypatch.undo()
+    assert state(tmp_path / "killed")[1]["epoch"] == str(epoch_killed)
+    kt.train(growing(), output=tmp_path / "killed", resume=True, verbose=0)
+    assert_same_end(grown.folder, tmp_path / "killed")
+    assert [int(r["step"]) for r in summary(tmp_path / "killed")] == GROWN_STEPS
+
+
+def test_static_shapes_give_the_same_bits(grown, tmp_path):
+    run = kt.train(growing(train={"static_shapes": True}), output=tmp_path / "static", verbose=0)
+    assert_same_end(grown.folder, run.folder)
+    assert run.history["val_loss"] == grown.history["val_loss"] and len(summary(run.folder)) == 4
+
+
+@pytest.mark.slow
+def test_static_shapes_resume_in_the_middle_of_a_phase(grown, tmp_path, monkeypatch):
+    save, recipe = callbacks.Checkpoint.on_epoch_end, growing(train={"static_shapes": True})
+
+    def killed(self, epoch, logs=None):
+        save(self, epoch, logs)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(callbacks.Checkpoint, "on_epoch_end", killed)
+    with pytest.raises(KeyboardInterrupt):
+        kt.train(recipe, output=tmp_path / "killed", verbose=0)
+    monkeypatch.undo()
+    kt.train(recipe, output=tmp_path / "killed", resume=True, verbose=0)
+    assert_same_end(grown.folder, tmp_path / "killed")
+
+
+def test_a_batch_beyond_the_device_is_accumulated(tmp_path):
+    recipe = growing(train={"max_batch_per_replica": 64}, schedule={**growing().schedule.model_dump(), "epochs": 4})
+    run = kt.train(recipe, output=tmp_path / "accumulated", verbose=0)
+    assert [int(r["step"]) for r in summary(run.folder)] == GROWN_STEPS
+    assert [int(r["batch_size"]) for r in summary(run.folder)] == [64, 128, 128, 256]
+    assert int(keras.ops.convert_to_numpy(run.network.optimizer.iterations)) == 40
+
+
+@pytest.mark.parametrize("start, one, several", [
+    (0, [range(4)], [range(1), range(1, 3), range(3, 4)]),
+    (1, [range(1, 4)], [range(1, 3), range(3, 4)]),
+    (2, [range(2, 4)], [range(2, 3), range(3, 4)]),
+    (4, [], []),
+])  # fmt: skip
+def test_which_epochs_are_fitted_together(start, one, several):
+    import types
+
+    for static, expected in ((False, one), (True, several)):
+        recipe = growing(train={"static_shapes": static})
+        plan = training.batch_size_plan(recipe, 1198, 1)
+        ready = types.SimpleNamespace(recipe=recipe, plan=plan, strategy=tf.distribute.get_strategy())
+        assert training._fits(ready, start) == expected
+
+
+def test_fewer_images_are_chosen_evenly_and_the_plan_follows():
+    ready = training.prepare(tiny(data={"train_images": 400}))
+    assert ready.source.train.num_examples == ready.plan.dataset_size == 400
+    assert (ready.plan[0].updates_per_epoch, ready.source.validation.num_examples) == (400 // 128, 599)
+    labels = np.concatenate([y for _, y in training.training_batches(ready, range(1)).as_numpy_iterator()])
+    assert len(labels) == 3 * 128
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"data": {"train_images": 1199}}, "`data.train_images` is 1,199 but the split has 1,198 examples"),
+        ({"schedule": {"max_batch_size": 63}}, "`max_batch_size` must lie between `batch_size` 64"),
+        ({"schedule": {"max_batch_size": 1199}}, "1,198 examples of the data set. Received: 1,199"),
+        ({"schedule": {"milestones": (3, 1)}}, "`milestones` must increase"),
+        ({"schedule": {"milestones": (1, 4)}}, "`milestones` must lie between 0 and the 4 epochs"),
+        ({"schedule": {"growth_factor": 1.3}}, "A batch of 64 grown by 1.3 becomes 83.2"),
+        ({"train": {"steps_per_execution": 2}}, "steps_per_execution"),
+    ],
+)
+def test_mistakes_of_a_growing_batch_are_told_before_anything_is_written(changes, words, tmp_path):
+    changes = {key: {**getattr(growing(), key).model_dump(), **change} for key, change in changes.items()}
+    with pytest.raises(UserError) as error:
+        kt.train(growing(**changes), output=tmp_path / "run", verbose=0)
+    assert words in str(error.value) and not (tmp_path / "run").exists()

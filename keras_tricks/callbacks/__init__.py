@@ -1,5 +1,6 @@
 """What watches or changes a run between steps."""
 
+from keras_tricks.callbacks.batch_size_scheduler import BatchSizeScheduler
 from keras_tricks.callbacks.checkpoint import Checkpoint
 from keras_tricks.callbacks.overflow_log import OverflowLog
 from keras_tricks.callbacks.run_log import RunLog

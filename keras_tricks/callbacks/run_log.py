@@ -13,6 +13,8 @@ import time
 
 import keras
 
+from keras_tricks.schedules import noise_scale
+
 COLUMNS = ("epoch", "step", "images", "lr", "batch_size", "noise_scale", "train_loss", "val_loss", "top1", "top5",
            "ema_top1", "images_per_s", "data_wait", "seconds")  # fmt: skip
 
@@ -22,18 +24,14 @@ class RunLog(keras.callbacks.Callback):
 
     Args:
         folder: run folder.
-        batch_size: images per update, all devices together.
-        dataset_size: training images.
-        momentum: of the optimizer, for the noise scale lr * N / (B * (1 - m)) (Smith et al. 2017).
-        accumulation_steps: batches per update.
+        plan: `BatchSizePlan`, for the batch size, images and noise scale of each epoch.
         clock: object whose `seconds` are those spent waiting for input so far, or `None`.
     """
 
-    def __init__(self, folder, batch_size, dataset_size, momentum=0.0, accumulation_steps=1, clock=None):
+    def __init__(self, folder, plan, clock=None):
         super().__init__()
         self.folder = pathlib.Path(folder)
-        self.batch_size, self.dataset_size, self.momentum = batch_size, dataset_size, momentum
-        self.accumulation_steps, self.clock = accumulation_steps, clock
+        self.plan, self.clock = plan, clock
         self.started = self.waited = 0.0
         self.writer = None
 
@@ -52,15 +50,16 @@ class RunLog(keras.callbacks.Callback):
         training = self.training_seconds or seconds
         step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        images = (self.params.get("steps") or 0) * self.batch_size / self.accumulation_steps
+        plan, batch_size = self.plan, self.plan.phase(epoch).batch_size
+        images = plan.images_before(epoch + 1) - plan.images_before(epoch)
         waited = self.clock.seconds - self.waited if self.clock else None
         row = {
             "epoch": epoch + 1,
             "step": step,
-            "images": step * self.batch_size,
+            "images": plan.images_before(epoch + 1),
             "lr": rate,
-            "batch_size": self.batch_size,
-            "noise_scale": rate * self.dataset_size / (self.batch_size * (1 - self.momentum)),
+            "batch_size": batch_size,
+            "noise_scale": noise_scale(rate, batch_size, plan.dataset_size, plan.momentum),
             "train_loss": logs.get("loss"),
             "val_loss": logs.get("val_loss"),
             "top1": _percent(logs.get("val_top1")),

@@ -3,15 +3,19 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from keras_tricks.data.open_source import open_source
+from keras_tricks.data.tfrecord import damaged
 
 
 def check(source, data_dir=None):
     """Yields lines of text about a source. Raises `UserError` when it cannot be opened at all."""
     opened = open_source(source, data_dir)
     yield f"{opened.name}: {opened.num_classes} classes ({_few(opened.class_names)})"
+    if source == "tfrecord":
+        for path, why in damaged(data_dir):
+            yield f"damaged     {path}: {why}"
     for name, split in (("training", opened.train), ("validation", opened.validation)):
         yield f"{name:<12}{split.num_examples:>9,} images"
-        if split.bad is not None:
+        if split.bad is not None and source != "tfrecord":
             yield from _broken(split)
 
 

@@ -3,6 +3,8 @@
 import dataclasses
 import typing
 
+from keras_tricks.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -26,6 +28,23 @@ class Split:
     scan: typing.Callable | None = None
     paths: tuple = ()
     bad: typing.Any = None
+
+    def take(self, count):
+        """A split of `count` of the examples, evenly spaced: examples sorted by class stay balanced.
+
+        Raises:
+            UserError: fewer examples than that, or a stream (TFDS), which has slices of its own.
+        """
+        if count > self.num_examples:
+            raise UserError(f"`data.train_images` is {count:,} but the split has {self.num_examples:,} examples.")
+        if self.fetch is None:
+            raise UserError("`data.train_images` needs examples that can be read by number. For TFDS take a slice: "
+                            '--set data.train_split="train[:20%]".')
+        total = self.num_examples
+        return dataclasses.replace(
+            self, num_examples=count, fetch=lambda i: self.fetch(i * total // count),
+            paths=tuple(self.paths[i * total // count] for i in range(count)) if self.paths else (),
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ import json
 import os
 import socket
 
+from keras_tricks.distribution import rendezvous
 from keras_tricks.distribution.keras_fixes import mend
 from keras_tricks.errors import UserError, check_choice
 
@@ -30,7 +31,8 @@ def strategy(name="auto", logical_devices=None, tpu=None):
         A strategy; build and compile the model inside its `scope()`.
 
     Raises:
-        UserError: no such device, a `TF_CONFIG` that is not JSON, a worker that does not answer.
+        UserError: no such device, a `TF_CONFIG` that is not JSON, a worker that has not started after
+            `KERAS_TRICKS_PATIENCE` seconds (default 300).
     """
     check_choice("strategy", name, NAMES)
     import tensorflow as tf
@@ -131,6 +133,7 @@ def _multi_worker(tf):
         _check_task(config)
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     _check_addresses(resolver)
+    rendezvous.meet(resolver.cluster_spec().as_dict(), resolver.task_type, resolver.task_id)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except (tf.errors.OpError, RuntimeError) as error:
@@ -149,9 +152,8 @@ def _check_addresses(resolver):
     """Raises `UserError` for a worker whose host is not known: TensorFlow would wait for it for ever."""
     for job, tasks in resolver.cluster_spec().as_dict().items():
         for index, address in enumerate(tasks):
-            host, _, port = address.rpartition(":")
             try:
-                socket.getaddrinfo(host, int(port))
+                socket.getaddrinfo(*rendezvous.split(address))
             except (OSError, ValueError) as error:
                 raise UserError(f"{job} {index} of TF_CONFIG, {address!r}, cannot be reached: {error}.") from None
 

@@ -25,11 +25,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs, training=None, mask=None):
-        if not (training and self.trainable and mask is None and self._can_fuse(inputs)):
+        if not (training and self.trainable and mask is None and self.can_fuse(inputs)):
             return super().call(inputs, training=training, mask=mask)
-        return self._fused(inputs)
+        return self.fused(inputs)
 
-    def _can_fuse(self, inputs):
+    def can_fuse(self, inputs):
         return (
             keras.backend.backend() == "tensorflow"
             and len(inputs.shape) == 4
@@ -43,7 +43,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
         return tf.distribute.get_strategy().num_replicas_in_sync > 1
 
-    def _fused(self, inputs):
+    def fused(self, inputs):
+        outputs, mean, variance = self.fused_kernel(inputs)
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + keras.ops.cast(batch, moving.dtype) * (1.0 - self.momentum))
+        return outputs
+
+    def fused_kernel(self, inputs):
+        """Normalized inputs, and their mean and biased variance by channel, float32."""
         import tensorflow as tf
 
         ops = keras.ops
@@ -55,7 +62,4 @@ class BatchNormalization(keras.layers.BatchNormalization):
         )
         # The kernel returns the variance divided by n - 1 (n when n is 1); Keras keeps the one divided by n.
         count = tf.cast(tf.size(inputs) // channels, "float32")
-        variance = variance * (tf.maximum(count - 1.0, 1.0) / count)
-        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + tf.cast(batch, moving.dtype) * (1.0 - self.momentum))
-        return outputs
+        return outputs, mean, variance * (tf.maximum(count - 1.0, 1.0) / count)

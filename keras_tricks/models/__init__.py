@@ -2,6 +2,7 @@
 
 from keras_tricks.models.applications import InceptionV3, MobileNet
 from keras_tricks.models.feature_pyramid import feature_pyramid
+from keras_tricks.models.inception_resnet_v2 import InceptionResNet, InceptionResNetV2
 from keras_tricks.models.registry import ModelInfo, create_model, list_models, model_info
 from keras_tricks.models.resnet import (
     ResNet,
@@ -15,4 +16,10 @@ from keras_tricks.models.resnet import (
     ResNet101, ResNet101B, ResNet101C, ResNet101D,
     ResNet152, ResNet152B, ResNet152C, ResNet152D,
     ResNet200, ResNet200B, ResNet200C, ResNet200D,
+)  # fmt: skip
+from keras_tricks.models.wide_resnet import (
+    WideResNet,
+    WideResNet16_1, WideResNet16_4, WideResNet16_8,
+    WideResNet28_2, WideResNet28_10,
+    WideResNet40_4,
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """Feature maps of a zoo model at chosen strides, for detection and segmentation."""
 
+import math
 import re
 
 import keras
@@ -41,4 +42,5 @@ def stage_outputs(model):
     """
     height = model.inputs[0].shape[1]
     blocks = [layer.output for layer in model.layers if re.fullmatch(r"stage\d+_block\d+_out", layer.name)]
-    return {round(height / block.shape[1]): block for block in blocks}
+    # Unpadded stems leave 35 of 299 pixels where 8 divide them: the power of two nearest to the ratio.
+    return {2 ** round(math.log2(height / block.shape[1])): block for block in blocks}

@@ -21,15 +21,27 @@ class GradientAccumulation(OptimizerWrapper):
 
     Args:
         inner_optimizer: `keras.optimizers.Optimizer`.
-        steps: integer >= 1, batches per update. May be set between epochs; a sum under way is finished first.
+        steps: integer >= 1, batches per update. May be set at any time, without a new trace; a sum under way is
+            finished by the first batch that makes it complete.
         name: as in Keras.
     """
 
     def __init__(self, inner_optimizer, steps, name="GradientAccumulation"):
         super().__init__(inner_optimizer, name=name)
+        self.variable = None
+        self.steps = steps
+
+    @property
+    def steps(self):
+        return self._steps
+
+    @steps.setter
+    def steps(self, steps):
         if int(steps) != steps or steps < 1:
             raise ValueError(f"`steps` must be an integer >= 1. Received: steps={steps}")
-        self.steps = int(steps)
+        self._steps = int(steps)
+        if self.variable is not None:
+            self.variable.assign(self._steps)
 
     def build(self, variables):
         if self.built:
@@ -37,16 +49,19 @@ class GradientAccumulation(OptimizerWrapper):
         super().build(variables)
         self.sums = self.add_optimizer_variables(variables, "gradient_sum")
         self.seen = self.add_variable((), dtype="int32", name="seen")
+        self.variable = self.add_variable((), keras.initializers.Constant(self.steps), dtype="int32", name="steps")
 
     def step(self, gradients, variables):
         ops = keras.ops
         totals = [s + ops.cast(0 if g is None else g, s.dtype) for s, g in zip(self.sums, gradients, strict=True)]
         seen = self.seen + 1
-        last = seen >= self.steps
+        last = seen >= self.variable
         keep = ops.cast(ops.logical_not(last), "int32")
         kept = [ops.where(last, ops.zeros_like(t), t) for t in totals]
         self.assign_all([*self.sums, self.seen], [*kept, seen * keep])
-        averages = [None if g is None else t / self.steps for t, g in zip(totals, gradients, strict=True)]
+        count = ops.cast(self.variable, "float32")
+        averages = [None if g is None else t / ops.cast(count, t.dtype)
+                    for t, g in zip(totals, gradients, strict=True)]  # fmt: skip
         return averages, last
 
     def get_config(self):

@@ -13,11 +13,12 @@ import keras
 import numpy
 
 from keras_tricks.schedules.cosine import Cosine
+from keras_tricks.schedules.exponential import Exponential
 from keras_tricks.schedules.linear_scaling import linear_scaling
 from keras_tricks.schedules.step import Step
 from keras_tricks.schedules.warmup import warmup
 
-DECAYS = {"Cosine": Cosine, "Step": Step}
+DECAYS = {"Cosine": Cosine, "Exponential": Exponential, "Step": Step}
 
 
 def learning_rate(step, steps_per_epoch, peak, warmup_epochs=0.0, decay=None, xp=numpy):

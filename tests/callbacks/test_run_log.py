@@ -9,6 +9,7 @@ from PIL import Image
 
 from keras_tricks.callbacks import RunLog
 from keras_tricks.callbacks.run_log import COLUMNS, draw_curves, read_summary, write_summary
+from keras_tricks.schedules import batch_size_plan
 
 STEPS, BATCH, N, MOMENTUM = 5, 8, 43, 0.9
 
@@ -23,7 +24,7 @@ def fit(folder, epochs, initial_epoch=0, clock=None, callbacks=(), evaluate=True
     model.optimizer.iterations.assign(initial_epoch * STEPS)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(STEPS * BATCH, 3)), np.eye(7)[rng.integers(0, 7, STEPS * BATCH)]
-    log = RunLog(folder, BATCH, N, MOMENTUM, clock=clock)
+    log = RunLog(folder, batch_size_plan(0.05, BATCH, 9, N, mode="decay", momentum=MOMENTUM), clock)
     history = model.fit(x, y, batch_size=BATCH, epochs=epochs, initial_epoch=initial_epoch, verbose=0,
                         validation_data=(x, y) if evaluate else None, callbacks=[*callbacks, log])  # fmt: skip
     return history.history

@@ -11,6 +11,7 @@ from keras_tricks.data.check import check
 from keras_tricks.data.image_folder import TooManyBadImages, check_image
 from keras_tricks.errors import UserError
 from keras_tricks.recipe import Augment, Data
+from keras_tricks.schedules import batch_size_plan
 
 SIZE = 16
 DATA = Data(image_size=SIZE, eval_crop="whole", mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -56,7 +57,8 @@ def evaluated(split, num_classes, batch_size=4, data=DATA):
 
 def trained(split, num_classes, batch_size=4, epochs=1, workers=0, augment=PLAIN):
     data = DATA.model_copy(update={"workers": workers})
-    return list(training_batches(split, data, augment, num_classes, batch_size, epochs, 0).as_numpy_iterator())
+    plan = batch_size_plan(0.1, batch_size, epochs, split.num_examples, mode="decay")
+    return list(training_batches(split, data, augment, num_classes, plan, 0).as_numpy_iterator())
 
 
 # ---- layout

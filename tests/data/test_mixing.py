@@ -3,8 +3,9 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
-from keras_tricks.data.mixing import beta, mixup
+from keras_tricks.data.mixing import beta, cutmix, mix, mixup
 from keras_tricks.errors import UserError
+from keras_tricks.recipe import Augment
 
 
 def batch(count, classes=None):
@@ -59,3 +60,60 @@ def test_a_tiny_alpha_gives_no_nan():
 def test_unknown_per_names_the_choices():
     with pytest.raises(UserError, match="`per` must be one of 'batch', 'sample'. Received: 'samples'.*sample"):
         mixup(*batch(2), 0.2, (0, 0), per="samples")
+
+
+def wide(count, classes=None):
+    """As `batch`, with images large enough for boxes."""
+    images = tf.ones([count, 16, 24, 3]) * tf.reshape(tf.range(count, dtype=tf.float32), [-1, 1, 1, 1])
+    return images, tf.one_hot(tf.range(count), classes or count)
+
+
+@pytest.mark.parametrize("per", ["batch", "sample"])
+def test_cutmix_pastes_a_box_of_the_partner_and_labels_follow_the_area(per):
+    count = 6
+    images, labels = (t.numpy() for t in cutmix(*wide(count), 1.0, (1, 2), per))
+    boxes = set()
+    for i in range(count):
+        pasted = (images[i, :, :, 0] == count - 1 - i)
+        assert (images[i] == np.where(pasted, count - 1 - i, i)[..., None]).all()
+        rows, columns = np.flatnonzero(pasted.any(1)), np.flatnonzero(pasted.any(0))
+        assert pasted.sum() == len(rows) * len(columns), "a box"
+        if len(rows):
+            assert rows[-1] - rows[0] + 1 == len(rows) and columns[-1] - columns[0] + 1 == len(columns)
+            boxes.add((rows[0], rows[-1], columns[0], columns[-1]))
+        assert labels[i, count - 1 - i] == pytest.approx(pasted.mean(), abs=1e-6)
+        assert labels[i].sum() == pytest.approx(1.0, abs=1e-6)
+    assert len(boxes) == 1 if per == "batch" else len(boxes) > 2
+
+
+def test_boxes_have_the_area_of_beta_where_they_are_not_cut():
+    """Beta(1, 1): the share asked for is uniform; what is cut at the border makes it smaller."""
+    shares = [cutmix(*wide(2), 1.0, (3, i))[1].numpy()[0, 1] for i in range(400)]
+    assert 0 <= min(shares) < 0.02 and max(shares) > 0.6 and 0.25 < np.mean(shares) < 0.5
+
+
+def test_partners_of_their_own():
+    images, labels = wide(4, 8)
+    others, other_labels = images + 4, tf.one_hot(tf.range(4) + 4, 8)
+    mixed, mixed_labels = (t.numpy() for t in mixup(images, labels, 0.5, (0, 1), "sample", (others, other_labels)))
+    for i in range(4):
+        assert mixed_labels[i, i] + mixed_labels[i, i + 4] == pytest.approx(1.0, abs=1e-6)
+        assert mixed[i, 0, 0, 0] == pytest.approx(i + 4 * mixed_labels[i, i + 4], abs=1e-4)
+
+
+def test_halves_and_either():
+    both = Augment(mixup_alpha=0.5, cutmix_alpha=1.0)
+    images, labels = (t.numpy() for t in mix(*wide(8), both, (0, 3)))
+    blended = [len(np.unique(image)) == 1 for image in images]
+    assert blended[:4] == [True] * 4 and not any(blended[4:])
+    np.testing.assert_allclose(labels.sum(axis=1), 1.0, atol=1e-6)
+    either = both.model_copy(update={"mix_both": "either"})
+    kinds = [len(np.unique(mix(*wide(8), either, (0, step))[0].numpy()[0])) == 1 for step in range(40)]
+    assert 8 <= sum(kinds) <= 32
+
+
+def test_one_alone():
+    only = Augment(cutmix_alpha=1.0)
+    for a, b in zip(mix(*wide(4), only, (5, 6)), mix(*wide(4), only, (5, 6)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert set(np.unique(mix(*wide(4), only, (5, 6))[0])) <= {0.0, 1.0, 2.0, 3.0}

@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras_tricks.data import WaitClock, color, evaluation_batches, training_batches
 from keras_tricks.data.digits import array_split
 from keras_tricks.recipe import Augment, Data
+from keras_tricks.schedules import Step, batch_size_plan
 
 SIZE, CLASSES = 8, 5
 RAW = Data(image_size=SIZE, eval_crop="whole", mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -26,8 +27,13 @@ def photographs(count, size=20):
 
 
 def batches(split, augment, data=RAW, batch_size=8, epochs=1, seed=4, start_epoch=0):
-    dataset = training_batches(split, data, augment, CLASSES, batch_size, epochs, seed, start_epoch)
+    dataset = training_batches(split, data, augment, CLASSES, plan(split, batch_size, epochs), seed,
+                               range(start_epoch, epochs))
     return list(dataset.as_numpy_iterator())
+
+
+def plan(split, batch_size, epochs=1, **growth):
+    return batch_size_plan(0.1, batch_size, epochs, split.num_examples, **{"mode": "decay", **growth})
 
 
 def assert_same(some, others):
@@ -41,6 +47,9 @@ AUGMENTS = {
     "everything": EVERYTHING,
     "per sample": EVERYTHING.model_copy(update={"mixup_per": "sample", "color_jitter": "paper"}),
     "cifar": Augment(crop="pad", pad=2),
+    "rand_augment": Augment(rand_augment_layers=2, rand_augment_probability=0.8),
+    "nfnet": Augment(rand_augment_layers=2, mixup_alpha=0.2, cutmix_alpha=1.0, mixup_per="sample", mix_first=True),
+    "either": Augment(mixup_alpha=0.2, cutmix_alpha=1.0, mix_both="either", mix_off_epoch=1),
 }
 
 
@@ -136,13 +145,39 @@ def test_normalization_is_that_of_the_paper(training):
 
 
 def test_shapes_types_and_length_are_known():
-    train = training_batches(numbered(43), RAW, EVERYTHING, CLASSES, 10, epochs=5, seed=0, start_epoch=2)
+    split = numbered(43)
+    train = training_batches(split, RAW, EVERYTHING, CLASSES, plan(split, 10, 5), 0, range(2, 5))
     assert len(train) == 3 * 4
     images, labels = train.element_spec
     assert (images.shape, images.dtype) == ((10, SIZE, SIZE, 3), "float32")
     assert (labels.shape, labels.dtype) == ((10, CLASSES), "float32")
     assert len(evaluation_batches(numbered(43), RAW, CLASSES, 10)) == 5
     assert len(evaluation_batches(numbered(40), RAW, CLASSES, 10)) == 4
+
+
+def test_the_batch_grows_and_no_example_is_lost_or_seen_twice():
+    """43 examples in batches of 5, 10 and 20: every epoch is its own order, cut after its last full batch."""
+    split = numbered(43)
+    growing = plan(split, 5, 4, mode="increase_batch", decay=Step((1, 2), 0.5), max_batch_size=20)
+    dataset = training_batches(split, RAW, PLAIN, CLASSES, growing, 4)
+    found = list(dataset.as_numpy_iterator())
+    assert [len(x) for x, _ in found] == [5] * 8 + [10] * 4 + [20] * 2 + [20] * 2 and len(dataset) == 16
+    assert dataset.element_spec[0].shape == (None, SIZE, SIZE, 3)
+    for epoch, (start, stop) in enumerate(((0, 8), (8, 12), (12, 14), (14, 16))):
+        seen = np.concatenate([x[:, 0, 0, 0] for x, _ in found[start:stop]])
+        assert len(set(seen)) == len(seen) == 40
+        part = training_batches(split, RAW, PLAIN, CLASSES, growing, 4, range(epoch, 4))
+        assert_same(found[start:], list(part.as_numpy_iterator()))
+    constant = batches(split, PLAIN, batch_size=20, epochs=4)
+    assert_same(found[12:], constant[4:])  # the same order as a run that has this size throughout
+
+
+def test_mixing_goes_on_across_a_change_of_size():
+    split = photographs(43)
+    growing = plan(split, 5, 3, mode="increase_batch", decay=Step((1, 2), 0.5), max_batch_size=20)
+    whole = list(training_batches(split, RAW, EVERYTHING, CLASSES, growing, 4).as_numpy_iterator())
+    resumed = training_batches(split, RAW, EVERYTHING, CLASSES, growing, 4, range(1, 3))
+    assert_same(whole[8:], list(resumed.as_numpy_iterator()))
 
 
 def test_training_and_evaluation_may_have_different_sizes():
@@ -217,8 +252,37 @@ def test_the_clock_works_under_determinism_and_changes_no_batch():
         tf.random.set_seed(0)
         clock = WaitClock()
         split = photographs(16)
-        watched = clock.watch(training_batches(split, RAW, EVERYTHING, CLASSES, 8, 1, 0))
+        watched = clock.watch(training_batches(split, RAW, EVERYTHING, CLASSES, plan(split, 8), 0))
         assert_same(list(watched.as_numpy_iterator()), batches(split, EVERYTHING, seed=0))
         assert clock.seconds > 0
     finally:
         config.disable_op_determinism()
+
+
+def test_mixing_ends_at_its_epoch():
+    mixed = batches(numbered(40), PLAIN.model_copy(update={"mixup_alpha": 1.0, "mix_off_epoch": 1}), epochs=2)
+    one_hot = [bool(np.isin(y, (0, 1)).all()) for _, y in mixed]
+    assert not any(one_hot[:5]) and all(one_hot[5:])
+    plain = batches(numbered(40), PLAIN, epochs=2)
+    assert_same(mixed[5:], plain[5:])
+
+
+def test_partners_come_from_a_second_order_of_the_data():
+    """Mixed first: image i of an epoch is i times lambda plus another example; all of them take part twice."""
+    augment = PLAIN.model_copy(update={"mixup_alpha": 1.0, "mixup_per": "sample", "mix_first": True})
+    split = array_split(np.zeros((40, SIZE, SIZE, 3), "uint8"), np.arange(40))
+    dataset = training_batches(split, RAW, augment, 40, plan(split, 8), 4)
+    labels = np.concatenate([y for _, y in dataset.as_numpy_iterator()])
+    np.testing.assert_allclose(labels.sum(axis=1), 1.0, atol=1e-6)
+    assert sum((row > 0).sum() == 2 for row in labels) > 30
+    assert ((labels > 0).sum(axis=0) >= 1).all() and (labels > 0).sum() > 70
+
+
+def test_rand_augment_sees_what_mixing_made():
+    """With `mix_first` the operations run on the mixture: posterized pixels have few values, mixed or not."""
+    split = photographs(40)
+    first = Augment(crop="none", flip=False, mixup_alpha=1.0, mix_first=True, rand_augment_layers=1)
+    last = first.model_copy(update={"mix_first": False})
+    whole = [np.concatenate([x for x, _ in batches(split, a)]) for a in (first, last)]
+    assert all((whole[0] == whole[0].round()).all(axis=(1, 2, 3)))
+    assert not (whole[1] == whole[1].round()).all()

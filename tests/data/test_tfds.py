@@ -10,6 +10,7 @@ from keras_tricks.data import open_source, training_batches
 from keras_tricks.data.pipeline import evaluation_batches
 from keras_tricks.errors import UserError
 from keras_tricks.recipe import Augment, Data
+from keras_tricks.schedules import batch_size_plan
 
 TRAIN, TEST = 50, 12
 DATA = Data(image_size=8, eval_crop="whole", mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -80,6 +81,10 @@ def numbers(batches):
     return np.concatenate([x[:, 0, 0, 0] for x, *_ in batches.as_numpy_iterator()]).round().astype(int)
 
 
+def plan(split, batch_size, epochs=1):
+    return batch_size_plan(0.1, batch_size, epochs, split.num_examples, mode="decay")
+
+
 @pytest.mark.parametrize("name, examples", [("cifar10:3.0.2", TRAIN), ("imagenet2012", TRAIN)])
 def test_prepared_data_is_found_without_network(folder, name, examples):
     source = open_source(f"tfds:{name}", folder)
@@ -87,7 +92,8 @@ def test_prepared_data_is_found_without_network(folder, name, examples):
     assert source.class_names == tuple(f"class {c}" for c in range(5))
     assert (source.train.num_examples, source.validation.num_examples) == (examples, TEST)
     found = []
-    for images, labels in training_batches(source.train, DATA, PLAIN, 5, 10, 1, seed=3).as_numpy_iterator():
+    batches = training_batches(source.train, DATA, PLAIN, 5, plan(source.train, 10), seed=3)
+    for images, labels in batches.as_numpy_iterator():
         assert images.shape == (10, 8, 8, 3) and labels.shape == (10, 5)
         n = images[:, 0, 0, 0].round().astype(int)
         np.testing.assert_array_equal(labels.argmax(axis=1), n % 5)
@@ -111,7 +117,8 @@ def test_order_is_a_function_of_seed_and_epoch_only(folder, seed):
 
     def order(seed, epochs, start_epoch=0, workers=0):
         data = DATA.model_copy(update={"workers": workers})
-        return numbers(training_batches(split, data, PLAIN, 5, 10, epochs, seed, start_epoch))
+        return numbers(training_batches(split, data, PLAIN, 5, plan(split, 10, epochs), seed,
+                                        range(start_epoch, epochs)))
 
     tf.random.set_seed(seed)  # as training does
     three = order(seed, 3)
@@ -131,7 +138,8 @@ def test_augmented_batches_do_not_depend_on_workers_and_resume(folder):
 
     def batches(workers, start_epoch=0):
         data = DATA.model_copy(update={"workers": workers})
-        return list(training_batches(split, data, augment, 5, 8, 2, 1, start_epoch).as_numpy_iterator())
+        batches = training_batches(split, data, augment, 5, plan(split, 8, 2), 1, range(start_epoch, 2))
+        return list(batches.as_numpy_iterator())
 
     one, four, resumed = batches(1), batches(4), batches(2, start_epoch=1)
     assert len(one) == 12
@@ -156,7 +164,7 @@ def test_evaluation_reads_the_validation_split_once(folder):
 def test_slices_make_two_splits_of_one(folder):
     source = open_source("tfds:undivided", folder, train_split="train[:75%]", validation_split="train[75%:]")
     assert (source.train.num_examples, source.validation.num_examples) == (15, 5)
-    seen = numbers(training_batches(source.train, DATA, PLAIN, 5, 5, 1, 0))
+    seen = numbers(training_batches(source.train, DATA, PLAIN, 5, plan(source.train, 5), 0))
     held_out = numbers(evaluation_batches(source.validation, DATA, 5, 5))
     assert sorted([*seen, *held_out]) == list(range(20))
 

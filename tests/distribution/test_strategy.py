@@ -86,10 +86,10 @@ def test_two_logical_devices_from_the_command_line(tmp_path):
 
 def test_a_batch_that_replicas_cannot_share():
     from keras_tricks.recipe import load_recipe
-    from keras_tricks.training import micro_batch
+    from keras_tricks.training import batch_size_plan
 
     recipe = load_recipe("quickstart").replace(schedule={"batch_size": 66})
     with pytest.raises(UserError, match="multiple of 4"):
-        micro_batch(recipe, replicas=4)
-    assert micro_batch(recipe.replace(optimizer={"accumulation_steps": 3}), replicas=2) == 22
-
+        batch_size_plan(recipe, 1198, replicas=4)
+    phase = batch_size_plan(recipe.replace(optimizer={"accumulation_steps": 3}), 1198, replicas=2)[0]
+    assert (phase.step_size, phase.micro_batch) == (22, 11)

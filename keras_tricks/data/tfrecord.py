@@ -1,0 +1,203 @@
+"""Packed data: TFRecord shards that are read by example, in any order, with a checksum each.
+
+    <folder>/dataset.json                    classes; for each split its shards with their sha256, number of examples
+    <folder>/<split>-00000-of-00008.tfrecord tf.train.Example: image/encoded (bytes), image/class/label (int64)
+    <folder>/<split>.index.npz               for each example: shard, offset and length of its image, label, crc32
+
+A few large files read faster than many small ones, from disks and over networks. The shards are ordinary TFRecord
+files; the index lets the pipeline take example 123,456 as it would take a file, so that order and pixels are those of
+the unpacked data.
+"""
+
+import functools
+import json
+import mmap
+import os
+import pathlib
+import shutil
+import zlib
+
+import numpy as np
+import tensorflow as tf
+
+from keras_tricks.data.image_folder import BadImages
+from keras_tricks.data.source import Source, Split
+from keras_tricks.errors import UserError
+
+VERSION = 1
+SPLITS = ("train", "validation")
+
+
+def tfrecord(data_dir, max_bad_images=100):
+    """Opens a folder written by `pack`.
+
+    Raises:
+        UserError: no such folder, a file of it missing or cut short, an index of another version.
+    """
+    if data_dir is None:
+        raise UserError("The source tfrecord needs the folder written by `keras-tricks data pack`: give --data-dir.")
+    root = pathlib.Path(data_dir).expanduser()
+    description = _description(root)
+    splits = [_split(root, name, description["splits"][name], max_bad_images) for name in SPLITS]
+    return Source(description["name"], tuple(description["class_names"]), *splits)
+
+
+def _description(root):
+    path = root / "dataset.json"
+    try:
+        description = json.loads(path.read_text())
+        version = description["version"]
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}). `keras-tricks data pack` writes it.") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not the description of a packed data set: {error}.") from None
+    if version != VERSION:
+        raise UserError(f"{path} has version {version}; this keras_tricks reads {VERSION}. Pack the data again.")
+    return description
+
+
+def _split(root, name, description, max_bad_images):
+    shards = [root / shard["file"] for shard in description["shards"]]
+    for shard, path in zip(description["shards"], shards, strict=True):
+        size = path.stat().st_size if path.is_file() else None
+        if size != shard["bytes"]:
+            found = "is missing" if size is None else f"has {size:,} bytes instead of {shard['bytes']:,}"
+            raise UserError(f"{path} {found}: copy the packed data again.")
+    try:
+        with np.load(root / f"{name}.index.npz", allow_pickle=False) as file:
+            index = {column: file[column] for column in ("shard", "offset", "length", "label", "crc32")}
+    except (OSError, ValueError, KeyError, zlib.error) as error:
+        raise UserError(f"{root / name}.index.npz cannot be read ({error}): copy the packed data again.") from None
+    bad = BadImages(max_bad_images)
+    return _indexed(shards, index, bad)
+
+
+def _indexed(shards, index, bad):
+    """A `Split` over examples found by an index. One whose checksum is wrong is named, and the next one taken."""
+    bad.total = count = len(index["label"])
+
+    @functools.cache
+    def opened(shard):
+        with open(shards[shard], "rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def read(position):
+        for step in range(count):
+            i = (int(position) + step) % count
+            start = int(index["offset"][i])
+            content = opened(int(index["shard"][i]))[start : start + int(index["length"][i])]
+            if zlib.crc32(content) == index["crc32"][i]:
+                return content, np.int32(index["label"][i]), step == 0
+            bad.add(f"{shards[index['shard'][i]].name}, example {i}", "its checksum is wrong")
+        raise AssertionError("unreachable: `bad.add` raises at the last example")
+
+    def fetch(position):
+        content, label, same = tf.numpy_function(read, [position], (tf.string, tf.int32, tf.bool), stateful=False)
+        return tuple(tf.ensure_shape(t, ()) for t in (content, label, same))
+
+    names = tuple(f"{shards[s].name}, example {i}" for i, s in enumerate(index["shard"]))
+    return Split(num_examples=count, fetch=fetch, paths=names, bad=bad)
+
+
+def damaged(root):
+    """(file, reason) for each shard whose sha256 is not that of `dataset.json`."""
+    root = pathlib.Path(root)
+    for description in _description(root)["splits"].values():
+        for shard in description["shards"]:
+            if _sha256(root / shard["file"]) != shard["sha256"]:
+                yield root / shard["file"], "its sha256 is not that of dataset.json"
+
+
+def pack(source, folder, shard_bytes=128 * 2**20):
+    """Writes both splits of a source as shards.
+
+    Args:
+        source: `Source`. Encoded images are stored as they are, arrays as PNG; broken images are left out.
+        folder: new folder; it appears when everything is written.
+        shard_bytes: integer, size at which a new shard is begun. Defaults to 128 MiB.
+
+    Returns:
+        The description, as in `dataset.json`.
+
+    Raises:
+        UserError: the folder exists, or the disk is full.
+    """
+    folder = pathlib.Path(folder)
+    if folder.exists():
+        raise UserError(f"{folder} exists already: give --output a new folder.")
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        description = {
+            "version": VERSION, "name": source.name, "class_names": list(source.class_names),
+            "splits": {name: _write(split, name, partial, shard_bytes)
+                       for name, split in zip(SPLITS, (source.train, source.validation), strict=True)},
+        }  # fmt: skip
+        (partial / "dataset.json").write_text(json.dumps(description, indent=2) + "\n")
+        os.replace(partial, folder)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror}).") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return description
+
+
+def _write(split, name, folder, shard_bytes):
+    rows, shards, writer, written = [], [], None, 0
+    for image, label, intact in _examples(split).as_numpy_iterator():
+        if not intact:
+            continue
+        record = _record(image, int(label))
+        if writer is None or written + len(record) > shard_bytes:
+            if writer is not None:
+                writer.close()
+            shards.append(folder / f"{name}-{len(shards):05d}.tfrecord")
+            writer, written = tf.io.TFRecordWriter(str(shards[-1])), 0
+        # A record is its length (8 bytes), a checksum (4), the example, a checksum (4).
+        rows.append((len(shards) - 1, written + 12 + record.index(image), len(image), int(label), zlib.crc32(image)))
+        writer.write(record)
+        written += len(record) + 16
+    if writer is None:
+        raise UserError(f"The {name} split has no readable image: nothing to pack.")
+    writer.close()
+    final = [shard.with_name(f"{name}-{i:05d}-of-{len(shards):05d}.tfrecord") for i, shard in enumerate(shards)]
+    for old, new in zip(shards, final, strict=True):
+        os.replace(old, new)
+    columns = np.array(rows, np.int64).T
+    kinds = {"shard": "int32", "offset": "int64", "length": "int64", "label": "int32", "crc32": "uint32"}
+    np.savez(folder / f"{name}.index.npz",
+             **{k: column.astype(t) for (k, t), column in zip(kinds.items(), columns, strict=True)})  # fmt: skip
+    return {
+        "examples": len(rows),
+        "shards": [{"file": s.name, "bytes": s.stat().st_size, "sha256": _sha256(s)} for s in final],
+    }
+
+
+def _examples(split):
+    """(encoded image, label, intact) in order."""
+
+    def encoded(image):
+        return image if image.dtype == tf.string else tf.io.encode_png(image)
+
+    if split.fetch is not None:
+        examples = tf.data.Dataset.range(split.num_examples).map(split.fetch, tf.data.AUTOTUNE, deterministic=True)
+    else:
+        examples = split.scan(tf.constant(0, tf.int64), None).map(lambda _, *example: example)
+    return examples.map(lambda image, label, intact: (encoded(image), label, intact)).prefetch(tf.data.AUTOTUNE)
+
+
+def _record(image, label):
+    feature = {
+        "image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
+        "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+
+
+def _sha256(path):
+    import hashlib
+
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256") if hasattr(hashlib, "file_digest") else hashlib.sha256(file.read())
+    return digest.hexdigest()

@@ -1,0 +1,240 @@
+"""A batch-size plan: any decay of the learning rate, turned into growth of the batch with the same noise scale.
+
+Formula    B(t) = the largest allowed size <= B_0 / f(t);  eps(t) = eps_0 * f(t) * B(t) / B_0        f: the decay
+           so eps(t) * N / (B(t) * (1 - m)) is that of the decay at every t, below the cap and beyond it
+Paper      Smith et al. 2017, arXiv:1711.00489, sections 3 to 5
+Use when   devices stand idle at the small batch, or updates over a network are what costs
+Do not     grow beyond about N / 10: there the short noise scale departs from the exact one
+Cost       none
+Differs    the paper gives steps by a constant factor; the rule above also turns a cosine into growth
+Status     `dont_decay/cifar10_small_*`, docs/results/dont_decay
+
+| mode           | allowed sizes                        | what decays                        |
+|----------------|--------------------------------------|------------------------------------|
+| decay          | B_0                                  | the learning rate                  |
+| hybrid         | B_0, B_0 * factor                    | batch first, then the rate         |
+| increase_batch | B_0 * factor^k up to max_batch_size  | the batch; the rate beyond the cap |
+"""
+
+import dataclasses
+
+from keras_tricks.errors import UserError, check_choice
+from keras_tricks.schedules.noise_scale import exact_noise_scale, noise_scale
+from keras_tricks.schedules.warmup_linear_scaling import learning_rate as rate_at
+
+MODES = ("decay", "hybrid", "increase_batch")
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """Consecutive epochs with one batch size. `learning_rate` is that of its first epoch, warmup left out.
+
+    `batch_size` images per update = `micro_batch` on each replica x replicas x `accumulation_steps`.
+    """
+
+    epochs: range
+    batch_size: int
+    learning_rate: float
+    micro_batch: int
+    accumulation_steps: int
+    updates_per_epoch: int
+    noise_scale: float
+    exact_noise_scale: float
+
+    @property
+    def updates(self):
+        return len(self.epochs) * self.updates_per_epoch
+
+    @property
+    def steps_per_epoch(self):
+        """Batches `fit` sees in an epoch."""
+        return self.updates_per_epoch * self.accumulation_steps
+
+    @property
+    def step_size(self):
+        """Images in such a batch, all replicas together."""
+        return self.batch_size // self.accumulation_steps
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchSizePlan:
+    """Batch size and learning rate at every update of a run. Made by `batch_size_plan`; iterate for its phases."""
+
+    phases: tuple
+    learning_rate: float
+    dataset_size: int
+    decay: object = None
+    momentum: float = 0.0
+    warmup_epochs: float = 0.0
+    replicas: int = 1
+
+    def __iter__(self):
+        return iter(self.phases)
+
+    def __len__(self):
+        return len(self.phases)
+
+    def __getitem__(self, index):
+        return self.phases[index]
+
+    @property
+    def epochs(self):
+        return self.phases[-1].epochs.stop
+
+    @property
+    def updates(self):
+        """Parameter updates of the whole run. The last incomplete batch of an epoch is dropped."""
+        return sum(phase.updates for phase in self.phases)
+
+    def phase(self, epoch):
+        """The phase of the 0-based `epoch`; the last one beyond the end."""
+        return next((p for p in self.phases if epoch < p.epochs.stop), self.phases[-1])
+
+    def _before(self, epoch, count):
+        return sum(max(0, min(epoch, p.epochs.stop) - p.epochs.start) * count(p) for p in self.phases)
+
+    def updates_before(self, epoch):
+        """Updates done before the 0-based `epoch` begins."""
+        return self._before(epoch, lambda p: p.updates_per_epoch)
+
+    def images_before(self, epoch):
+        """Images seen before the 0-based `epoch` begins."""
+        return self._before(epoch, lambda p: p.updates_per_epoch * p.batch_size)
+
+    def steps_before(self, epoch):
+        """Batches `fit` has seen before the 0-based `epoch` begins."""
+        return self._before(epoch, lambda p: p.steps_per_epoch)
+
+    def rate(self, epoch, update=0):
+        """The learning rate of the 0-based `update` within the 0-based `epoch`, a float."""
+        phase = self.phase(epoch)
+        per_epoch = phase.updates_per_epoch
+        rate = rate_at(epoch * per_epoch + update, per_epoch, self.learning_rate, self.warmup_epochs, self.decay)
+        return float(rate) * (phase.batch_size / self.phases[0].batch_size)
+
+    def __str__(self):
+        head = ("epochs", "batch", "= replica", "x steps", "learning rate", "updates", "noise scale", "exact")
+        rows = [(f"{p.epochs.start}-{p.epochs.stop - 1}", f"{p.batch_size:,}", f"{p.micro_batch:,} x {self.replicas}",
+                 str(p.accumulation_steps), f"{p.learning_rate:.6g}", f"{p.updates:,}", f"{p.noise_scale:.5g}",
+                 f"{p.exact_noise_scale:.5g}") for p in self.phases]  # fmt: skip
+        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+                 for row in (head, *rows)]  # fmt: skip
+        return "\n".join([*lines, f"{self.updates:,} updates in {self.epochs} epochs of {self.dataset_size:,} images"])
+
+
+def batch_size_plan(learning_rate, batch_size, epochs, dataset_size, decay=None, mode="increase_batch", factor=2,
+                    multiples=None, max_batch_size=None, momentum=0.0, warmup_epochs=0.0, replicas=1,
+                    max_batch_per_replica=None, accumulation_steps=1):
+    """Turns a decay of the learning rate into a plan of batch sizes and learning rates.
+
+    Args:
+        learning_rate: float > 0, at the start (after the warmup).
+        batch_size: integer, images per update at the start, all replicas together.
+        epochs: integer > 0.
+        dataset_size: integer, training examples.
+        decay: `kt.schedules.Step`, `Cosine`, `Exponential` or any `f(epoch, warmup_epochs)` with values in (0, 1];
+            `None` is constant.
+        mode: `"increase_batch"`, `"hybrid"` or `"decay"`, see the table above.
+        factor: number > 1, growth of the batch from one allowed size to the next. Defaults to `2`.
+        multiples: increasing integers, allowed sizes as multiples of `batch_size`, instead of `mode` and `factor`.
+        max_batch_size: integer, largest batch. Defaults to a tenth of the data set (paper), rounded down to a multiple
+            of `batch_size`.
+        momentum: float in [0, 1), for the noise scale.
+        warmup_epochs: float >= 0, during which the rate climbs and the batch stays.
+        replicas: integer > 0.
+        max_batch_per_replica: integer, images a replica can hold in one step; larger batches are accumulated. Defaults
+            to `None`, no limit.
+        accumulation_steps: integer > 0, least number of steps per update.
+
+    Returns:
+        A `BatchSizePlan`.
+
+    Raises:
+        UserError: sizes that are no integers, exceed the data set or cannot be divided among replicas.
+    """
+    check_choice("mode", mode, MODES)
+    _check_start(learning_rate, batch_size, epochs, dataset_size)
+    sizes = _allowed(batch_size, dataset_size, mode, factor, multiples, max_batch_size)
+    milestones = tuple(getattr(decay, "milestones", ()))
+    if len(sizes) > 1:
+        check_milestones(milestones, epochs)
+
+    def share(epoch):
+        return 1.0 if decay is None or epoch < warmup_epochs else float(decay(float(epoch), warmup_epochs))
+
+    def key(epoch):
+        """What makes an epoch belong to a phase: its batch size, and how often a stepwise decay has dropped."""
+        fitting = [s for s in sizes if s <= batch_size / max(share(epoch), 1e-12) * (1 + 1e-9)]
+        return max(fitting), sum(epoch >= m for m in milestones)
+
+    starts = [e for e in range(epochs) if e == 0 or key(e) != key(e - 1)]
+    phases = []
+    for start, stop in zip(starts, [*starts[1:], epochs], strict=True):
+        size = key(start)[0]
+        steps = _accumulation(size, replicas, max_batch_per_replica, accumulation_steps)
+        rate = learning_rate * share(start) * size / batch_size
+        arguments = rate, size, dataset_size, momentum
+        phases.append(Phase(range(start, stop), size, rate, size // (steps * replicas), steps, dataset_size // size,
+                            noise_scale(*arguments), exact_noise_scale(*arguments)))
+    return BatchSizePlan(tuple(phases), learning_rate, dataset_size, decay, momentum, warmup_epochs, replicas)
+
+
+def _check_start(learning_rate, batch_size, epochs, dataset_size):
+    if learning_rate < 0:
+        raise UserError(f"`learning_rate` must be >= 0. Received: {learning_rate}")
+    for name, value in (("batch_size", batch_size), ("epochs", epochs), ("dataset_size", dataset_size)):
+        if int(value) != value or value < 1:
+            raise UserError(f"`{name}` must be an integer > 0. Received: {value}")
+    if batch_size > dataset_size:
+        raise UserError(f"`batch_size` {batch_size:,} is larger than the data set of {dataset_size:,} examples.")
+
+
+def check_milestones(milestones, epochs):
+    """Raises `UserError` unless milestones increase and lie within the run."""
+    if list(milestones) != sorted(set(milestones)):
+        raise UserError(f"`milestones` must increase. Received: {milestones}")
+    if any(not 0 < m < epochs for m in milestones):
+        raise UserError(f"`milestones` must lie between 0 and the {epochs} epochs of the run. Received: {milestones}")
+
+
+def _allowed(batch_size, dataset_size, mode, factor, multiples, max_batch_size):
+    """Allowed batch sizes, ascending."""
+    if mode == "decay" and multiples is None:
+        return (batch_size,)
+    if max_batch_size is None:
+        cap = max(dataset_size // 10 // batch_size, 1) * batch_size
+    else:
+        cap = max_batch_size
+        if not batch_size <= cap <= dataset_size:
+            raise UserError(f"`max_batch_size` must lie between `batch_size` {batch_size:,} and the {dataset_size:,} "
+                            f"examples of the data set. Received: {cap:,}")
+    if multiples is not None:
+        if list(multiples) != sorted(set(multiples)) or any(m != int(m) or m < 1 for m in multiples):
+            raise UserError(f"`multiples` must be increasing integers. Received: {tuple(multiples)}")
+        grown = [batch_size * int(m) for m in multiples]
+    else:
+        if factor <= 1:
+            raise UserError(f"`factor` is how much the batch grows and must be > 1. Received: {factor}")
+        grown, size = [], float(batch_size)
+        while size < cap:
+            size = round(size * factor, 6)
+            grown.append(size)
+        grown = grown[:1] if mode == "hybrid" else grown
+    sizes = {batch_size, *(min(size, cap) for size in grown)}
+    for size in sorted(sizes):
+        if size != int(size):
+            raise UserError(f"A batch of {batch_size} grown by {factor} becomes {size:g}, which is no whole number of "
+                            "images. Choose another `factor` or `batch_size`.")
+    return tuple(int(size) for size in sorted(sizes))
+
+
+def _accumulation(batch_size, replicas, limit, least):
+    """The fewest steps per update, at least `least`, whose batches divide evenly and fit."""
+    if batch_size % (replicas * least):
+        raise UserError(f"A batch of {batch_size} images cannot be divided into {replicas} replicas x {least} "
+                        f"accumulation steps. Use a multiple of {replicas * least}.")
+    for steps in range(least, batch_size // replicas + 1):
+        if batch_size % (replicas * steps) == 0 and (limit is None or batch_size // (replicas * steps) <= limit):
+            return steps
+    raise UserError(f"`max_batch_per_replica` must be > 0. Received: {limit}")

@@ -1,0 +1,12 @@
+"""WRN-16-4 on CIFAR-10 with plain (not Nesterov) momentum: learning rate divided by 5.
+
+Run      keras-tricks train dont_decay/cifar10_decay_momentum --data-dir cifar10
+Data     cifar10/{train,test}/<class>/*.jpg (or .png)
+"""
+
+from keras_tricks.recipe import load_recipe
+
+RECIPE = load_recipe("dont_decay/cifar10_decay").replace(
+    about={"note": "section 5.1, SGD with momentum"},
+    optimizer={"nesterov": False},
+)

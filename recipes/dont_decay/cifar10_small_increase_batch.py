@@ -1,0 +1,12 @@
+"""WRN-16-1 on 10,000 CIFAR-10 images, 30 epochs: batch 32, 160, 800.
+
+Run      keras-tricks train dont_decay/cifar10_small_increase_batch --data-dir cifar10
+Data     cifar10/{train,test}/<class>/*.jpg (or .png)
+"""
+
+from keras_tricks.recipe import load_recipe
+
+RECIPE = load_recipe("dont_decay/cifar10_small_decay").replace(
+    about={"note": "3,860 updates; docs/results/dont_decay"},
+    schedule={"mode": "increase_batch", "max_batch_size": 800},
+)
