@@ -118,6 +118,9 @@ def batch_size_plan(recipe, dataset_size, replicas):
         max_batch_per_replica=recipe.train.max_batch_per_replica,
         accumulation_steps=recipe.optimizer.accumulation_steps,
     )
+    if recipe.train.steps_per_execution > 1 and len({p.steps_per_epoch for p in plan}) > 1:
+        raise UserError("`train.steps_per_execution` must be 1 where the batch grows, for epochs differ in length. "
+                        f"Received: {recipe.train.steps_per_execution}")
     options = recipe.model.options
     if replicas > 1 and plan[0].micro_batch < 16 and not options.get("sync_bn"):
         log.warning("%d images per replica are few for batch statistics of one replica: consider "

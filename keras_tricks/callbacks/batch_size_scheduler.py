@@ -122,11 +122,14 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
             self._check_examples(examples)
         self._make_state()
 
+        tensors = [tf.constant(a) for a in examples] if arrays else None  # out here: a graph holds at most 2 GB
+
         def one_epoch(epoch):
             """(batch size, steps) are tensors of the current epoch, or numbers of one phase."""
             size, steps = (phase.step_size, phase.steps_per_epoch) if phase else self._table(epoch)
-            chosen = _shuffled(examples, epoch, shuffle, seed) if arrays else examples
-            return chosen.batch(size, drop_remainder=True).take(steps)
+            if arrays:
+                return _rows(tensors, epoch, size, steps, shuffle, seed)
+            return examples.batch(size, drop_remainder=True).take(steps)
 
         if phase is None or arrays:
             batches = tf.data.Dataset.range(1).flat_map(lambda _: one_epoch(self.state.value))
@@ -241,18 +244,16 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
 _BATCHED = "Is it batched already? Pass single examples: the scheduler batches them."
 
 
-def _shuffled(arrays, epoch, shuffle, seed):
-    """Examples of arrays in the order of `epoch`, a scalar tensor."""
+def _rows(tensors, epoch, size, steps, shuffle, seed):
+    """Batches of tensors in the order of `epoch`, a scalar."""
     import tensorflow as tf
 
-    count = len(arrays[0])
-    positions = tf.data.Dataset.range(count)
+    order = tf.range(len(tensors[0]), dtype=tf.int64)
     if shuffle:
-        seeds = tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64)])
-        positions = positions.map(lambda i: tf.random.experimental.index_shuffle(i, seeds, max_index=count - 1))
-    tensors = [tf.constant(a) for a in arrays]
-    example = lambda i: tuple(tf.gather(t, i) for t in tensors)  # noqa: E731
-    return positions.map(example if len(arrays) > 1 else lambda i: example(i)[0])
+        order = tf.random.experimental.stateless_shuffle(order, tf.stack([tf.cast(seed, tf.int32), epoch]))
+    positions = tf.data.Dataset.from_tensor_slices(order).batch(size, drop_remainder=True).take(steps)
+    rows = lambda p: tuple(tf.gather(t, p) for t in tensors)  # noqa: E731
+    return positions.map(rows if len(tensors) > 1 else lambda p: rows(p)[0], tf.data.AUTOTUNE, deterministic=True)
 
 
 class _ArrayBatches(keras.utils.PyDataset):

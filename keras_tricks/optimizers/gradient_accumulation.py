@@ -33,7 +33,7 @@ class GradientAccumulation(OptimizerWrapper):
 
     @property
     def steps(self):
-        return self._steps
+        return self._steps if self.variable is None else int(keras.ops.convert_to_numpy(self.variable))
 
     @steps.setter
     def steps(self, steps):
@@ -59,7 +59,7 @@ class GradientAccumulation(OptimizerWrapper):
         keep = ops.cast(ops.logical_not(last), "int32")
         kept = [ops.where(last, ops.zeros_like(t), t) for t in totals]
         self.assign_all([*self.sums, self.seen], [*kept, seen * keep])
-        count = ops.cast(self.variable, "float32")
+        count = ops.cast(seen, "float32")  # `steps` may have changed while the sum was under way
         averages = [None if g is None else t / ops.cast(count, t.dtype)
                     for t, g in zip(totals, gradients, strict=True)]  # fmt: skip
         return averages, last
