@@ -118,9 +118,11 @@ def batch_size_plan(recipe, dataset_size, replicas):
         max_batch_per_replica=recipe.train.max_batch_per_replica,
         accumulation_steps=recipe.optimizer.accumulation_steps,
     )
-    if recipe.train.steps_per_execution > 1 and len({p.steps_per_epoch for p in plan}) > 1:
-        raise UserError("`train.steps_per_execution` must be 1 where the batch grows, for epochs differ in length. "
-                        f"Received: {recipe.train.steps_per_execution}")
+    together, lengths = recipe.train.steps_per_execution, {p.steps_per_epoch for p in plan}
+    if together > 1 and (len(lengths) > 1 or plan[0].steps_per_epoch % together):
+        steps = ", ".join(map(str, sorted(lengths)))
+        raise UserError(f"`train.steps_per_execution` must divide the steps of an epoch ({steps}), and be 1 where the "
+                        f"batch grows. Received: {together}")
     options = recipe.model.options
     if replicas > 1 and plan[0].micro_batch < 16 and not options.get("sync_bn"):
         log.warning("%d images per replica are few for batch statistics of one replica: consider "

@@ -422,6 +422,17 @@ def test_which_epochs_are_fitted_together(start, one, several):
         assert training._fits(ready, start) == expected
 
 
+def test_steps_per_execution_that_do_not_divide_an_epoch_are_exact_or_refused(tmp_path):
+    """1198 // 128 = 9 batches in an epoch, run two at a time."""
+    recipe = tiny(train={"steps_per_execution": 2}, export=NO_EXPORT)
+    try:
+        run = kt.train(recipe, output=tmp_path / "run", verbose=0)
+    except UserError as error:
+        assert "steps_per_execution" in str(error) and not (tmp_path / "run").exists()
+    else:
+        assert [int(r["step"]) for r in summary(run.folder)] == [STEPS, 2 * STEPS]
+
+
 def test_fewer_images_are_chosen_evenly_and_the_plan_follows():
     ready = training.prepare(tiny(data={"train_images": 400}))
     assert ready.source.train.num_examples == ready.plan.dataset_size == 400
