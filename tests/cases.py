@@ -16,12 +16,20 @@ LAYERS = [  # class, arguments, input shape
     (kt.layers.DeepStem, {"filters": (2, 2, 4)}, (2, 8, 8, 3)),
     (kt.layers.DropPath, {"rate": 0.5, "seed": 1}, (8, 3)),
     (kt.layers.GhostBatchNormalization, {"ghost_size": 2}, (4, 3, 3, 2)),
+    (kt.layers.ScalarBias, {}, (2, 5, 3)),
+    (kt.layers.ScaledActivation, {"activation": "gelu_tanh", "gain": "exact", "scale": 0.5}, (2, 5, 3)),
+    (kt.layers.ScaledWSConv2D, {"filters": 4, "kernel_size": (3, 3), "strides": (2, 2), "padding": "same", "groups": 2,
+                                "eps": 1e-5, "eps_mode": "add", "scale": 1.5}, (2, 5, 5, 4)),
+    (kt.layers.SkipGain, {"initial": 0.5, "scale": 0.2}, (2, 5, 3)),
+    (kt.layers.SqueezeExcite, {"ratio": 0.5, "scale": 2.0}, (2, 5, 5, 4)),
+    (kt.layers.WSConv2D, {"filters": 4, "kernel_size": (3, 3), "groups": 2, "eps": 1e-3}, (2, 5, 5, 4)),
     (Normalize, {"mean": (1.0, 2.0, 3.0), "std": (4.0, 5.0, 6.0)}, (2, 4, 4, 3)),
 ]
 LOSSES = [  # class, arguments
     (kt.losses.LabelSmoothingCrossentropy, {"label_smoothing": 0.2, "smoothing": "uniform", "from_logits": True}),
 ]
 INITIALIZERS = [  # class, arguments
+    (kt.initializers.FixupInit, {"num_blocks": 8, "convolutions": 3, "seed": 1}),
     (kt.initializers.ZeroGammaInit, {}),
 ]
 SCHEDULES = [  # class, arguments
@@ -37,9 +45,14 @@ OPTIMIZERS = [  # class, function from the learning rate to arguments, batches p
     (kt.optimizers.LossScale, lambda rate: {"inner_optimizer": sgd(rate), "initial_scale": 2.0**10}, 1),
 ]
 MODELS = [  # registry name, arguments
+    ("test_fixup_resnet", {"input_shape": (16, 16, 3), "classes": 3, "stem": "cifar", "drop_path_rate": 0.3}),
     ("test_inception_resnet", {"input_shape": (75, 75, 3), "classes": 3, "drop_path_rate": 0.3}),
+    ("test_nf_resnet", {"input_shape": (64, 64, 3), "classes": 3, "layout": "timm"}),
+    ("test_nf_resnet", {"input_shape": (16, 16, 3), "classes": 3, "stem": "cifar", "drop_path_rate": 0.3}),
+    ("test_nfnet", {"input_shape": (64, 64, 3), "classes": 3, "drop_path_rate": 0.3}),
     ("test_resnet", {"input_shape": (96, 96, 3), "classes": 3}),
     ("test_resnet", {"input_shape": (8, 8, 3), "classes": 3, "stem": "cifar", "drop_path_rate": 0.3}),
+    ("test_skipinit_resnet", {"input_shape": (16, 16, 3), "classes": 3, "stem": "cifar", "drop_path_rate": 0.3}),
     ("test_wide_resnet", {"input_shape": (8, 8, 3), "classes": 3, "dropout_rate": 0.1, "ghost_batch_size": 2}),
 ]
 

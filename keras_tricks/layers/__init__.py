@@ -1,7 +1,13 @@
-"""Layers Keras lacks, or has slower: stems, shortcuts, stochastic depth, batch normalization."""
+"""Layers Keras lacks, or has slower: stems, shortcuts, stochastic depth, normalization, and networks without any."""
 
 from keras_tricks.layers.avg_pool_shortcut import AvgPoolShortcut
 from keras_tricks.layers.batch_normalization import BatchNormalization
 from keras_tricks.layers.deep_stem import DeepStem
 from keras_tricks.layers.drop_path import DropPath
 from keras_tricks.layers.ghost_batch_normalization import GhostBatchNormalization
+from keras_tricks.layers.scalar_bias import ScalarBias
+from keras_tricks.layers.scaled_activation import ScaledActivation
+from keras_tricks.layers.scaled_ws_conv2d import ScaledWSConv2D
+from keras_tricks.layers.skip_gain import SkipGain
+from keras_tricks.layers.squeeze_excite import SqueezeExcite
+from keras_tricks.layers.ws_conv2d import WSConv2D

@@ -2,7 +2,17 @@
 
 from keras_tricks.models.applications import InceptionV3, MobileNet
 from keras_tricks.models.feature_pyramid import feature_pyramid
+from keras_tricks.models.fixup_resnet import FixupResNet, FixupResNet50
 from keras_tricks.models.inception_resnet_v2 import InceptionResNet, InceptionResNetV2
+from keras_tricks.models.nf_resnet import (
+    NFResNet,
+    NFResNet50, NFResNet101, NFResNet152, NFResNet200, NFResNet288,
+    NFResNetCifar,
+)  # fmt: skip
+from keras_tricks.models.nfnet import (
+    NFNet,
+    NFNetF0, NFNetF1, NFNetF2, NFNetF3, NFNetF4, NFNetF5, NFNetF6, NFNetF7,
+)  # fmt: skip
 from keras_tricks.models.registry import ModelInfo, create_model, list_models, model_info
 from keras_tricks.models.resnet import (
     ResNet,
@@ -17,6 +27,7 @@ from keras_tricks.models.resnet import (
     ResNet152, ResNet152B, ResNet152C, ResNet152D,
     ResNet200, ResNet200B, ResNet200C, ResNet200D,
 )  # fmt: skip
+from keras_tricks.models.skipinit_resnet import SkipInitResNet, SkipInitResNet50
 from keras_tricks.models.wide_resnet import (
     WideResNet,
     WideResNet16_1, WideResNet16_4, WideResNet16_8,

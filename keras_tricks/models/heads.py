@@ -22,10 +22,11 @@ def image_input(input_tensor, input_shape, include_top, default_size):
     return keras.Input(shape=tuple(input_shape), name="image")
 
 
-def classifier(x, include_top, pooling, classes, classifier_activation, dropout_rate=0.0, name="head"):
+def classifier(x, include_top, pooling, classes, classifier_activation, dropout_rate=0.0, name="head", **dense):
     """Global average pool, dropout, Dense and activation; or only the pooling asked for when `include_top` is False.
 
-    The Dense layer and the activation compute in float32 under every mixed-precision policy.
+    The Dense layer and the activation compute in float32 under every mixed-precision policy. `dense`: further
+    arguments of that layer.
     """
     check_choice("pooling", pooling, (None, "avg", "max"))
     if not include_top:
@@ -36,7 +37,7 @@ def classifier(x, include_top, pooling, classes, classifier_activation, dropout_
     x = keras.layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
     if dropout_rate:
         x = keras.layers.Dropout(dropout_rate, name=f"{name}_dropout")(x)
-    return keras.layers.Dense(classes, classifier_activation, dtype="float32", name=name)(x)
+    return keras.layers.Dense(classes, classifier_activation, dtype="float32", name=name, **dense)(x)
 
 
 def finish(inputs, outputs, name, weights):

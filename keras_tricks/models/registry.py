@@ -82,8 +82,11 @@ def variant(name, builder, /, *, key=None, paper="", info=None, **fixed):
 
     def build(*args, **kwargs):
         bound = signature.bind(*args, **kwargs)
+        given = bound.arguments
         defaults = {"name": key, "classes": info.num_classes}
-        return builder(**{**fixed, **defaults, **bound.arguments})
+        if given.get("include_top", True) and given.get("input_tensor") is None and given.get("input_shape") is None:
+            given["input_shape"] = info.input_size
+        return builder(**{**fixed, **defaults, **given})
 
     open_parameters = {n: p for n, p in inspect.signature(builder).parameters.items() if n not in fixed}
     open_parameters["classes"] = open_parameters["classes"].replace(default=info.num_classes)

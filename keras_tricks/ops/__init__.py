@@ -1,3 +1,4 @@
 """Pure tensor functions on `keras.ops`."""
 
 from keras_tricks.ops.clip_unitwise import clip_unitwise, unit_axes, unitwise_norm
+from keras_tricks.ops.standardize_kernel import divide_by_std, standardize_kernel

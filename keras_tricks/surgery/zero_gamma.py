@@ -8,9 +8,9 @@ import warnings
 
 import keras
 
+from keras_tricks.graph import Graph
 from keras_tricks.layers import DropPath
 
-CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 # May stand between the last normalization of a branch and the addition: they keep zero at zero.
 TRANSPARENT = (keras.layers.Dropout, keras.layers.ReLU, keras.layers.Identity, DropPath)
 
@@ -30,8 +30,8 @@ def zero_gamma(model):
     """
     graph = Graph(model)
     changed = []
-    for add in (layer for layer in model.layers if isinstance(layer, keras.layers.Add) and len(layer.input) == 2):
-        norm = graph.last_norm(graph.branch(*add.input))
+    for add in graph.additions():
+        norm = _last_norm(graph, graph.branch(*add.input))
         if norm is not None and norm.name not in changed:
             norm.gamma.assign(keras.ops.zeros(norm.gamma.shape))
             changed.append(norm.name)
@@ -41,53 +41,11 @@ def zero_gamma(model):
     return changed
 
 
-class Graph:
-    """A functional model, walked from outputs to inputs through public attributes."""
-
-    def __init__(self, model):
-        self.producers = {id(t): layer for layer in model.layers for t in keras.tree.flatten(_tensors(layer, "output"))}
-
-    def producer(self, tensor):
-        return self.producers.get(id(tensor))
-
-    def inputs(self, tensor):
-        layer = self.producer(tensor)
-        return [] if layer is None else keras.tree.flatten(_tensors(layer, "input"))
-
-    def ancestors(self, tensor):
-        """The ids of all tensors `tensor` is computed from, itself included."""
-        seen, stack = set(), [tensor]
-        while stack:
-            current = stack.pop()
-            if id(current) not in seen:
-                seen.add(id(current))
-                stack += self.inputs(current)
-        return seen
-
-    def branch(self, left, right):
-        """Of two tensors, the one with more convolutions behind it before both ways meet."""
-        behind = {id(t): self.ancestors(t) for t in (left, right)}
-        common = behind[id(left)] & behind[id(right)]
-
-        def convolutions(tensor):
-            own = behind[id(tensor)] - common
-            return sum(isinstance(self.producers.get(t), CONVOLUTIONS) for t in own)
-
-        return max(left, right, key=convolutions)
-
-    def last_norm(self, tensor):
-        """The batch normalization that ends at `tensor`, seen through layers that keep zero at zero; else `None`."""
-        layer = self.producer(tensor)
-        if isinstance(layer, keras.layers.BatchNormalization):
-            return layer if layer.scale else None
-        if isinstance(layer, TRANSPARENT):
-            return self.last_norm(self.inputs(tensor)[0])
-        return None
-
-
-def _tensors(layer, side):
-    """`layer.input` or `layer.output`; nothing for a layer that is called more than once or not at all."""
-    try:
-        return getattr(layer, side)
-    except (AttributeError, ValueError):
-        return []
+def _last_norm(graph, tensor):
+    """The batch normalization that ends at `tensor`, seen through layers that keep zero at zero; else `None`."""
+    layer = graph.producer(tensor)
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return layer if layer.scale else None
+    if isinstance(layer, TRANSPARENT):
+        return _last_norm(graph, graph.inputs(tensor)[0])
+    return None

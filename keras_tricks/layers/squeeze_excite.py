@@ -1,0 +1,66 @@
+"""Squeeze and excitation: every channel of an image is multiplied by a gate computed from the means of all channels.
+
+Formula    y = scale * x * sigmoid(W2 act(W1 mean(x) + b1) + b2), W1: C -> ratio * C, W2: back to C
+Paper      Hu et al. 2018, arXiv:1709.01507; scale 2: Brock et al. 2021, arXiv:2102.06171, section 4
+Use when   ResNet-RS (ratio 0.25) and NFNets (ratio 0.5 and scale 2, so that the gate starts around 1)
+Do not     expect the parameters to be cheap: they add a third to ResNet-50 at ratio 0.25
+Cost       2 * ratio * C^2 parameters; one multiplication of the feature map and one mean over it
+Differs    nothing. The NFNet paper's figure shows GELU inside, its code has ReLU, as here
+Status     in the NFNets
+"""
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="keras_tricks")
+class SqueezeExcite(keras.layers.Layer):
+    """Gates the channels of an image.
+
+    Args:
+        ratio: float > 0, hidden units per channel. Defaults to `0.25`.
+        scale: float, a constant factor of the gate. Defaults to `1.0`.
+        activation: Keras activation of the hidden units. Defaults to `"relu"`.
+
+    Input shape: `(batch, height, width, channels)`. Output shape: the same.
+    """
+
+    def __init__(self, ratio=0.25, scale=1.0, activation="relu", **kwargs):
+        super().__init__(**kwargs)
+        self.ratio, self.scale = ratio, scale
+        self.activation = keras.activations.get(activation)
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        self.layers = [
+            keras.layers.GlobalAveragePooling2D(keepdims=True, name="mean", dtype=self.dtype_policy),
+            keras.layers.Dense(max(1, int(channels * self.ratio)), self.activation, name="fc1",
+                               kernel_initializer=_fan_in(), dtype=self.dtype_policy),
+            keras.layers.Dense(channels, "sigmoid", name="fc2", kernel_initializer=_fan_in(),
+                               dtype=self.dtype_policy),
+        ]  # fmt: skip
+        shape = tuple(input_shape)
+        for layer in self.layers:
+            layer.build(shape)
+            shape = layer.compute_output_shape(shape)
+
+    def call(self, inputs):
+        gate = inputs
+        for layer in self.layers:
+            gate = layer(gate)
+        return inputs * (gate * keras.ops.cast(self.scale, gate.dtype))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "ratio": self.ratio,
+            "scale": self.scale,
+            "activation": keras.activations.serialize(self.activation),
+        }
+
+
+def _fan_in():
+    """Truncated normal with variance 1 / fan-in: Haiku's default for linear layers."""
+    return keras.initializers.VarianceScaling(1.0, "fan_in", "truncated_normal")

@@ -1,0 +1,100 @@
+"""Normalizer-free ResNets: pre-activation ResNets that train without normalization.
+
+Formula    x <- shortcut + alpha * gain * conv1x1(act(conv3x3(act(conv1x1(beta * act(x))))))
+Paper      Brock et al. 2021, arXiv:2101.08692, section 4; reference: deepmind-research/nfnets/nf_resnet.py
+Use when   batch statistics hurt: small batches, sequences of correlated images, or when steps must be cheap
+Do not     at batches over 1024 without `kt.optimizers.AGC`
+Cost       as a ResNet of its depth without batch normalization
+Differs    nothing in `layout="dm"`; `layout="timm"` has an average-pooled shortcut, no skip gain, the activation's
+           constant inside the kernels, symmetric padding (timm's nf_resnet*)
+Status     logits equal timm's (tests/golden); `nfnet/cifar10_nf_resnet*` were run (docs/results/nfnet)
+
+| name  | blocks per stage | parameters  | with squeeze-excite 0.25 |
+|-------|------------------|-------------|--------------------------|
+| 50    | 3, 4, 6, 3       | 25,557,048  | 35,635,704               |
+| 101   | 3, 4, 23, 3      | 44,549,193  | 63,562,505               |
+| 152   | 3, 8, 36, 3      | 60,192,858  | 86,565,402               |
+| 200   | 3, 24, 36, 3     | 64,673,898  | 93,153,834               |
+| 288   | 24, 24, 24, 24   | 146,460,552 | 213,422,472              |
+| cifar | 3, 3, 3          | 313,123 with 10 classes                |
+"""
+
+from keras_tricks.errors import check_choice
+from keras_tricks.models.heads import classifier, finish, image_input
+from keras_tricks.models.normalizer_free import ALPHA, CLASSIFIER_INIT, betas, drop_path_rates, style
+from keras_tricks.models.registry import variant
+
+VARIANTS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3), 288: (24, 24, 24, 24)}
+WIDTHS = (256, 512, 1024, 2048)
+
+
+def NFResNet(blocks, include_top=True, weights=None, input_tensor=None, input_shape=None, pooling=None, classes=1000,
+             classifier_activation="softmax", name="nf_resnet", *, stem="imagenet", stem_filters=64, widths=WIDTHS,
+             bottleneck_ratio=0.25, se_ratio=0.0, activation="relu", alpha=ALPHA, skip_gain_init=0.0, dropout_rate=0.0,
+             drop_path_rate=0.0, layout="dm"):
+    """Builds a normalizer-free ResNet as a functional model.
+
+    Args:
+        blocks: integers > 0, blocks of each stage.
+        include_top: bool, pool and classify. Defaults to `True`.
+        weights: `None` (random) or the path of a `.safetensors`, `.weights.h5` or `.keras` file.
+        input_tensor: Keras tensor to build on, or `None`.
+        input_shape: `(height, width, channels)`. Defaults to `(224, 224, 3)`, to any size without top.
+        pooling: without top: `None` (feature map), `"avg"` or `"max"`.
+        classes: integer > 0. Defaults to `1000`.
+        classifier_activation: `"softmax"`, or `None` for logits.
+        name: of the model.
+        stem: `"imagenet"` (7x7 of stride 2 and max-pool) or `"cifar"` (one 3x3 convolution).
+        stem_filters: output channels of the stem.
+        widths: output channels of each stage, one per entry of `blocks`.
+        bottleneck_ratio: float, inner channels over `widths`. Defaults to `0.25`.
+        se_ratio: float, hidden units of squeeze-excite per channel (paper: 0.25); 0 for none.
+        activation: string, see `kt.layers.ScaledActivation`. Defaults to `"relu"`.
+        alpha: float, factor of the residual branches. Defaults to `0.2`.
+        skip_gain_init: float, what a branch is multiplied by at the start. Defaults to `0.0`: blocks are the identity.
+        dropout_rate: float in [0, 1), before the classifier.
+        drop_path_rate: float in [0, 1), stochastic depth, growing linearly from 0.
+        layout: `"dm"` or `"timm"`: whose numbers and weights, see the card.
+
+    Input: float `(batch, height, width, 3)`, normalized. Output: float32 `(batch, classes)`.
+
+    Returns:
+        A `keras.Model`. Blocks end in layers named `stage<i>_block<j>_out`.
+
+    Raises:
+        UserError: an unknown `stem`, `layout`, `activation` or `pooling`, a wrong `input_shape`.
+    """
+    check_choice("stem", stem, ("imagenet", "cifar"))
+    make = style(layout, activation, alpha, se_ratio, skip_gain_init, layout == "timm", layouts=("dm", "timm"))
+    inputs = image_input(input_tensor, input_shape, include_top, 224 if stem == "imagenet" else 32)
+    if stem == "imagenet":
+        x = make.max_pool(make.conv(inputs, stem_filters, 7, 2, name="stem"), "stem_pool")
+    else:
+        x = make.conv(inputs, stem_filters, 3, name="stem")
+    rates = drop_path_rates(blocks, drop_path_rate, make.layout.full_drop_path)
+    for stage, (width, stage_betas, stage_rates) in enumerate(
+            zip(widths, betas(blocks, alpha), rates, strict=True), start=1):  # fmt: skip
+        for index, (beta, rate) in enumerate(zip(stage_betas, stage_rates, strict=True), start=1):
+            strides, mid = 2 if stage > 1 and index == 1 else 1, int(width * bottleneck_ratio)
+            x = make.block(x, width, mid, (1, 3, 1), strides, 1, beta, rate, f"stage{stage}_block{index}")
+    x = make.act(x, "final_act")
+    outputs = classifier(x, include_top, pooling, classes, classifier_activation, dropout_rate, **CLASSIFIER_INIT)
+    return finish(inputs, outputs, name, weights)
+
+
+def _variant(depth):
+    return variant(f"NFResNet{depth}", NFResNet, key=f"nf_resnet{depth}", blocks=VARIANTS[depth], paper="2101.08692")
+
+
+NFResNet50, NFResNet101, NFResNet152, NFResNet200, NFResNet288 = (_variant(depth) for depth in VARIANTS)
+
+CIFAR = dict(input_size=(32, 32, 3), test_input_size=(32, 32, 3), crop_pct=1.0, num_classes=10)
+NFResNetCifar = variant(
+    "NFResNetCifar", NFResNet, key="nf_resnet_cifar", blocks=(3, 3, 3), widths=(64, 128, 256), stem="cifar",
+    stem_filters=16, paper="2101.08692", info=CIFAR,
+)
+
+TestNFResNet = variant(  # every layer kind of the family, for tests
+    "TestNFResNet", NFResNet, key="test_nf_resnet", blocks=(1, 2), widths=(16, 32), stem_filters=8,
+    paper="2101.08692", info=dict(input_size=(64, 64, 3), test_input_size=(64, 64, 3), num_classes=10),
+)

@@ -1,0 +1,116 @@
+"""NFNet-F0 to F7: image classification at its best in 2021, without normalization.
+
+Formula    x <- shortcut + alpha * gain * SE(conv1x1(act(conv3x3(act(conv3x3(act(conv1x1(beta * act(x)))))))))
+Paper      Brock et al. 2021, arXiv:2102.06171, section 4; reference: deepmind-research/nfnets
+Use when   accuracy per training time counts and batches are large; train with `kt.optimizers.AGC`
+Do not     train without adaptive gradient clipping at batches over 1024, or with batch normalization added
+Cost       `kt.models.model_info(name).parameters`, `.macs(image_size)`; the papers quote MACs at the test size
+Differs    nothing in `layout="dm"`. `layout="timm_dm"` and `"timm"` are the numbers of timm's dm_nfnet_f* and nfnet_f*
+Status     logits equal timm's (tests/golden); the ImageNet recipes `nfnet/f*` were not run here
+
+| name | blocks per stage | train / test px | dropout | parameters  | MACs at test px |
+|------|------------------|-----------------|---------|-------------|-----------------|
+| F0   | 1, 2, 6, 3       | 192 / 256       | 0.2     | 71,489,284  | 12.4 B          |
+| F1   | 2, 4, 12, 6      | 224 / 320       | 0.3     | 132,634,256 | 35.5 B          |
+| F2   | 3, 6, 18, 9      | 256 / 352       | 0.4     | 193,779,228 | 62.6 B          |
+| F3   | 4, 8, 24, 12     | 320 / 416       | 0.4     | 254,924,200 | 114.8 B         |
+| F4   | 5, 10, 30, 15    | 384 / 512       | 0.5     | 316,069,172 | 215.2 B         |
+| F5   | 6, 12, 36, 18    | 416 / 544       | 0.5     | 377,214,144 | 289.8 B         |
+| F6   | 7, 14, 42, 21    | 448 / 576       | 0.5     | 438,359,116 | 377.3 B         |
+| F7   | 8, 16, 48, 24    | 480 / 608       | 0.5     | 499,504,088 | 478.8 B         |
+"""
+
+from keras_tricks.models.heads import classifier, finish, image_input
+from keras_tricks.models.normalizer_free import ALPHA, CLASSIFIER_INIT, betas, drop_path_rates, grouped_width, style
+from keras_tricks.models.registry import variant
+
+WIDTHS = (256, 512, 1536, 1536)
+# level: (train px, test px, top-1 of the paper). F6's 86.5 was trained with SAM, F7 stands in the code only.
+VARIANTS = {
+    0: (192, 256, 83.6), 1: (224, 320, 84.7), 2: (256, 352, 85.1), 3: (320, 416, 85.7), 4: (384, 512, 85.9),
+    5: (416, 544, 86.0), 6: (448, 576, 86.5), 7: (480, 608, None),
+}  # fmt: skip
+
+
+def NFNet(blocks, include_top=True, weights=None, input_tensor=None, input_shape=None, pooling=None, classes=1000,
+          classifier_activation="softmax", name="nfnet", *, widths=WIDTHS, group_width=128, rounding=None,
+          bottleneck_ratio=0.5, se_ratio=0.5, activation="gelu", alpha=ALPHA, skip_gain_init=0.0, final_multiplier=2,
+          two_convolutions=True, dropout_rate=0.0, drop_path_rate=0.0, layout="dm"):
+    """Builds an NFNet as a functional model.
+
+    Args:
+        blocks: integers > 0, blocks of each stage.
+        include_top: bool, pool and classify. Defaults to `True`.
+        weights: `None` (random) or the path of a `.safetensors`, `.weights.h5` or `.keras` file.
+        input_tensor: Keras tensor to build on, or `None`.
+        input_shape: `(height, width, channels)`. Defaults to `(192, 192, 3)`, to any size without top.
+        pooling: without top: `None` (feature map), `"avg"` or `"max"`.
+        classes: integer > 0. Defaults to `1000`.
+        classifier_activation: `"softmax"`, or `None` for logits.
+        name: of the model.
+        widths: output channels of each stage; the stem ends with half of the first.
+        group_width: integer > 0, channels of a group in the 3x3 convolutions. Defaults to `128`.
+        rounding: `None`, or `"floor"`: round the inner width down to a multiple of `group_width`, as the reference
+            code does for its F+ variants.
+        bottleneck_ratio: float, inner channels over `widths`. Defaults to `0.5`.
+        se_ratio: float, hidden units of squeeze-excite per channel; 0 for none. Defaults to `0.5`.
+        activation: string, see `kt.layers.ScaledActivation`. Defaults to `"gelu"`.
+        alpha: float, factor of the residual branches. Defaults to `0.2`.
+        skip_gain_init: float, what a branch is multiplied by at the start. Defaults to `0.0`: blocks are the identity.
+        final_multiplier: width of the final 1x1 convolution over the last stage's. Defaults to `2`.
+        two_convolutions: bool, two 3x3 convolutions in a block, else one. Defaults to `True`.
+        dropout_rate: float in [0, 1), before the classifier (paper: 0.2 for F0 to 0.5 for F4 and larger).
+        drop_path_rate: float in [0, 1), stochastic depth (paper: 0.25), growing linearly from 0.
+        layout: `"dm"`, `"timm_dm"` or `"timm"`: whose numbers and weights, see `normalizer_free.Layout`.
+
+    Input: float `(batch, height, width, 3)`, normalized. Output: float32 `(batch, classes)`.
+
+    Returns:
+        A `keras.Model`. Blocks end in layers named `stage<i>_block<j>_out`.
+
+    Raises:
+        UserError: an unknown `layout`, `activation` or `pooling`, a width that `group_width` does not divide, a wrong
+            `input_shape`.
+    """
+    make = style(layout, activation, alpha, se_ratio, skip_gain_init, pooled_shortcut=True)
+    inner = [grouped_width(width, bottleneck_ratio, group_width, rounding) for width in widths]
+    inputs = image_input(input_tensor, input_shape, include_top, 192)
+    x = _stem(inputs, widths[0] // 2, make)
+    sizes = (1, 3, 3, 1) if two_convolutions else (1, 3, 1)
+    rates = drop_path_rates(blocks, drop_path_rate, make.layout.full_drop_path)
+    for stage, (width, (mid, groups), stage_betas, stage_rates) in enumerate(
+            zip(widths, inner, betas(blocks, alpha), rates, strict=True), start=1):  # fmt: skip
+        for index, (beta, rate) in enumerate(zip(stage_betas, stage_rates, strict=True), start=1):
+            strides = 2 if stage > 1 and index == 1 else 1
+            x = make.block(x, width, mid, sizes, strides, groups, beta, rate, f"stage{stage}_block{index}")
+    x = make.conv(x, int(widths[-1] * final_multiplier), 1, name="final_conv")
+    x = make.act(x, "final_act")
+    outputs = classifier(x, include_top, pooling, classes, classifier_activation, dropout_rate, **CLASSIFIER_INIT)
+    return finish(inputs, outputs, name, weights)
+
+
+def _stem(x, filters, make):
+    """Four 3x3 convolutions, the first and the last with stride 2."""
+    for i, (width, strides) in enumerate(zip((8, 4, 2, 1), (2, 1, 1, 2), strict=True), start=1):
+        x = make.conv(x, filters // width, 3, strides, name=f"stem_conv{i}")
+        if i < 4:
+            x = make.act(x, f"stem_act{i}")
+    return x
+
+
+def _variant(level):
+    train, test, top1 = VARIANTS[level]
+    return variant(
+        f"NFNetF{level}", NFNet, key=f"nfnet_f{level}", blocks=tuple((level + 1) * n for n in (1, 2, 6, 3)),
+        paper="2102.06171",
+        info=dict(input_size=(train, train, 3), test_input_size=(test, test, 3), crop_pct=test / (test + 32),
+                  interpolation="bicubic", paper_top1=top1),
+    )  # fmt: skip
+
+
+NFNetF0, NFNetF1, NFNetF2, NFNetF3, NFNetF4, NFNetF5, NFNetF6, NFNetF7 = (_variant(level) for level in VARIANTS)
+
+TestNFNet = variant(  # every layer kind of the family, for tests
+    "TestNFNet", NFNet, key="test_nfnet", blocks=(1, 2), widths=(16, 32), group_width=8, paper="2102.06171",
+    info=dict(input_size=(64, 64, 3), test_input_size=(64, 64, 3), num_classes=10),
+)

@@ -1,0 +1,160 @@
+"""What the normalizer-free families share: the layouts of public code, the arithmetic of beta, the residual block."""
+
+import dataclasses
+import itertools
+
+import keras
+
+from keras_tricks.errors import UserError, check_choice
+from keras_tricks.layers import DropPath, ScaledActivation, ScaledWSConv2D, SkipGain, SqueezeExcite
+from keras_tricks.layers.scaled_activation import activation_gain
+
+ALPHA = 0.2  # share of a residual branch in the sum (arXiv:2101.08692, section 4.1; nfnet.py)
+CLASSIFIER_INIT = dict(kernel_initializer={"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.01}})
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where public code differs, in numbers or in the weights of a checkpoint."""
+
+    skip_gain: bool  # a trained scalar closes the branch; else the gain of its last convolution does
+    gain_in_kernel: bool  # the activation's constant is part of the next convolution's kernel
+    padding: str  # of strided convolutions: "same" (TensorFlow, JAX) or "symmetric" (PyTorch)
+    eps: float
+    eps_mode: str
+    gelu: str
+    rescale_drop_path: bool
+    full_drop_path: bool  # the last block reaches the full rate
+
+
+LAYOUTS = {
+    "dm": Layout(True, False, "same", 1e-4, "max", "gelu_tanh", False, False),
+    "timm_dm": Layout(True, False, "same", 1e-5, "add", "gelu", True, True),  # timm's dm_nfnet_f*
+    "timm": Layout(False, True, "symmetric", 1e-5, "add", "gelu", True, True),  # timm's nfnet_f*, nf_resnet*
+}
+
+
+def betas(blocks, alpha=ALPHA):
+    """The factor in front of every block: 1 / standard deviation expected of its input.
+
+    A sum of shortcut and `alpha * branch` adds alpha^2 to the variance. The first block of a stage still divides by
+    what the stage before left, and resets the variance to 1, because its shortcut is a convolution.
+
+    Args:
+        blocks: integers > 0, blocks of each stage.
+        alpha: float, factor of the residual branch.
+
+    Returns:
+        One tuple of floats per stage.
+    """
+    variance, stages = 1.0, []
+    for count in blocks:
+        stage = []
+        for index in range(count):
+            stage.append(variance**-0.5)
+            variance = (1.0 if index == 0 else variance) + alpha**2
+        stages.append(tuple(stage))
+    return tuple(stages)
+
+
+def drop_path_rates(blocks, rate, full):
+    """The drop-path rate of every block, one tuple per stage, growing linearly from 0.
+
+    `full`: the last block has `rate` itself (timm); else `rate * (n - 1) / n` (DeepMind).
+    """
+    total = sum(blocks)
+    rates = [rate * i / max(total - 1 if full else total, 1) for i in range(total)]
+    ends = list(itertools.accumulate(blocks))
+    return tuple(tuple(rates[end - count : end]) for end, count in zip(ends, blocks, strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """How the layers of one network are made."""
+
+    layout: Layout
+    activation: str
+    alpha: float
+    se_ratio: float
+    skip_gain_init: float
+    pooled_shortcut: bool  # average-pool a strided shortcut, instead of striding its convolution
+
+    def act(self, x, name, beta=1.0):
+        """gain * beta * activation(x); the gain is left to the next convolution where the layout says so."""
+        activation = self.layout.gelu if self.activation == "gelu" else self.activation
+        gain = "none" if self.layout.gain_in_kernel else "deepmind"
+        return ScaledActivation(activation, gain, beta, name=name)(x)
+
+    def conv(self, x, filters, size, strides=1, *, groups=1, gain="ones", name):
+        """Scaled weight-standardized convolution with bias."""
+        symmetric = self.layout.padding == "symmetric" and strides > 1 and size > 1
+        if symmetric:
+            x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
+        return ScaledWSConv2D(
+            filters, size, strides, "valid" if symmetric else "same", groups, gain_initializer=gain,
+            eps=self.layout.eps, eps_mode=self.layout.eps_mode, name=name,
+            scale=activation_gain(self.activation) if self.layout.gain_in_kernel else 1.0,
+        )(x)  # fmt: skip
+
+    def max_pool(self, x, name):
+        """3x3 windows, stride 2, of values that may be negative."""
+        if self.layout.padding == "same":
+            return keras.layers.MaxPooling2D(3, 2, "same", name=name)(x)
+        # Symmetric padding with minus infinity: every window of stride 1, of which every second one is kept.
+        x = keras.layers.MaxPooling2D(3, 1, "same", name=f"{name}_windows")(x)
+        return keras.layers.MaxPooling2D(1, 2, name=name)(x)
+
+    def block(self, x, filters, mid, sizes, strides, groups, beta, drop_path_rate, name):
+        """One residual block: `(batch, h, w, c)` -> `(batch, h / strides, w / strides, filters)`.
+
+        `sizes` are the kernel sizes of the branch, from first to last; the second one strides.
+        """
+        out = self.act(x, f"{name}_act1", beta)
+        shortcut = x
+        if strides > 1 or x.shape[-1] != filters:
+            shortcut = self._shortcut(out, filters, strides, f"{name}_shortcut")
+        for i, size in enumerate(sizes[:-1], start=1):
+            spatial = size > 1
+            out = self.conv(out, mid, size, strides if i == 2 else 1, groups=groups if spatial else 1,
+                            name=f"{name}_conv{i}")
+            out = self.act(out, f"{name}_act{i + 1}")
+        closed = "ones" if self.layout.skip_gain else keras.initializers.Constant(self.skip_gain_init)
+        out = self.conv(out, filters, sizes[-1], gain=closed, name=f"{name}_conv{len(sizes)}")
+        if self.se_ratio:
+            out = SqueezeExcite(self.se_ratio, scale=2.0, name=f"{name}_se")(out)
+        if drop_path_rate:
+            out = DropPath(drop_path_rate, rescale=self.layout.rescale_drop_path, name=f"{name}_drop_path")(out)
+        if self.layout.skip_gain:
+            out = SkipGain(self.skip_gain_init, self.alpha, name=f"{name}_skip_gain")(out)
+        else:
+            out = keras.layers.Rescaling(self.alpha, name=f"{name}_alpha")(out)
+        return keras.layers.Add(name=f"{name}_out")([out, shortcut])
+
+    def _shortcut(self, x, filters, strides, name):
+        if strides > 1 and self.pooled_shortcut:
+            x, strides = keras.layers.AveragePooling2D(strides, strides, "same", name=f"{name}_pool")(x), 1
+        return self.conv(x, filters, 1, strides, name=name)
+
+
+def style(layout, activation, alpha, se_ratio, skip_gain_init, pooled_shortcut, layouts=tuple(LAYOUTS)):
+    """A `Style` from the arguments of a builder. Raises `UserError` for an unknown layout or activation."""
+    check_choice("layout", layout, layouts)
+    activation_gain(activation)
+    return Style(LAYOUTS[layout], activation, alpha, se_ratio, skip_gain_init, pooled_shortcut)
+
+
+def grouped_width(filters, ratio, group_width, rounding):
+    """(channels inside a block, number of groups).
+
+    Raises:
+        UserError: the width is not a multiple of `group_width` and `rounding` is `None`.
+    """
+    width = int(filters * ratio)
+    if width % group_width == 0:
+        return width, width // group_width
+    if rounding != "floor" or width < group_width:
+        raise UserError(
+            f"A block of {filters} filters has {width} inside, not a multiple of `group_width`={group_width}. Change "
+            f"`widths`, or pass rounding=\"floor\" as the reference code does "
+            f"({max(width // group_width, 1) * group_width} channels).")  # fmt: skip
+    return width // group_width * group_width, width // group_width
