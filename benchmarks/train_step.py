@@ -1,4 +1,4 @@
-"""Training speed of ResNet-50-D on the CPU: keras_tricks beside its peers.
+"""Training speed of ResNet-50-D, or NFNet-F0 (`--model nfnet_f0`), on the CPU: keras_tricks beside its peers.
 
 Run      python benchmarks/train_step.py --python-keras-tricks PY --python-tf PY --python-torch PY --output results.json
          PY is an interpreter with the packages below; a side without one, or that fails, is left out and named.
@@ -8,6 +8,8 @@ Run      python benchmarks/train_step.py --python-keras-tricks PY --python-tf PY
 A step   Forward, backward, SGD with Nesterov momentum; softmax cross-entropy, float32, one random batch in memory.
 Method   Each side runs in a process of its own; sides take turns over the rounds, so a slower machine slows all. Median
          of all steps of all rounds but the first 3 of each process (tracing, compiling).
+NFNet    In timm's numbers on our side (`layout="timm_dm"`); timm's name is dm_nfnet_f0. Plain SGD on all sides.
+Memory   The largest resident size of a side's process.
 CPUs     What a side kept busy in a round. A round below the side's others shared the machine: measure again.
 Unequal  keras_hub and kecam use Keras' SGD, which decouples weight decay; ours and torch's add it to the gradient.
 """
@@ -18,6 +20,7 @@ import json
 import os
 import pathlib
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -26,6 +29,8 @@ import time
 SKIPPED_STEPS = 3
 CLASSES = 1000
 LEARNING_RATE = 0.01
+OPTIONS = {"nfnet_f0": {"layout": "timm_dm"}}  # of our models, for equal work
+IN_TIMM = {"nfnet_f0": "dm_nfnet_f0"}
 SGD = {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-5}
 PACKAGES = "keras_tricks keras_hub keras_cv_attention_models timm keras tf_keras tensorflow torch".split()
 
@@ -40,7 +45,8 @@ def keras_tricks(batch, args):
 
     import keras_tricks as kt
 
-    model = kt.models.create_model(args.model, classes=CLASSES, input_shape=batch[0].shape[1:])
+    options = OPTIONS.get(args.model, {})
+    model = kt.models.create_model(args.model, classes=CLASSES, input_shape=batch[0].shape[1:], **options)
     return fit(keras, model, kt.optimizers.SGD(LEARNING_RATE, **SGD), batch, args)
 
 
@@ -66,9 +72,11 @@ def keras_hub(batch, args):
 def kecam(batch, args):
     os.environ["TF_USE_LEGACY_KERAS"] = "1"  # read when TensorFlow is imported
     import tf_keras
-    from keras_cv_attention_models import resnet_family
+    from keras_cv_attention_models import nfnets, resnet_family
 
-    build = getattr(resnet_family, args.model.replace("resnet", "ResNet").replace("d", "D"))
+    names = {"nfnet_f0": (nfnets, "NFNetF0")}
+    resnet = args.model.replace("resnet", "ResNet").replace("d", "D")
+    build = getattr(*names.get(args.model, (resnet_family, resnet)))
     model = build(batch[0].shape[1:], num_classes=CLASSES, pretrained=None)
     return fit(tf_keras, model, tf_keras.optimizers.SGD(LEARNING_RATE, **SGD), batch, args)
 
@@ -85,7 +93,7 @@ def timm(batch, args, compiled=False, channels_last=True):
     images, labels = map(torch.from_numpy, batch)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     images = images.permute(0, 3, 1, 2).contiguous(memory_format=layout)
-    model = timm.create_model(args.model, num_classes=CLASSES).train().to(memory_format=layout)
+    model = timm.create_model(IN_TIMM.get(args.model, args.model), num_classes=CLASSES).train().to(memory_format=layout)
     optimizer = torch.optim.SGD(model.parameters(), LEARNING_RATE, **SGD)
     forward = torch.compile(model) if compiled else model
     step_ends = []
@@ -137,6 +145,7 @@ def measure(name, args):
         "seconds": [end - start for start, end in itertools.pairwise(wall)],
         "cpus_used": (cpu[-1] - cpu[0]) / (wall[-1] - wall[0]),
         "parameters": parameters,
+        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "versions": [f"{m} {getattr(sys.modules[m], '__version__', '?')}" for m in PACKAGES if m in sys.modules],
     }
 
@@ -187,12 +196,14 @@ def main():
     sides = take_turns(args)
     setting = {key: vars(args)[key] for key in defaults} | {"cpus": os.cpu_count(), "platform": platform.platform()}
     print("\n" + ", ".join(f"{key} {value}" for key, value in setting.items()) + f", n {args.rounds * args.steps}\n")
-    print("| side | images/s | rounds (CPUs used) | keras_tricks / side | parameters | versions |\n" + "|---" * 6 + "|")
+    print("| side | images/s | rounds (CPUs used) | keras_tricks / side | peak GiB | parameters | versions |")
+    print("|---" * 7 + "|")
     for name, runs in sides.items():
         rounds = ", ".join(f"{speed([run], args):.2f} ({run['cpus_used']:.2f})" for run in runs)
         ratio = f"{speed(sides['keras_tricks'], args) / speed(runs, args):.2f}" if "keras_tricks" in sides else "-"
-        versions = ", ".join(runs[0]["versions"])
-        print(f"| {name} | {speed(runs, args):.2f} | {rounds} | {ratio} | {runs[0]['parameters']:,} | {versions} |")
+        memory, parameters, versions = (runs[0][key] for key in ("peak_gib", "parameters", "versions"))
+        print(f"| {name} | {speed(runs, args):.2f} | {rounds} | {ratio} | {memory:.1f} | {parameters:,} | "
+              f"{', '.join(versions)} |")  # fmt: skip
     if args.output:
         args.output.write_text(json.dumps({"setting": setting, "sides": sides}, indent=1) + "\n")
 

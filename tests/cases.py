@@ -16,6 +16,7 @@ LAYERS = [  # class, arguments, input shape
     (kt.layers.DeepStem, {"filters": (2, 2, 4)}, (2, 8, 8, 3)),
     (kt.layers.DropPath, {"rate": 0.5, "seed": 1}, (8, 3)),
     (kt.layers.GhostBatchNormalization, {"ghost_size": 2}, (4, 3, 3, 2)),
+    (kt.layers.GroupedConv2D, {"filters": 4, "kernel_size": (3, 3), "groups": 2}, (2, 5, 5, 4)),
     (kt.layers.ScalarBias, {}, (2, 5, 3)),
     (kt.layers.ScaledActivation, {"activation": "gelu_tanh", "gain": "exact", "scale": 0.5}, (2, 5, 3)),
     (kt.layers.ScaledWSConv2D, {"filters": 4, "kernel_size": (3, 3), "strides": (2, 2), "padding": "same", "groups": 2,
@@ -52,6 +53,7 @@ MODELS = [  # registry name, arguments
     ("test_nfnet", {"input_shape": (64, 64, 3), "classes": 3, "drop_path_rate": 0.3}),
     ("test_resnet", {"input_shape": (96, 96, 3), "classes": 3}),
     ("test_resnet", {"input_shape": (8, 8, 3), "classes": 3, "stem": "cifar", "drop_path_rate": 0.3}),
+    ("test_resnet_rs", {"input_shape": (96, 96, 3), "classes": 3, "drop_path_rate": 0.3}),
     ("test_skipinit_resnet", {"input_shape": (16, 16, 3), "classes": 3, "stem": "cifar", "drop_path_rate": 0.3}),
     ("test_wide_resnet", {"input_shape": (8, 8, 3), "classes": 3, "dropout_rate": 0.1, "ghost_batch_size": 2}),
 ]

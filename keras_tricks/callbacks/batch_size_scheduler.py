@@ -6,7 +6,7 @@ Use when   the same accuracy is wanted from fewer parameter updates: larger batc
 Do not     grow with batch statistics over the whole batch: `GhostBatchNormalization` keeps their size
 Cost       one epoch iterator per epoch; no retrace (batches of any size share one trace)
 Differs    nothing; the paper's runs grow by a constant factor, here any decay can be turned into growth
-Status     `dont_decay/cifar10_small_*`, docs/results/dont_decay (n = 2)
+Status     `dont_decay/cifar10_small_*`, docs/results/dont_decay (n = 3)
 """
 
 import warnings

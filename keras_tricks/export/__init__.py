@@ -2,3 +2,4 @@
 
 from keras_tricks.export.deploy import Normalize, deployable
 from keras_tricks.export.files import export
+from keras_tricks.export.fold import fold

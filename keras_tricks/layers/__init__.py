@@ -5,6 +5,7 @@ from keras_tricks.layers.batch_normalization import BatchNormalization
 from keras_tricks.layers.deep_stem import DeepStem
 from keras_tricks.layers.drop_path import DropPath
 from keras_tricks.layers.ghost_batch_normalization import GhostBatchNormalization
+from keras_tricks.layers.grouped_conv2d import GroupedConv2D
 from keras_tricks.layers.scalar_bias import ScalarBias
 from keras_tricks.layers.scaled_activation import ScaledActivation
 from keras_tricks.layers.scaled_ws_conv2d import ScaledWSConv2D

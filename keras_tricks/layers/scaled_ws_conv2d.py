@@ -15,6 +15,7 @@ import math
 import keras
 
 from keras_tricks.errors import check_choice
+from keras_tricks.layers.grouped_conv2d import grouped_convolution
 from keras_tricks.ops.standardize_kernel import EPS_MODES, standardize_kernel
 
 
@@ -94,18 +95,6 @@ class ScaledWSConv2D(keras.layers.Conv2D):
 def fan_in_normal():
     """Normal with variance 1 / fan-in, a fresh object each time."""
     return keras.initializers.VarianceScaling(1.0, "fan_in", "untruncated_normal")
-
-
-def grouped_convolution(plain, inputs, kernel, layer):
-    """`plain(inputs, kernel)`, by TensorFlow's own kernel where Keras would compile a grouped one with XLA.
-
-    Keras 3.15 runs grouped convolutions through XLA, whose gradient took 10 times as long on a CPU.
-    """
-    if layer.groups == 1 or keras.backend.backend() != "tensorflow":
-        return plain(inputs, kernel)
-    import tensorflow as tf
-
-    return tf.nn.convolution(inputs, kernel, layer.strides, layer.padding.upper(), dilations=layer.dilation_rate)
 
 
 def _standardize(kernel, gain, eps, eps_mode, scale):

@@ -12,7 +12,7 @@ Status     not reproduced on its own
 
 import keras
 
-from keras_tricks.layers.scaled_ws_conv2d import grouped_convolution
+from keras_tricks.layers.grouped_conv2d import grouped_convolution
 from keras_tricks.ops.standardize_kernel import divide_by_std
 
 

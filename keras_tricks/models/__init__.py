@@ -1,6 +1,11 @@
 """The zoo: one file per published family, one line per variant, and a registry of names."""
 
 from keras_tricks.models.applications import InceptionV3, MobileNet
+from keras_tricks.models.efficientnet_rs import (
+    EfficientNetRS,
+    EfficientNetRSB0, EfficientNetRSB1, EfficientNetRSB2, EfficientNetRSB3,
+    EfficientNetRSB4, EfficientNetRSB5, EfficientNetRSB6, EfficientNetRSB7,
+)  # fmt: skip
 from keras_tricks.models.feature_pyramid import feature_pyramid
 from keras_tricks.models.fixup_resnet import FixupResNet, FixupResNet50
 from keras_tricks.models.inception_resnet_v2 import InceptionResNet, InceptionResNetV2
@@ -26,6 +31,10 @@ from keras_tricks.models.resnet import (
     ResNet101, ResNet101B, ResNet101C, ResNet101D,
     ResNet152, ResNet152B, ResNet152C, ResNet152D,
     ResNet200, ResNet200B, ResNet200C, ResNet200D,
+)  # fmt: skip
+from keras_tricks.models.resnet_rs import (
+    ResNetRS,
+    ResNetRS50, ResNetRS101, ResNetRS152, ResNetRS200, ResNetRS270, ResNetRS350, ResNetRS420,
 )  # fmt: skip
 from keras_tricks.models.skipinit_resnet import SkipInitResNet, SkipInitResNet50
 from keras_tricks.models.wide_resnet import (

@@ -1,4 +1,4 @@
-"""What every family does the same at both ends: check the arguments, make the input, pool and classify."""
+"""What families do the same at both ends: check the arguments, make the input, pool and classify."""
 
 import keras
 
@@ -20,6 +20,18 @@ def image_input(input_tensor, input_shape, include_top, default_size):
     if len(input_shape) != 3 or any(s is not None and s < 1 for s in input_shape):
         raise UserError(f"`input_shape` must be (height, width, channels), each > 0 or None. Received: {input_shape}")
     return keras.Input(shape=tuple(input_shape), name="image")
+
+
+def symmetric_max_pool(x, name, never_negative=False):
+    """3x3 windows of stride 2, padded alike on all sides with what never wins.
+
+    `padding="same"` pads even sizes on the right and bottom only. Zeros never win over values that are `never_negative`
+    (after a ReLU). For others: windows of stride 1 are symmetric, and every second one of them is kept.
+    """
+    if never_negative:
+        return keras.layers.MaxPooling2D(3, 2, name=name)(keras.layers.ZeroPadding2D(1, name=f"{name}_pad")(x))
+    x = keras.layers.MaxPooling2D(3, 1, "same", name=f"{name}_windows")(x)
+    return keras.layers.MaxPooling2D(1, 2, name=name)(x)
 
 
 def classifier(x, include_top, pooling, classes, classifier_activation, dropout_rate=0.0, name="head", **dense):

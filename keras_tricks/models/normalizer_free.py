@@ -8,6 +8,7 @@ import keras
 from keras_tricks.errors import UserError, check_choice
 from keras_tricks.layers import DropPath, ScaledActivation, ScaledWSConv2D, SkipGain, SqueezeExcite
 from keras_tricks.layers.scaled_activation import activation_gain
+from keras_tricks.models.heads import symmetric_max_pool
 
 ALPHA = 0.2  # share of a residual branch in the sum (arXiv:2101.08692, section 4.1; nfnet.py)
 CLASSIFIER_INIT = dict(kernel_initializer={"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.01}})
@@ -100,9 +101,7 @@ class Style:
         """3x3 windows, stride 2, of values that may be negative."""
         if self.layout.padding == "same":
             return keras.layers.MaxPooling2D(3, 2, "same", name=name)(x)
-        # Symmetric padding with minus infinity: every window of stride 1, of which every second one is kept.
-        x = keras.layers.MaxPooling2D(3, 1, "same", name=f"{name}_windows")(x)
-        return keras.layers.MaxPooling2D(1, 2, name=name)(x)
+        return symmetric_max_pool(x, name)
 
     def block(self, x, filters, mid, sizes, strides, groups, beta, drop_path_rate, name):
         """One residual block: `(batch, h, w, c)` -> `(batch, h / strides, w / strides, filters)`.

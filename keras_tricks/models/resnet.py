@@ -24,9 +24,9 @@ import keras
 
 from keras_tricks.errors import check_choice
 from keras_tricks.initializers import ZeroGammaInit
-from keras_tricks.layers import AvgPoolShortcut, BatchNormalization, DeepStem, DropPath
+from keras_tricks.layers import AvgPoolShortcut, BatchNormalization, DeepStem, DropPath, SqueezeExcite
 from keras_tricks.layers.convolution import convolution
-from keras_tricks.models.heads import classifier, finish, image_input
+from keras_tricks.models.heads import classifier, finish, image_input, symmetric_max_pool
 from keras_tricks.models.registry import variant
 
 # depth: (block, blocks per stage). 20 to 56 are the three-stage networks for 32-pixel images (arXiv:1512.03385, 4.2).
@@ -49,8 +49,9 @@ BATCH_NORM = dict(momentum=0.9, epsilon=1e-5)
 
 def ResNet(block, blocks, layout="d", include_top=True, weights=None, input_tensor=None, input_shape=None, pooling=None,
            classes=1000, classifier_activation="softmax", name="resnet", *, stem="imagenet", zero_gamma=False,
-           dropout_rate=0.0, drop_path_rate=0.0, sync_bn=False, filters=(64, 128, 256, 512), stem_filters=64,
-           kernel_initializer=None):
+           dropout_rate=0.0, drop_path_rate=0.0, drop_path_rule="linear", sync_bn=False, bn_momentum=0.9,
+           filters=(64, 128, 256, 512), stem_filters=64, stem_pool="max", se_ratio=0.0, activation="relu",
+           kernel_initializer=None, head_initializer="glorot_uniform"):
     """Builds a ResNet as a functional model.
 
     Args:
@@ -68,11 +69,20 @@ def ResNet(block, blocks, layout="d", include_top=True, weights=None, input_tens
         stem: `"imagenet"` (divides the resolution by 4) or `"cifar"` (one 3x3 convolution, stride 1, no pooling).
         zero_gamma: bool, start every residual block as the identity (section 3.1). Defaults to `False`.
         dropout_rate: float in [0, 1), before the classifier. Defaults to `0.0`.
-        drop_path_rate: float in [0, 1), stochastic depth of the last block; grows linearly from 0 at the first.
+        drop_path_rate: float in [0, 1), stochastic depth.
+        drop_path_rule: `"linear"`, growing from 0 at the first block to the rate at the last; `"stage"`, the rate times
+            (s + 1) / (S + 1) in stage s of S (ResNet-RS). Defaults to `"linear"`.
         sync_bn: bool, batch statistics over all replicas (TensorFlow). Defaults to `False`.
+        bn_momentum: float in [0, 1), share of the old moving statistic kept. 0 makes sense under an average of all
+            weights only (`kt.callbacks.WeightEMA`). Defaults to `0.9`.
         filters: width of each stage, one per entry of `blocks`.
         stem_filters: output channels of the stem.
+        stem_pool: how the ImageNet stem halves the resolution again: `"max"`; `"conv"`, a 3x3 convolution of stride 2
+            with norm and activation; `"none"`, not: the first block has stride 2. Defaults to `"max"`.
+        se_ratio: float, hidden units of squeeze-excite per channel, after the last norm of a branch; 0 for none.
+        activation: Keras activation. Defaults to `"relu"`.
         kernel_initializer: Keras identifier; `None` is He normal over fan-out.
+        head_initializer: Keras identifier, of the classifier's kernel.
 
     Input: float `(batch, height, width, 3)`, normalized. Output: float32 `(batch, classes)`.
 
@@ -80,44 +90,51 @@ def ResNet(block, blocks, layout="d", include_top=True, weights=None, input_tens
         A `keras.Model`. Blocks end in layers named `stage<i>_block<j>_out`.
 
     Raises:
-        UserError: an unknown `block`, `stem`, `layout`, `pooling` or a wrong `input_shape`.
+        UserError: an unknown `block`, `stem`, `layout`, `stem_pool`, `drop_path_rule`, `pooling`; a wrong shape.
     """
     check_choice("block", block, tuple(EXPANSION))
     check_choice("layout", layout, ("a", "b", "c", "d"))
     check_choice("stem", stem, ("imagenet", "cifar"))
+    check_choice("stem_pool", stem_pool, ("max", "conv", "none"))
+    check_choice("drop_path_rule", drop_path_rule, ("linear", "stage"))
     inputs = image_input(input_tensor, input_shape, include_top, 224 if stem == "imagenet" else 32)
     if stem == "imagenet" and inputs.shape[1] is not None and inputs.shape[1] < 96:
         warnings.warn(f"{name}: the ImageNet stem divides {inputs.shape[1]} pixels by 4 before the first block; "
                       'stem="cifar" is made for small images.', stacklevel=3)
-    norm = dict(BATCH_NORM, synchronized=sync_bn)
-    style = dict(block=block, layout=layout, zero_gamma=zero_gamma, init=kernel_initializer, norm=norm)
-    x = _stem(inputs, stem, layout, stem_filters, kernel_initializer, norm)
+    norm = dict(BATCH_NORM, momentum=bn_momentum, synchronized=sync_bn)
+    style = dict(block=block, layout=layout, zero_gamma=zero_gamma, se_ratio=se_ratio, activation=activation,
+                 init=kernel_initializer, norm=norm)
+    x = _stem(inputs, stem, stem_pool, layout, stem_filters, activation, kernel_initializer, norm)
     total, built = sum(blocks), 0
     for stage, (count, width) in enumerate(zip(blocks, filters, strict=True), start=1):
         for index in range(1, count + 1):
-            strides = 2 if stage > 1 and index == 1 else 1
-            drop = drop_path_rate * built / max(total - 1, 1)
+            halves = stage > 1 or (stem == "imagenet" and stem_pool == "none")
+            strides = 2 if halves and index == 1 else 1
+            share = built / max(total - 1, 1) if drop_path_rule == "linear" else (stage + 1) / (len(blocks) + 1)
+            drop = drop_path_rate * share
             x = _block(x, width, strides, drop, f"stage{stage}_block{index}", **style)
             built += 1
-    outputs = classifier(x, include_top, pooling, classes, classifier_activation, dropout_rate)
+    outputs = classifier(x, include_top, pooling, classes, classifier_activation, dropout_rate,
+                         kernel_initializer=head_initializer)
     return finish(inputs, outputs, name, weights)
 
 
-def _stem(x, stem, layout, filters, init, norm):
+def _stem(x, stem, pool, layout, filters, activation, init, norm):
     if stem == "imagenet" and layout in "cd":
-        x = DeepStem((filters // 2, filters // 2, filters), kernel_initializer=init, **norm, name="stem")(x)
+        x = DeepStem((filters // 2, filters // 2, filters), activation, init, **norm, name="stem")(x)
     else:
         size, strides = (7, 2) if stem == "imagenet" else (3, 1)
         x = _conv_bn(x, filters, size, strides, "stem", init, norm)
-        x = keras.layers.ReLU(name="stem_act")(x)
-    if stem == "imagenet":
-        # Zeros do not change a maximum over values that are never negative.
-        x = keras.layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
-        x = keras.layers.MaxPooling2D(3, 2, name="stem_pool")(x)
+        x = _act(x, activation, "stem_act")
+    if stem == "imagenet" and pool == "conv":
+        x = _conv_bn(x, filters, 3, 2, "stem_pool", init, norm)
+        x = _act(x, activation, "stem_pool_act")
+    if stem == "imagenet" and pool == "max":
+        x = symmetric_max_pool(x, "stem_pool", never_negative=activation == "relu")
     return x
 
 
-def _block(x, width, strides, drop_path_rate, name, *, block, layout, zero_gamma, init, norm):
+def _block(x, width, strides, drop_path_rate, name, *, block, layout, zero_gamma, se_ratio, activation, init, norm):
     """One residual block: `(batch, h, w, c)` -> `(batch, h / strides, w / strides, width * expansion)`."""
     out_channels = width * EXPANSION[block]
     if block == "basic":
@@ -135,11 +152,18 @@ def _block(x, width, strides, drop_path_rate, name, *, block, layout, zero_gamma
         gamma = ZeroGammaInit() if last and zero_gamma else "ones"
         branch = _conv_bn(branch, filters, size, stride, f"{name}_conv{i}", init, norm, gamma)
         if not last:
-            branch = keras.layers.ReLU(name=f"{name}_act{i}")(branch)
+            branch = _act(branch, activation, f"{name}_act{i}")
+    if se_ratio:
+        branch = SqueezeExcite(se_ratio, name=f"{name}_se")(branch)
     if drop_path_rate:
         branch = DropPath(drop_path_rate, name=f"{name}_drop_path")(branch)
     x = keras.layers.Add(name=f"{name}_add")([shortcut, branch])
-    return keras.layers.ReLU(name=f"{name}_out")(x)
+    return _act(x, activation, f"{name}_out")
+
+
+def _act(x, activation, name):
+    layer = keras.layers.ReLU(name=name) if activation == "relu" else keras.layers.Activation(activation, name=name)
+    return layer(x)
 
 
 def _shortcut(x, filters, strides, name, layout, init, norm):

@@ -7,7 +7,7 @@ Use when   devices stand idle at the small batch, or updates over a network are 
 Do not     grow beyond about N / 10: there the short noise scale departs from the exact one
 Cost       none
 Differs    the paper gives steps by a constant factor; the rule above also turns a cosine into growth
-Status     `dont_decay/cifar10_small_*`, docs/results/dont_decay (n = 2)
+Status     `dont_decay/cifar10_small_*`, docs/results/dont_decay (n = 3)
 
 | mode           | allowed sizes                        | what decays                        |
 |----------------|--------------------------------------|------------------------------------|

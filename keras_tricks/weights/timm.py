@@ -10,34 +10,70 @@ import numpy as np
 
 from keras_tricks.errors import UserError, nearest
 
-LEAVES = {"kernel": "weight", "bias": "bias", "gain": "gain"}
+LEAVES = {"kernel": "weight", "bias": "bias", "gain": "gain", "gamma": "weight", "beta": "bias",
+          "moving_mean": "running_mean", "moving_variance": "running_var"}  # fmt: skip
+
+# Ordered rules for the layer part of a path: (pattern, timm's form). {stage} and {block} count from 0.
+NORMALIZER_FREE = (
+    (r"stem", "stem.conv"),
+    (r"stem_(conv\d)", r"stem.\1"),
+    (r"stage_block_shortcut", "stages.{stage}.{block}.downsample.conv"),
+    (r"stage_block_conv(\d)", r"stages.{stage}.{block}.conv\1"),
+    (r"stage_block_se/(fc\d)", r"stages.{stage}.{block}.attn_last.\1"),
+    (r"stage_block_skip_gain", "stages.{stage}.{block}.skipinit"),
+    (r"final_conv", "final_conv"),
+    (r"head", "head.fc"),
+)
+RESNET = (
+    (r"stem", "conv1"),
+    (r"stem_bn", "bn1"),
+    (r"stem/conv1", "conv1.0"),
+    (r"stem/bn1", "conv1.1"),
+    (r"stem/conv2", "conv1.3"),
+    (r"stem/bn2", "conv1.4"),
+    (r"stem/conv3", "conv1.6"),
+    (r"stem/bn3", "bn1"),
+    (r"stem_pool", "maxpool.0"),
+    (r"stem_pool_bn", "maxpool.1"),
+    (r"stage_block_conv(\d)", r"layer{layer}.{block}.conv\1"),
+    (r"stage_block_conv(\d)_bn", r"layer{layer}.{block}.bn\1"),
+    (r"stage_block_se/(fc\d)", r"layer{layer}.{block}.se.\1"),
+    (r"stage_block_shortcut", "layer{layer}.{block}.downsample.0"),
+    (r"stage_block_shortcut_bn", "layer{layer}.{block}.downsample.1"),
+    (r"stage_block_shortcut/conv", "layer{layer}.{block}.downsample.1"),  # layout D: 0 is the average pooling
+    (r"stage_block_shortcut/bn", "layer{layer}.{block}.downsample.2"),
+    (r"head", "fc"),
+)
 
 
-def _normalizer_free(path, convolutions):
-    """`stage2_block1_conv4/kernel` -> `stages.1.0.conv3.weight`; four convolutions are 1, 2, 2b and 3 in timm."""
-    layer, _, leaf = path.rpartition("/")
-    if layer.endswith("_skip_gain"):
-        return _block(layer, "skipinit_gain")
-    leaf = LEAVES[leaf]
-    if "_se/" in layer:
-        return _block(layer, f"attn_last.{layer.rpartition('/')[2]}.{leaf}")
-    if layer.endswith("_shortcut"):
-        return _block(layer, f"downsample.conv.{leaf}")
-    if found := re.fullmatch(r"stage\d+_block\d+_conv(\d)", layer):
-        number = {4: ("1", "2", "2b", "3"), 3: ("1", "2", "3")}[convolutions][int(found[1]) - 1]
-        return _block(layer, f"conv{number}.{leaf}")
-    ends = {"stem": "stem.conv", "head": "head.fc"}
-    return f"{ends.get(layer) or re.sub('^stem_', 'stem.', layer)}.{leaf}"
-
-
-def _block(layer, rest):
-    stage, block = re.match(r"stage(\d+)_block(\d+)", layer).groups()
-    return f"stages.{int(stage) - 1}.{int(block) - 1}.{rest}"
+def rules_of(paths):
+    """The rules for a model with variables at these paths."""
+    return NORMALIZER_FREE if "stage1_block1_conv1/gain" in paths else RESNET
 
 
 def timm_name(path, paths):
-    """timm's name of the variable `path` of a normalizer-free network whose variables are `paths`."""
-    return _normalizer_free(path, 4 if "stage1_block1_conv4/kernel" in paths else 3)
+    """timm's name of the variable at `path` of a model whose variables are at `paths`.
+
+    Raises:
+        UserError: the model is of no family that timm has.
+    """
+    layer, _, leaf = path.rpartition("/")
+    numbers = re.match(r"stage(\d+)_block(\d+)", layer)
+    stage, block = (int(n) - 1 for n in numbers.groups()) if numbers else (None, None)
+    plain = re.sub(r"^stage\d+_block\d+", "stage_block", layer)
+    for pattern, form in rules_of(paths):
+        if re.fullmatch(pattern, plain) and leaf in LEAVES:
+            name = re.sub(pattern, form, plain).format(stage=stage, block=block, layer=(stage or 0) + 1)
+            return _finish(name, leaf, paths)
+    raise UserError(f"timm has no name for the variable {path!r}: its family has no converter.")
+
+
+def _finish(name, leaf, paths):
+    if name.endswith("skipinit"):
+        return f"{name}_gain"
+    if "stage1_block1_conv4/kernel" in paths and name.startswith("stages"):  # NFNets: conv1, conv2, conv2b, conv3
+        name = re.sub(r"conv[34]$", lambda m: {"conv3": "conv2b", "conv4": "conv3"}[m[0]], name)
+    return f"{name}.{LEAVES[leaf]}"
 
 
 def to_keras(tensor, shape, name):
@@ -66,12 +102,13 @@ def assign_timm(model, tensors):
     """Puts timm's tensors into a model of the zoo. Nothing is assigned unless everything fits.
 
     Args:
-        model: a normalizer-free `keras.Model` of the zoo.
-        tensors: {timm name: array}.
+        model: `keras.Model` of the zoo: ResNets, ResNet-RS, NFNets, normalizer-free ResNets in timm's layouts.
+        tensors: {timm name: array}. Counters of batches are left out.
 
     Raises:
         UserError: a tensor is missing, left over, not finite or of the wrong shape; it is named.
     """
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
     variables = {v.path: v for v in model.variables if v.name != "seed_generator_state"}
     names = {timm_name(path, variables): path for path in variables}
     for name in names:

@@ -71,6 +71,7 @@ def test_training_changes_every_weight(name, kwargs):
 
 FAMILIES = [  # every family at the smallest size it takes, for XLA
     *MODELS,
+    ("efficientnet_rs_b0", {"input_shape": (32, 32, 3), "classes": 3}),
     ("inception_v3", {"input_shape": (75, 75, 3), "classes": 3}),
     ("mobilenet", {"input_shape": (32, 32, 3), "classes": 3}),
 ]
