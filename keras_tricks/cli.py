@@ -1,4 +1,4 @@
-"""The program `keras-tricks`: train, plan, compare, evaluate, predict, list, data check, data pack, doctor.
+"""The program `keras-tricks`: train, plan, compare, evaluate, predict, benchmark, list, data, doctor.
 
 A user's mistake is one line on stderr and exit code 2, never a traceback.
 """
@@ -60,6 +60,8 @@ def _parser():
     command.add_argument("--output", help="run folder (default: runs/<recipe>)")
     command.add_argument("--resume", action="store_true", help="continue the run in --output after its last epoch")
     command.add_argument("--dry-run", action="store_true", help="build everything, do one step")
+    command.add_argument("--data-service", metavar="ADDRESS",
+                         help="grpc://host:port of `keras-tricks data serve`, which makes the batches (data.service)")
     command.set_defaults(run=train)
 
     command = commands.add_parser("plan", help="show what would run, without training")
@@ -83,12 +85,26 @@ def _parser():
     command.add_argument("--top", type=int, default=5, help="labels shown for each image (default 5)")
     command.set_defaults(run=predict)
 
+    command = commands.add_parser("benchmark", help="images per second of each stage of a recipe's input pipeline")
+    _recipe_arguments(command)
+    command.add_argument("--data", action="store_true", required=True, help="measure the input pipeline")
+    command.add_argument("--batches", type=int, default=5, metavar="N", help="batches in each of 3 passes (default 5)")
+    command.set_defaults(run=benchmark)
+
+    command = commands.add_parser("inspect", help="how a signal travels through fresh networks, block by block")
+    command.add_argument("models", nargs="+", metavar="MODEL", help="model name, or .keras file")
+    command.add_argument("--open", action="store_true", help="with the gammas and gains that start at 0 set to 1")
+    command.add_argument("--image-size", type=int, help="pixels (default: the model's own)")
+    command.add_argument("--batch-size", type=int, default=8, help="random images (default 8)")
+    command.add_argument("--plot", metavar="FILE", help="draw all models as a PNG")
+    command.set_defaults(run=inspect)
+
     command = commands.add_parser("list", help="list models or recipes")
     command.add_argument("what", nargs="?", choices=("models", "recipes", "all"), default="all")
     command.add_argument("filter", nargs="?", default="*", help='pattern such as "resnet50*"')
     command.set_defaults(run=list_)
 
-    command = commands.add_parser("data", help="look at data before training on them")
+    command = commands.add_parser("data", help="look at data, pack them, or let other machines prepare them")
     actions = command.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="count examples and classes, decode every image")
     check.add_argument("source", help="digits, image_folder, tfrecord or tfds:<name>")
@@ -100,6 +116,12 @@ def _parser():
     pack.add_argument("--output", required=True, help="new folder; train from it with data.source=tfrecord")
     pack.add_argument("--shard-mib", type=int, default=128, help="size of a shard in MiB (default 128)")
     pack.set_defaults(run=data_pack)
+    serve = actions.add_parser("serve", help="make the batches of train --data-service (private networks only)")
+    serve.add_argument("--port", type=int, help="port (default: 5050 for a dispatcher, any for a worker; 0: any)")
+    serve.add_argument("--dispatcher", metavar="ADDRESS",
+                       help="join this one as a worker (default: start a dispatcher and a worker)")
+    serve.add_argument("--host", help="name or address at which others reach this machine (default: found)")
+    serve.set_defaults(run=data_serve)
 
     command = commands.add_parser("doctor", help="versions, devices and one matrix product on each")
     command.set_defaults(run=doctor)
@@ -126,6 +148,8 @@ def _recipe(args, recipe=None):
     recipe = recipe.override(args.assignments)
     if args.data_dir is not None:
         recipe = recipe.replace(data={"data_dir": args.data_dir})
+    if getattr(args, "data_service", None) is not None:
+        recipe = recipe.replace(data={"service": args.data_service})
     for key in ("precision", "strategy", "logical_devices"):
         if getattr(args, key) is not None:
             recipe = recipe.replace(train={key: getattr(args, key)})
@@ -180,6 +204,46 @@ def predict(args):
             print(f"  {100 * probability:6.2f} %  {label}")
 
 
+def benchmark(args):
+    from keras_tricks import benchmark, training
+
+    if args.batches < 1:
+        raise UserError(f"--batches must be 1 or more. Received: {args.batches}")
+    recipe = _recipe(args)
+    source = training.open_data(recipe.data)
+    speeds = benchmark.measure(recipe, source.train, source.num_classes, args.batches)
+    print(benchmark.describe(speeds, source.train.num_examples, benchmark.free_memory()))
+
+
+def inspect(args):
+    from keras_tricks.analysis.signal_propagation import draw, signal_propagation
+
+    signals = []
+    for name in args.models:
+        signals.append(signal_propagation(
+            _model(name), batch_size=args.batch_size, image_size=args.image_size, open_branches=args.open))  # fmt: skip
+        print(signals[-1], end="\n\n")
+        if note := signals[-1].suspicion():
+            print(note, end="\n\n")
+    if args.plot:
+        draw(signals, args.plot)
+        print(f"drawn to {args.plot}")
+
+
+def _model(name):
+    """A fresh model of the zoo, or the one in a `.keras` file."""
+    if not name.endswith(".keras"):
+        from keras_tricks.models import create_model
+
+        return create_model(name)
+    import keras
+
+    try:
+        return keras.saving.load_model(name, compile=False)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{name} cannot be opened: {str(error).splitlines()[0]}") from None
+
+
 def list_(args):
     if args.what != "recipes":
         _list_models(args.filter)
@@ -229,6 +293,25 @@ def data_pack(args):
     for name, split in description["splits"].items():
         print(f"{name:<12}{split['examples']:>9,} images in {len(split['shards'])} shards")
     print(f"train from it with --set data.source=tfrecord --data-dir {args.output}")
+
+
+def data_serve(args):
+    import threading
+
+    import tensorflow as tf
+
+    from keras_tricks.data.service import serve
+
+    tf.config.set_visible_devices([], "GPU")  # a worker needs none, and would take its memory
+    serving = serve(args.port, args.dispatcher, args.host)
+    what = "a dispatcher and a worker at" if args.dispatcher is None else "a worker of"
+    print(f"{what} {serving.address}, until Ctrl-C", flush=True)
+    print(f"  train with       keras-tricks train RECIPE --data-service {serving.address}", flush=True)
+    print(f"  another worker   keras-tricks data serve --dispatcher {serving.address}", flush=True)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print("stopped", flush=True)
 
 
 def doctor(args):

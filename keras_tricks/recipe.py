@@ -47,20 +47,31 @@ class Data(Section):
     train_images: Positive | None = None  # train on so many, evenly chosen; None: all
     image_size: Positive = 224
     test_image_size: Positive | None = None  # None: as image_size
-    eval_crop: typing.Literal["short_side", "whole"] = "short_side"
-    short_side: Positive = 256  # pixels, before the centre crop
+    eval_crop: typing.Literal["short_side", "center", "squash", "whole"] = "short_side"  # see docs/data.md
+    short_side: Positive = 256  # "short_side": its pixels before the centre crop (Bag of Tricks)
+    crop_pct: float = pydantic.Field(0.875, gt=0, le=1)  # "center": share of the short side (ResNet-RS)
+    crop_padding: Natural = 32  # "squash": pixels that both sides have more before the centre crop (NFNets)
     interpolation: typing.Literal["bilinear", "bicubic"] = "bilinear"
     antialias: bool = False
     mean: Triple = imagenet.MEAN
     std: Triple = imagenet.STD
     max_bad_images: Natural = 100
     workers: Natural = 0  # parallel calls of the pipeline; 0: chosen by tf.data
+    service: str | None = None  # "grpc://host:port" of a tf.data service that makes the training batches; None: here
 
     @pydantic.model_validator(mode="after")
     def _crop_fits(self):
         if self.eval_crop == "short_side" and self.test_size > self.short_side:
             raise ValueError(f"short_side {self.short_side} is smaller than the {self.test_size} pixels cut from it")
         return self
+
+    @pydantic.field_validator("service")
+    @classmethod
+    def _is_an_address(cls, address):
+        host, _, port = (address or "grpc://host:1").removeprefix("grpc://").rpartition(":")
+        if not host or "/" in host or not (port.isdigit() and 0 < int(port) < 65536):
+            raise ValueError("expected the address of a dispatcher, such as grpc://host:5050")
+        return address and f"grpc://{host}:{port}"
 
     @property
     def test_size(self):

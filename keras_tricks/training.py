@@ -48,6 +48,7 @@ class Prepared:
     trainer: keras.Model  # what is fitted: the network, or a distiller around it
     strategy: object
     plan: schedules.BatchSizePlan  # batch size, learning rate and steps of every epoch
+    service: object = None  # the data service that makes the training batches, if there is one
 
 
 def prepare(recipe):
@@ -62,18 +63,23 @@ def prepare(recipe):
     _set_up_process(recipe)
 
     # --- data -----------------------------------------------------------------------------------------------------
-    from keras_tricks.data import open_source
-
-    data = recipe.data
-    source = open_source(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split)
-    if data.train_images is not None:
-        source = dataclasses.replace(source, train=source.train.take(data.train_images))
+    source = open_data(recipe.data)
     _check_against_data(recipe, source)
     plan = batch_size_plan(recipe, source.train.num_examples, strategy.num_replicas_in_sync)
 
     with strategy.scope():
         network, trainer = _compiled(recipe, source.num_classes, plan)
     return Prepared(recipe, source, network, trainer, strategy, plan)
+
+
+def open_data(data):
+    """The `Source` of a recipe's `data` section, with the training images it asks for."""
+    from keras_tricks.data import open_source
+
+    source = open_source(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split)
+    if data.train_images is None:
+        return source
+    return dataclasses.replace(source, train=source.train.take(data.train_images))
 
 
 def _compiled(recipe, classes, plan):
@@ -148,6 +154,10 @@ def train(recipe, output=None, resume=False, dry_run=False, verbose=None):
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     ready = prepare(recipe)
+    if recipe.data.service is not None:
+        from keras_tricks.data import service
+
+        ready.service = service.connect(recipe.data, ready.source)
     verbose = (1 if sys.stdout.isatty() else 2) if verbose is None else verbose
     if dry_run:
         return _dry_run(ready, verbose)
@@ -187,7 +197,7 @@ def _train(ready, folder, resume_from, resume, verbose):
     run_log = callbacks.RunLog(folder, plan, clock)
     watchers = [*([ema] if ema else []), callbacks.OverflowLog(), run_log, checkpoint]
     history = {}
-    with _data_errors_in_words(source):
+    with _data_errors_in_words(source, ready.service):
         for epochs in _fits(ready, start_epoch):
             # --- data, augment ------------------------------------------------------------------------------------
             done = trainer.fit(
@@ -229,7 +239,7 @@ def _fits(ready, start_epoch):
 
 def _dry_run(ready, verbose):
     training, validation = training_batches(ready, range(1)).take(1), validation_batches(ready)
-    with _data_errors_in_words(ready.source):
+    with _data_errors_in_words(ready.source, ready.service):
         history = ready.trainer.fit(training, validation_data=validation.take(1), shuffle=False, verbose=verbose)
     print("Dry run: one training step and one evaluation step done; nothing was written.")
     return Run(history.history, ready.network, None, ready.network)
@@ -241,7 +251,7 @@ def training_batches(ready, epochs):
 
     recipe, source = ready.recipe, ready.source
     return data.training_batches(source.train, recipe.data, recipe.augment, source.num_classes, ready.plan, recipe.seed,
-                                 epochs)
+                                 epochs, ready.service)
 
 
 def validation_batches(ready):
@@ -367,8 +377,8 @@ def _check_against_data(recipe, source):
 class _data_errors_in_words:
     """Turns errors raised inside the input pipeline into `UserError`s."""
 
-    def __init__(self, source):
-        self.source = source
+    def __init__(self, source, service=None):
+        self.source, self.service = source, service
 
     def __enter__(self):
         return self
@@ -378,6 +388,10 @@ class _data_errors_in_words:
 
         if not isinstance(error, tf.errors.OpError):
             return False
+        if self.service is not None and self.service.error is not None:
+            error = self.service.error
+            if isinstance(error, UserError):
+                raise error from None
         if isinstance(error, (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)):
             reason = (error.message or type(error).__name__).splitlines()[0][:200]
             raise WorkerLost(f"another worker ended or cannot be reached ({reason}). Start all workers again with "
@@ -412,8 +426,9 @@ def _report_result(folder):
                  rows[-1]["top1"], best["top1"], best["epoch"], folder)
     waits = [float(r["data_wait"]) for r in rows if r["data_wait"]]
     if waits and sum(waits) / len(waits) > 0.2:
-        log.warning("input-bound: %.0f %% of the training time was spent waiting for images.",
-                    100 * sum(waits) / len(waits))
+        log.warning("input-bound: %.0f %% of the training time was spent waiting for images. `keras-tricks benchmark "
+                    "--data %s` says what they cost; a data service (--data-service) lets other machines make them.",
+                    100 * sum(waits) / len(waits), folder / "recipe.json")
 
 
 def _line(text, word):

@@ -55,6 +55,9 @@ TRAIN = ["train", "quickstart"]
 CHECK = ["data", "check", "image_folder", "--data-dir"]
 SHORT_SIDE = set_("data.eval_crop=short_side", "data.short_side=8")
 BAD_INPUT = {
+    "nothing to inspect": (lambda t: ["inspect", "mobilenet"], ["has no residual addition"]),
+    "inspecting an unknown model": (lambda t: ["inspect", "nfnet_f9"], ["no model 'nfnet_f9'", "Did you mean"]),
+    "inspecting no model file": (lambda t: ["inspect", t / "x.keras"], ["x.keras cannot be opened"]),
     "misspelt key": (lambda t: [*TRAIN, *set_("schedule.epoch=3")], ["`schedule.epoch`", 'Did you mean "epochs"?']),
     "misspelt section": (lambda t: ["plan", "quickstart", *set_("shedule.epochs=3")], ['Did you mean "schedule"?']),
     "wrong type": (lambda t: [*TRAIN, *set_("schedule.epochs=many")], ["`schedule.epochs`", "'many'"]),
@@ -78,6 +81,9 @@ BAD_INPUT = {
     "evaluate without weights": (lambda t: ["evaluate", "quickstart"], ["--weights"]),
     "evaluate no run": (lambda t: ["evaluate", made(t / "norun")], ["is not a run folder"]),
     "predict no run": (lambda t: ["predict", t / "no", t / "x.png"], ["is not a run folder"]),
+    "no batches to measure": (lambda t: ["benchmark", "--data", "quickstart", "--batches", 0], ["--batches", "0"]),
+    "data service without port": (lambda t: [*TRAIN, "--data-service", "host"], ["`data.service`", "grpc://host:5050"]),
+    "a port that is none": (lambda t: ["data", "serve", "--port", 70000], ["Port 70000", "--port"]),
     "set without value": (lambda t: [*TRAIN, *set_("schedule.epochs")], ["section.key=value"]),
     "unprepared tfds": (lambda t: ["data", "check", "tfds:imagenet2012", "--data-dir", t], ["ILSVRC2012_img_train"]),
 }  # fmt: skip
@@ -117,6 +123,7 @@ def test_bad_input_is_one_line_and_exit_code_2(case, tmp_path, elsewhere, capfd)
 
 
 @pytest.mark.parametrize("arguments", [[], ["trian"], ["train"], ["train", "quickstart", "--precision", "float8"],
+                                       ["benchmark", "quickstart"],
                                        ["train", "quickstart", "--outptu", "x"], ["list", "modles"]])  # fmt: skip
 def test_a_misused_command_exits_with_2_and_says_how(arguments, capsys):
     assert call(*arguments) == 2
@@ -165,10 +172,11 @@ def test_plan_in_numbers(capsys):
 
 
 def test_options_of_the_command_line_reach_the_recipe():
-    arguments = ["--data-dir", "/d", "--precision", "mixed_float16", "--seed", "7"]
+    arguments = ["--data-dir", "/d", "--precision", "mixed_float16", "--seed", "7", "--data-service", "host:1234"]
     args = cli.parse(["keras-tricks", *TRAIN, *arguments, *set_("schedule.epochs=3", "optimizer.momentum=0.5")])
     recipe = cli._recipe(args)
     assert (recipe.data.data_dir, recipe.train.precision, recipe.seed) == ("/d", "mixed_float16", 7)
+    assert recipe.data.service == "grpc://host:1234"
     assert (recipe.schedule.epochs, recipe.optimizer.momentum) == (3, 0.5)
 
 
@@ -178,6 +186,19 @@ def test_data_check_of_a_folder(tmp_path, capsys):
     assert call("data", "check", "image_folder", "--data-dir", root) == 0
     out = capsys.readouterr().out
     assert "2 classes (cat, dog)" in out and "18 images" in out and "2 images" in out and "cat/3.png: " in out
+
+
+def test_benchmark_of_the_input_pipeline(tmp_path, capsys):
+    root = folder(tmp_path / "images", count=20)
+    settings = set_("data.source=image_folder", f"data.data_dir={root}", "data.image_size=8", "data.short_side=8",
+                    "augment.crop=random_resized", "augment.rand_augment_layers=1", "augment.mixup_alpha=0.2",
+                    "schedule.batch_size=8")  # fmt: skip
+    assert call("benchmark", "--data", "quickstart", "--batches", 1, *settings) == 0
+    out = capsys.readouterr().out
+    rows = re.findall(r"^(\S.*?) +([\d,]+) +(\d+) %$", out, re.MULTILINE)
+    assert [name for name, *_ in rows] == ["read", "decode whole images", "decode, crop", "+ RandAugment", "+ mixing"]
+    assert rows[1][2] == "100"
+    assert re.search(r"The whole pipeline makes [\d,]+ images/s. The largest cost is ", out)
 
 
 def test_doctor(capsys):
@@ -225,3 +246,11 @@ def test_train_evaluate_and_predict(elsewhere):
     lines = answer.stdout.splitlines()
     assert answer.returncode == 0 and lines[0] == "white.png" and len(lines) == 3
     assert all(re.fullmatch(r" +\d+\.\d\d %  \d", line) for line in lines[1:])
+
+
+def test_inspect(capsys, elsewhere):
+    assert call("inspect", "nf_resnet_cifar", "resnet20", "--batch-size", 1, "--plot", "signal.png") == 0
+    text = capsys.readouterr().out
+    assert "nf_resnet_cifar: 9 residual additions, no normalization layer" in text and "9 branches are closed" in text
+    assert "resnet20: 9 residual additions, 21 normalization layers" in text
+    assert (elsewhere / "signal.png").read_bytes().startswith(b"\x89PNG")

@@ -10,10 +10,12 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "keras_tricks"
 FILES = sorted(PACKAGE.rglob("*.py"))
 ANYONE = {"errors", "graph", "imagenet", "quiet"}  # small files without imports of their own, open to all
 MAY_IMPORT = {  # part: the parts it may import. What is not listed imports nothing of the package.
-    "cli": {"training", "evaluation", "planning", "comparison", "doctor", "recipe", "data", "models"},
+    "cli": {"training", "evaluation", "planning", "comparison", "benchmark", "doctor", "recipe", "data", "models",
+            "analysis"},
     "evaluation": {"training", "recipe", "data", "weights"},
     "planning": {"training", "schedules", "analysis", "optimizers"},
     "comparison": {"callbacks", "recipe"},
+    "benchmark": {"schedules", "data"},
     "doctor": {"training"},
     "training": {"recipe", "distribution", "data", "models", "losses", "optimizers", "schedules", "callbacks",
                  "export"},
@@ -21,6 +23,8 @@ MAY_IMPORT = {  # part: the parts it may import. What is not listed imports noth
     "layers": {"ops", "initializers"},
     "optimizers": {"ops"},
     "callbacks": {"schedules", "weights"},
+    "analysis": {"layers"},
+    "export": {"layers"},
     "surgery": {"layers"},
     "__main__": {"cli"},
 }

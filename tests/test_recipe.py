@@ -218,3 +218,30 @@ def test_the_crop_of_the_evaluation_must_fit_the_short_side():
     Recipe(data={"image_size": 300, "short_side": 256, "eval_crop": "whole"})
     with pytest.raises((UserError, pydantic.ValidationError), match="short_side"):
         Recipe(data={"image_size": 300, "short_side": 256})
+
+
+@pytest.mark.parametrize("assignment, words", [
+    ("data.eval_crop=squashed", ["`data.eval_crop`", "'short_side', 'center', 'squash' or 'whole'", "'squashed'"]),
+    ("data.crop_pct=0", ["`data.crop_pct`", "greater than 0"]),
+    ("data.crop_pct=1.5", ["`data.crop_pct`", "less than or equal to 1"]),
+    ("data.crop_padding=-1", ["`data.crop_padding`", "greater than or equal to 0"]),
+    ("data.service=here", ["`data.service`", "grpc://host:5050", "'here'"]),
+    ("data.service=grpc://:5050", ["`data.service`", "grpc://host:5050"]),
+    ("data.service=http://host:5050", ["`data.service`", "grpc://host:5050"]),
+    ("data.service=host:70000", ["`data.service`", "grpc://host:5050"]),
+])  # fmt: skip
+def test_mistakes_in_how_images_are_read(assignment, words):
+    with pytest.raises(UserError) as error:
+        Recipe().override([assignment])
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_the_address_of_a_data_service_is_written_in_one_way():
+    addresses = ["data.service=host:5050", "data.service=grpc://host:5050", "data.service=null"]
+    assert [Recipe().override([a]).data.service for a in addresses] == ["grpc://host:5050"] * 2 + [None]
+    assert Recipe().override(["data.service=[::1]:5050"]).data.service == "grpc://[::1]:5050"
+
+
+def test_only_the_short_side_crop_has_a_short_side_that_must_be_large_enough():
+    for crop in ("center", "squash", "whole"):
+        assert Recipe(data={"image_size": 300, "eval_crop": crop}).data.short_side == 256

@@ -270,6 +270,16 @@ def test_the_average_of_the_weights_survives_a_restart(tmp_path, monkeypatch):
     assert tops[0] == tops[1] != ""
 
 
+@pytest.mark.parametrize("wait, told", [("0.1", False), ("0.6", True)])
+def test_an_input_bound_run_is_told_what_to_do(tmp_path, caplog, wait, told):
+    rows = [{column: "1" for column in callbacks.run_log.COLUMNS} | {"data_wait": wait}] * 2
+    callbacks.run_log.write_summary(tmp_path, rows)
+    with caplog.at_level("INFO", logger="absl"):
+        training._report_result(tmp_path)
+    command = f"`keras-tricks benchmark --data {tmp_path / 'recipe.json'}`"
+    assert ("input-bound: 60 % of the training time" in caplog.text and command in caplog.text) == told
+
+
 # ---- mistakes, all before anything is written
 
 

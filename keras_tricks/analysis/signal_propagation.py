@@ -58,7 +58,7 @@ class SignalPropagation:
         if not (free and self.normalizations):
             return ""
         return (f"{self.model} is not normalizer-free: beside {self.standardized} scaled weight-standardized "
-                f"convolutions it holds {self.normalizations} normalization layers, which undo gains, alpha and beta.")  # fmt: skip
+                f"convolutions it holds {self.normalizations} normalization layers, which undo gains, alpha and beta.")
 
     def _norms(self):
         return f"{self.normalizations} normalization layers" if self.normalizations else "no normalization layer"

@@ -1,8 +1,12 @@
-"""Images in: sources, crops, colour, RandAugment, mixing, and one deterministic pipeline. TensorFlow only."""
+"""Images in: sources, crops, colour, RandAugment, mixing, and one deterministic pipeline. TensorFlow only.
+
+`service` lets other machines make the batches.
+"""
 
 from keras_tricks.data import image_ops
 from keras_tricks.data.mixing import cutmix, mixup
-from keras_tricks.data.pipeline import WaitClock, evaluation_batches, evaluation_image, training_batches
+from keras_tricks.data.pipeline import WaitClock, evaluation_batches, evaluation_image
+from keras_tricks.data.pipeline import training_batches, training_examples
 from keras_tricks.data.open_source import open_source
 from keras_tricks.data.rand_augment import rand_augment
 from keras_tricks.data.source import Source, Split

@@ -1,7 +1,10 @@
 """Looks at a data set before a run: what was found, what is missing, which images are broken, what to do next."""
 
-from concurrent.futures import ThreadPoolExecutor
+import collections
+import os
+import pathlib
 
+from keras_tricks.data.image_folder import SUFFIXES, find_broken
 from keras_tricks.data.open_source import open_source
 from keras_tricks.data.tfrecord import damaged
 
@@ -20,21 +23,23 @@ def check(source, data_dir=None):
 
 
 def _broken(split):
-    from keras_tricks.data.image_folder import check_image
-
-    def reason(path):
-        try:
-            check_image(path)
-        except (OSError, ValueError, SyntaxError) as error:
-            return path, str(error) or type(error).__name__
-        return None
-
-    with ThreadPoolExecutor() as pool:
-        broken = [found for found in pool.map(reason, split.paths) if found]
+    broken = list(find_broken(split))
     yield f"{'broken':<12}{len(broken):>9,}"
     for path, why in broken:
         yield f"  {path}: {why}"
+    others = _other_files({os.path.dirname(path) for path in split.paths})
+    if others:
+        endings = ", ".join(f"{count:,} {ending}" for ending, count in others.most_common(5))
+        yield f"{'not read':<12}{others.total():>9,} files, not named {' '.join(SUFFIXES)}: {endings}"
 
 
 def _few(names, count=5):
     return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
+
+
+def _other_files(folders):
+    """How many files of each ending lie beside the images and are not read as such."""
+    names = [entry.name for folder in folders for entry in os.scandir(folder)
+             if entry.is_file() and not entry.name.startswith(".")]  # fmt: skip
+    endings = (pathlib.PurePath(name).suffix.lower() for name in names)
+    return collections.Counter(ending or "without ending" for ending in endings if ending not in SUFFIXES)

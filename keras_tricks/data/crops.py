@@ -1,12 +1,16 @@
 """Decoding, cropping and resizing: encoded file or uint8 array -> float32 `(size, size, 3)` in 0-255.
 
 Formula    random-resized crop: area ~ U[0.08, 1] of the image, aspect ratio ~ U[3/4, 4/3], resized to the model's size
-Paper      He et al. 2018, arXiv:1812.01187, section 2.1 (training) and 2.2 (validation: short side 256, centre crop)
+Paper      He et al. 2018, arXiv:1812.01187, section 2.1 (training) and 2.2 (validation: short side 256, centre crop).
+           Validation of the others is in their code: `center_crop` and `squash_crop`
 Use when   photographs; for 32-pixel images `pad_crop`
 Do not     resize validation images by another rule than the checkpoint's: it costs up to several points of top-1
 Cost       JPEG files: only the crop is decoded
 Differs    aspect ratio drawn uniformly as in the paper's text (torchvision: log-uniform). Bilinear without
-           antialiasing, as the OpenCV resize of the paper's code; `antialias=True` is PIL's behaviour
+           antialiasing, as the OpenCV resize of the paper's code; `antialias=True` is PIL's behaviour. Bicubic (Keys,
+           a = -0.5, pixel centres at halves) is not clamped: values may leave 0-255, as in DeepMind's code
+           JPEG files are decoded at full size: decoding at a half where the crop allows it gains 1 % on ImageNet and
+           changes pixels by 4 of 255 (docs/data.md)
 Status     used by every recipe on image files
 """
 
@@ -114,3 +118,55 @@ def short_side_crop(image, size, short_side, **resizing):
     resized = resize(cut(image, 0, 0, height, width), new_h, new_w, **resizing)
     cropped = tf.slice(resized, [(new_h - size) // 2, (new_w - size) // 2, 0], [size, size, 3])
     return tf.ensure_shape(cropped, (size, size, 3))
+
+
+def center_box(height, width, size, crop_pct=0.875):
+    """The centred square that `center_crop` cuts.
+
+    Args:
+        height, width: int32 scalars > 0, of the image.
+        size: integer > 0, pixels of the result.
+        crop_pct: float in (0, 1].
+
+    Returns:
+        int32 scalars `top, left, side, side`. `side` is size / (size + padding) of the short side, rounded down, with
+        padding = round(size (1 / crop_pct - 1)); in float32, as the published code, so that it is the same pixel.
+    """
+    padding = round(size * (1 / crop_pct - 1))
+    short = tf.cast(tf.minimum(height, width), tf.float32)
+    side = tf.maximum(tf.cast(size / (size + padding) * short, tf.int32), 1)
+    return (height - side + 1) // 2, (width - side + 1) // 2, side, side
+
+
+def center_crop(image, size, crop_pct=0.875, **resizing):
+    """ResNet-RS and EfficientNet validation: the centred square of `crop_pct` of the short side, resized to `size`.
+
+    Args:
+        image: encoded file or uint8 `(height, width, 3)`.
+        size: integer > 0.
+        crop_pct: float in (0, 1], about the share of the short side that is kept. Defaults to `0.875`, 224 of 256
+            pixels (`CROP_FRACTION` of tensorflow/tpu, models/official/efficientnet/preprocessing.py). timm's `crop_pct`
+            is the same share, but timm resizes first and cuts afterwards.
+        **resizing: `interpolation` and `antialias` of `resize`; the published code takes bicubic, by TensorFlow 1's
+            kernel, which lies half a pixel beside this one.
+
+    Returns:
+        float32 `(size, size, 3)`.
+    """
+    return resize(cut(image, *center_box(*image_shape(image), size, crop_pct)), size, size, **resizing)
+
+
+def squash_crop(image, size, padding=32, **resizing):
+    """NFNet validation: both sides resized to `size` + `padding` whatever the aspect, then the centre cut out.
+
+    Args:
+        image: encoded file or uint8 `(height, width, 3)`.
+        size: integer > 0.
+        padding: integer >= 0. Defaults to `32` (`resize_crop_32` of deepmind-research, nfnets/dataset.py).
+        **resizing: `interpolation` and `antialias` of `resize`; the published code takes bicubic, not antialiased.
+
+    Returns:
+        float32 `(size, size, 3)`.
+    """
+    first = (padding + 1) // 2
+    return whole(image, size + padding, **resizing)[first : first + size, first : first + size]

@@ -1,22 +1,37 @@
 """A folder of images: one sub-folder per class, `train/` and `val/` above them.
 
-Broken files cost nothing when there are none: the graph looks at the first and last bytes of each file. A suspicious
-one is decoded in Python; when that fails its name is kept and, in training, the next readable image of the split
-takes its place, so that batches, steps and resumes stay what they would have been.
+Broken files cost nothing when there are none: the graph looks at the first and last bytes of each file, and at the
+checksums of a PNG. A suspicious one is decoded in Python; when that fails its name is kept and, in training, the next
+readable image of the split takes its place, so that batches, steps and resumes stay what they would have been.
+
+A JPEG has no checksum to tell that it is damaged between its ends. Mostly it decodes, with wrong pixels in places, in
+Pillow as well. One that cannot be decoded ends the pipeline with TensorFlow's error, unless what `find_broken` finds
+was added to `split.bad` before the pipeline was made.
+
+Pixels are those that Pillow's `convert("RGB")` gives: an EXIF orientation is not applied (as in the loaders of timm and
+torchvision), a colour profile and transparency are ignored, an animation is its first frame. The exception is grey PNG
+of 16 bits, of which the high byte is taken; Pillow cuts it off at 255.
 """
 
 import io
 import os
 import pathlib
+import re
+import struct
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import tensorflow as tf
 
+from keras_tricks.data import crops
 from keras_tricks.data.source import Source, Split
 from keras_tricks.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 VALIDATION_NAMES = ("val", "validation", "test")
 HOLD_OUT = 10  # without a validation folder every tenth image of a class is held out
+MAX_PIXELS = 2**29 // 3  # TensorFlow refuses larger JPEG files, and Pillow larger images
 
 
 class TooManyBadImages(UserError):
@@ -121,21 +136,27 @@ def file_split(files, bad):
         """The first readable file at or after `index`: (content, label, whether it is `index` itself)."""
         for step in range(len(path_list)):
             i = (int(index) + step) % len(path_list)
+            if path_list[i] in bad.reasons:
+                continue
             try:
                 return check_image(path_list[i]), label_list[i], step == 0
-            except (OSError, ValueError, SyntaxError) as error:
-                bad.add(path_list[i], str(error) or type(error).__name__)
-        raise AssertionError("unreachable: `bad.add` raises at the last image")
+            except ValueError as error:
+                bad.add(path_list[i], str(error))
+        bad.check()  # raises: no image is left
 
     def fetch(index):
         content, label = tf.io.read_file(tf.gather(paths, index)), tf.gather(labels, index)
+        whole = looks_whole(content)
+        whole = tf.cond(whole & ~tf.io.is_jpeg(content), lambda: sound_png(content), lambda: whole)
+        if bad.reasons:  # found before this pipeline was made
+            whole &= ~tf.gather(tf.constant([path in bad.reasons for path in path_list]), index)
 
         def repaired():
             new, new_label, same = tf.numpy_function(repair, [index], (tf.string, tf.int64, tf.bool), stateful=False)
             new, new_label, same = (tf.ensure_shape(t, ()) for t in (new, new_label, same))
             return new, tf.cast(new_label, tf.int32), same
 
-        return tf.cond(looks_whole(content), lambda: (content, label, True), repaired)
+        return tf.cond(whole, lambda: (content, label, True), repaired)
 
     return Split(num_examples=len(path_list), fetch=fetch, paths=tuple(path_list), bad=bad)
 
@@ -151,19 +172,95 @@ def looks_whole(content):
     return (size > 16) & (jpeg | png)
 
 
-def check_image(path):
-    """Decodes a file fully. Returns content the pipeline can decode; raises `OSError`, `ValueError` or `SyntaxError`.
+def sound_png(content):
+    """Whether a PNG file has the checksums it should have, and not too many pixels: a bool scalar, in the graph."""
+    sound = tf.numpy_function(lambda file: np.bool_(not png_fault(file)), [content], tf.bool, stateful=False)
+    return tf.ensure_shape(sound, ())
 
-    A readable image of another kind (BMP, a JPEG with bytes after its end) is handed on as PNG.
+
+def png_fault(content):
+    """What is wrong with a PNG file, in words; `""` if nothing is. Every chunk ends with a checksum.
+
+    Those of chunks that decoders may ignore (the first letter of their kind is small) do not count.
     """
-    from PIL import Image
+    view, start = memoryview(content), 8
+    while start + 12 <= len(view):
+        length, kind = struct.unpack(">I4s", view[start : start + 8])
+        end = start + 8 + length
+        if kind[:1].isupper() and view[end : end + 4] != zlib.crc32(view[start + 4 : end]).to_bytes(4, "big"):
+            return f"the checksum of its chunk at byte {start} is wrong"
+        if kind == b"IHDR" and (fault := _too_large(*struct.unpack(">II", view[start + 8 : start + 16]))):
+            return fault
+        start = end + 4
+    return "" if start == len(view) else "bytes are missing or left over"
 
-    with open(path, "rb") as file:
-        content = file.read()
+
+def decoding_fault(content):
+    """Why the pipeline cannot decode an encoded image, in words; `""` if it can. Decodes all of it."""
+    try:
+        height, width = crops.image_shape(tf.constant(content))
+        if fault := _too_large(int(width), int(height)):
+            return fault
+        crops.cut(tf.constant(content), 0, 0, height, width)
+    except tf.errors.OpError as error:
+        return re.sub(r"^{{.*?}} | \[Op:.*", "", error.message)
+    return ""
+
+
+def _too_large(width, height):
+    return f"{width} x {height} pixels, more than {MAX_PIXELS:,} in all" if width * height > MAX_PIXELS else ""
+
+
+def check_image(path):
+    """Decodes a file fully. Returns content that the pipeline decodes; raises `ValueError` with the reason if none.
+
+    A readable image of another kind (BMP, GIF, a JPEG with bytes after its end) is handed on as PNG.
+    """
+    try:
+        content = pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from None
     if not content:
         raise ValueError("empty file")
-    with Image.open(io.BytesIO(content)) as image:
-        image.load()
-        out = io.BytesIO()
-        image.convert("RGB").save(out, "PNG")
+    if looks_whole(tf.constant(content)):
+        fault = "" if tf.io.is_jpeg(content) else png_fault(content)
+        if fault := fault or decoding_fault(content):
+            raise ValueError(fault)
+        return content
+    out = io.BytesIO()
+    _decoded_by_pillow(content).save(out, "PNG")
     return out.getvalue()
+
+
+def _decoded_by_pillow(content):
+    """The first frame as an RGB image. Raises `ValueError` with the reason, whatever kind of error Pillow raises."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            if image.mode.startswith("I;16"):
+                image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
+            if image.mode in ("I", "F"):
+                raise ValueError(f"its pixels ({image.mode}) are not bytes")
+            return image.convert("RGB")
+    except Exception as error:
+        reason = re.sub(r" <_io.*>$", "", str(error))
+        raise ValueError(reason or type(error).__name__) from None
+
+
+def find_broken(split):
+    """Yields (path, reason) for every file of an image folder's split that cannot be decoded. Reads all of them.
+
+    `split.bad.add(path, reason)` leaves one out of the pipelines made afterwards.
+    """
+
+    def fault(path):
+        try:
+            check_image(path)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor() as pool:
+        yield from ((path, why) for path, why in zip(split.paths, pool.map(fault, split.paths), strict=True) if why)

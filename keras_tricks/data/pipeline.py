@@ -4,8 +4,10 @@ Every random number is a function of (seed, epoch, example index): the pixels ar
 one replica or several, and after a resume.
 """
 
+import dataclasses
 import functools
 import time
+import typing
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +21,7 @@ from keras_tricks.data.tfds import EPOCH_STRIDE
 PARTNER_SEED, RAND_AUGMENT_SEED = 500_009, 250_007
 
 
-def training_batches(split, data, augment, num_classes, plan, seed, epochs=None):
+def training_batches(split, data, augment, num_classes, plan, seed, epochs=None, service=None):
     """Batches of consecutive epochs, one after the other, in a shuffled order of their own each.
 
     Args:
@@ -29,99 +31,153 @@ def training_batches(split, data, augment, num_classes, plan, seed, epochs=None)
         plan: `BatchSizePlan`, for the size and number of batches in each epoch.
         seed: integer.
         epochs: `range` of 0-based epochs. Defaults to those of the plan.
+        service: `keras_tricks.data.service.Service`, whose workers make the batches. Defaults to `None`, this process;
+            the bits are the same.
 
     Returns:
         `tf.data.Dataset` of (images float32 `(batch, size, size, 3)`, labels float32 `(batch, classes)`) of known
         length. The batch dimension is static when it is the same in all these epochs.
     """
     epochs = range(plan.epochs) if epochs is None else epochs
-    parts = []
-    for some, phase, augment_then in _parts(plan, augment, epochs):
-        first_step = plan.steps_before(some.start)
-        parts.append(_batches(split, data, augment_then, num_classes, phase, seed, some, first_step))
-    batches = functools.reduce(lambda a, b: a.concatenate(b), parts)
+    arguments = data, augment, num_classes, plan, seed, epochs
+    parts = list(stretches(split, *arguments))
+    if service is None:
+        made = [part.make(tf.data.Dataset.range(part.steps.start, part.steps.stop)) for part in parts]
+    else:
+        remote = stretches(service.split, *arguments)
+        made = [service.batches(part, abroad) for part, abroad in zip(parts, remote, strict=True)]
+    finished = [batches.map(part.finish, tf.data.AUTOTUNE, deterministic=True)
+                for batches, part in zip(made, parts, strict=True)]  # fmt: skip
+    batches = functools.reduce(lambda a, b: a.concatenate(b), finished)
     count = plan.steps_before(epochs.stop) - plan.steps_before(epochs.start)
     return _finish(batches.apply(tf.data.experimental.assert_cardinality(count)))
 
 
-def _parts(plan, augment, epochs):
-    """(epochs, phase, augment section) of each stretch of epochs with one batch size, with or without mixing."""
+@dataclasses.dataclass(frozen=True)
+class Stretch:
+    """Consecutive epochs with one batch size, with or without mixing, in two halves that may run on two machines.
+
+    Attributes:
+        steps: `range` of its batches, counted from the start of training.
+        make: function of a `tf.data.Dataset` of some of these steps, int64 scalars. Returns a dataset of their batches
+            `(step int64, intact bool, images, labels)`, whatever steps these are. `intact` is false where an example
+            stands in the place of a broken one; images and labels are as small as they can be without losing a bit.
+            A split read as a stream makes all steps, whatever it is given.
+        finish: function of such a batch. Returns (images, labels) as `training_batches` does.
+    """
+
+    steps: range
+    make: typing.Callable
+    finish: typing.Callable
+
+
+def stretches(split, data, augment, num_classes, plan, seed, epochs):
+    """Yields the `Stretch`es of some epochs. Arguments as for `training_batches`."""
     off = plan.epochs if augment.mix_off_epoch is None else augment.mix_off_epoch
     unmixed = augment.model_copy(update={"mixup_alpha": 0.0, "cutmix_alpha": 0.0})
     for phase in plan:
-        for stretch, section in ((range(0, off), augment), (range(off, plan.epochs), unmixed)):
-            common = range(max(phase.epochs.start, epochs.start, stretch.start),
-                           min(phase.epochs.stop, epochs.stop, stretch.stop))  # fmt: skip
+        for span, section in ((range(0, off), augment), (range(off, plan.epochs), unmixed)):
+            common = range(max(phase.epochs.start, epochs.start, span.start),
+                           min(phase.epochs.stop, epochs.stop, span.stop))  # fmt: skip
             if common:
-                yield common, phase, section
+                steps = range(plan.steps_before(common.start), plan.steps_before(common.stop))
+                yield _stretch(split, data, section, num_classes, phase, seed, common, steps)
 
 
-def _batches(split, data, augment, num_classes, phase, seed, epochs, first_step):
-    """`training_batches` of some epochs of one phase. `first_step` counts batches from the start of training."""
-    per_epoch = phase.steps_per_epoch * phase.step_size
+def _stretch(split, data, augment, num_classes, phase, seed, epochs, steps):
+    """The `Stretch` of some epochs of one phase."""
+    size, per_epoch = phase.step_size, phase.steps_per_epoch * phase.step_size
+    first_position = epochs.start * per_epoch
+    mixing = bool(augment.mixup_alpha or augment.cutmix_alpha)
+    pairs = mixing and augment.mix_first  # each image has a partner of its own, from a second order of the same data
+    orders = (seed, seed + PARTNER_SEED) if pairs else (seed,)
 
-    def examples(order_seed, then):
-        """`then(example seed, image, label)` of every example, in a shuffled order for each epoch."""
+    def example(order, epoch, index, image, label, intact):
+        """Cropped, and augmented unless it is to be mixed first."""
+        example_seed = tf.stack([order + epoch * EPOCH_STRIDE, index])
+        image = _train_image(image, data, augment, example_seed)
+        image = image if pairs else _rand_augment(image, augment, example_seed)
+        return example_seed, image, _checked(label, num_classes), intact
 
-        def by_position(position):
-            epoch = position // per_epoch
-            index = tf.random.experimental.index_shuffle(
-                position % per_epoch, seed=tf.stack([order_seed, epoch]), max_index=split.num_examples - 1
-            )
-            image, label, _ = split.fetch(index)
-            return numbered(epoch, index, image, label)
+    def of_order(order, position):
+        epoch = position // per_epoch
+        index = _shuffled(position % per_epoch, order, epoch, split.num_examples)
+        return example(order, epoch, index, *split.fetch(index))
 
-        def numbered(epoch, index, image, label):
-            return then(tf.stack([order_seed + epoch * EPOCH_STRIDE, index]), image, _checked(label, num_classes))
+    def positions(step):
+        first = first_position + (step - steps.start) * size
+        return tf.data.Dataset.range(first, first + size)
 
+    def step_of(position):
+        return steps.start + (position - first_position) // size
+
+    def scanned(order):
         def one_epoch(epoch):
-            scanned = split.scan(epoch, tf.constant(order_seed, tf.int64)).take(per_epoch)
-            return scanned.map(lambda index, image, label, _: (epoch, index, image, label))
+            stream = split.scan(epoch, tf.constant(order, tf.int64)).take(per_epoch)
+            return stream.map(lambda *contents: (tf.constant(order, tf.int64), epoch, *contents))
 
+        return _parallel_map(tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(one_epoch), example, data)
+
+    def make(chosen):
         if split.fetch is not None:
-            positions = tf.data.Dataset.range(epochs.start * per_epoch, epochs.stop * per_epoch)
-            return _parallel_map(positions, by_position, data)
-        return _parallel_map(tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(one_epoch), numbered, data)
+            examples = _parallel_map(chosen.flat_map(positions),
+                                     lambda p: (step_of(p), *(of_order(order, p) for order in orders)), data)
+        else:
+            numbers = tf.data.Dataset.range(first_position, epochs.stop * per_epoch).map(step_of)
+            examples = tf.data.Dataset.zip((numbers, *map(scanned, orders)))
+        batches = examples.batch(size, drop_remainder=True)
+        if not pairs:
+            return batches.map(lambda steps, own: (steps[0], tf.reduce_all(own[3]), own[1], own[2]))
+        mixtures = batches.map(mixed_pairs, tf.data.AUTOTUNE, deterministic=True).unbatch()
+        return (_parallel_map(mixtures, augmented_after, data).batch(size, drop_remainder=True)
+                .map(lambda steps, intact, x, y: (steps[0], tf.reduce_all(intact), x, y)))  # fmt: skip
 
-    def cropped(example_seed, image, label):
-        return example_seed, _train_image(image, data, augment, example_seed), label
+    def mixed_pairs(numbers, own, other):
+        seeds, images, labels, intact = own
+        _, others, other_labels, others_intact = other
+        partners = tf.cast(others, tf.float32), one_hot(other_labels)
+        return numbers, intact & others_intact, seeds, *mixed(numbers[0], images, one_hot(labels), partners)
 
-    def augmented(example_seed, image, label):
-        return _rand_augment(_train_image(image, data, augment, example_seed), augment, example_seed), label
+    def augmented_after(number, intact, example_seed, image, label):
+        return number, intact, _rand_augment(image, augment, example_seed), label
 
     def mixed(step, images, labels, partners=None):
         # The step counts from the start of training, so a resumed run mixes as an uninterrupted one.
-        if not (augment.mixup_alpha or augment.cutmix_alpha):
-            return images, labels
         return mix(tf.cast(images, tf.float32), labels, augment, tf.stack([seed + 1, step]), partners)
 
     def one_hot(labels):
         return tf.one_hot(labels, num_classes)
 
-    if not (augment.mix_first and (augment.mixup_alpha or augment.cutmix_alpha)):
-        batches = examples(seed, augmented).batch(phase.step_size, drop_remainder=True).enumerate(first_step)
+    def finish(step, _, images, labels):
+        labels = labels if pairs else one_hot(labels)
+        if mixing and not pairs:
+            images, labels = mixed(step, images, labels)
+        return _normalize(images, data), labels
 
-        def finished(step, contents):
-            images, labels = mixed(step, contents[0], one_hot(contents[1]))
-            return _normalize(images, data), labels
+    return Stretch(steps, make, finish)
 
-        return batches.map(finished, tf.data.AUTOTUNE, deterministic=True)
 
-    # Each image has a partner of its own, from a second order of the same data.
-    batches = [examples(s, cropped).batch(phase.step_size, drop_remainder=True) for s in (seed, seed + PARTNER_SEED)]
-    pairs = tf.data.Dataset.zip(tuple(batches)).enumerate(first_step)
+def training_examples(split, epochs, seed, workers=0):
+    """`tf.data.Dataset` of (image, label, intact) as the split hands them out, in the order of training.
 
-    def mixed_pairs(step, contents):
-        (seeds, images, labels), (_, others, other_labels) = contents
-        partners = tf.cast(others, tf.float32), one_hot(other_labels)
-        return seeds, *mixed(step, images, one_hot(labels), partners)
+    Args:
+        split: a `Split`.
+        epochs: `range` of 0-based epochs, each of all examples.
+        seed: integer.
+        workers: integer, parallel calls; `0` leaves it to tf.data.
+    """
+    total = split.num_examples
+    if split.fetch is None:
+        scans = tf.data.Dataset.range(epochs.start, epochs.stop)
+        return scans.flat_map(lambda epoch: split.scan(epoch, tf.constant(seed, tf.int64)).map(lambda _, *rest: rest))
+    positions = tf.data.Dataset.range(epochs.start * total, epochs.stop * total)
+    fetch = lambda p: split.fetch(_shuffled(p % total, seed, p // total, total))  # noqa: E731
+    return positions.map(fetch, workers or tf.data.AUTOTUNE, deterministic=True)
 
-    def augmented_after(example_seed, image, label):
-        return _rand_augment(image, augment, example_seed), label
 
-    mixtures = pairs.map(mixed_pairs, tf.data.AUTOTUNE, deterministic=True).unbatch()
-    batches = _parallel_map(mixtures, augmented_after, data).batch(phase.step_size, drop_remainder=True)
-    return batches.map(lambda x, y: (_normalize(x, data), y), tf.data.AUTOTUNE, deterministic=True)
+def _shuffled(position, order, epoch, total):
+    """The index at a position of an epoch, in the shuffled order of its own."""
+    return tf.random.experimental.index_shuffle(position, seed=tf.stack([order, epoch]), max_index=total - 1)
 
 
 def evaluation_batches(split, data, num_classes, batch_size):
@@ -150,6 +206,10 @@ def evaluation_image(image, data):
     size, resizing = data.test_size, dict(interpolation=data.interpolation, antialias=data.antialias)
     if data.eval_crop == "short_side":
         return crops.short_side_crop(image, size, data.short_side, **resizing)
+    if data.eval_crop == "center":
+        return crops.center_crop(image, size, data.crop_pct, **resizing)
+    if data.eval_crop == "squash":
+        return crops.squash_crop(image, size, data.crop_padding, **resizing)
     return crops.whole(image, size, **resizing)
 
 

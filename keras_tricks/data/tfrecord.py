@@ -11,6 +11,7 @@ the unpacked data.
 
 import functools
 import json
+import logging
 import mmap
 import os
 import pathlib
@@ -20,9 +21,11 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
-from keras_tricks.data.image_folder import BadImages
+from keras_tricks.data.image_folder import BadImages, decoding_fault
 from keras_tricks.data.source import Source, Split
 from keras_tricks.errors import UserError
+
+log = logging.getLogger("absl")
 
 VERSION = 1
 SPLITS = ("train", "validation")
@@ -112,7 +115,8 @@ def pack(source, folder, shard_bytes=128 * 2**20):
     """Writes both splits of a source as shards.
 
     Args:
-        source: `Source`. Encoded images are stored as they are, arrays as PNG; broken images are left out.
+        source: `Source`. Encoded images are stored as they are, arrays as PNG. Each is decoded once; broken ones are
+            left out, added to the split's `bad` and named in the log.
         folder: new folder; it appears when everything is written.
         shard_bytes: integer, size at which a new shard is begun. Defaults to 128 MiB.
 
@@ -120,11 +124,12 @@ def pack(source, folder, shard_bytes=128 * 2**20):
         The description, as in `dataset.json`.
 
     Raises:
-        UserError: the folder exists, or the disk is full.
+        UserError: the folder exists, or the disk is full. A broken image in a source that does not expect any (TFDS).
     """
     folder = pathlib.Path(folder)
     if folder.exists():
         raise UserError(f"{folder} exists already: give --output a new folder.")
+    found = [split.bad for split in (source.train, source.validation) if split.bad is not None]
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -138,15 +143,25 @@ def pack(source, folder, shard_bytes=128 * 2**20):
         os.replace(partial, folder)
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}).") from None
+    except tf.errors.OpError:
+        for bad in found:
+            bad.check()
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    for path, reason in (item for bad in found for item in bad.reasons.items()):
+        log.warning("left out, broken: %s: %s", path, reason)
     return description
 
 
 def _write(split, name, folder, shard_bytes):
     rows, shards, writer, written = [], [], None, 0
-    for image, label, intact in _examples(split).as_numpy_iterator():
-        if not intact:
+    for number, (image, label, intact, fault) in enumerate(_examples(split).as_numpy_iterator()):
+        if fault and split.bad is None:
+            raise UserError(f"Image {number} of the {name} split cannot be decoded: {fault.decode()}.")
+        if fault:
+            split.bad.add(split.paths[number], fault.decode())
+        if fault or not intact:
             continue
         record = _record(image, int(label))
         if writer is None or written + len(record) > shard_bytes:
@@ -175,16 +190,19 @@ def _write(split, name, folder, shard_bytes):
 
 
 def _examples(split):
-    """(encoded image, label, intact) in order."""
+    """(encoded image, label, intact, why it cannot be decoded or "") in order."""
 
-    def encoded(image):
-        return image if image.dtype == tf.string else tf.io.encode_png(image)
+    def checked(image, label, intact):
+        if image.dtype != tf.string:
+            return tf.io.encode_png(image), label, intact, ""
+        fault = tf.numpy_function(lambda content: decoding_fault(content).encode(), [image], tf.string, stateful=False)
+        return image, label, intact, tf.ensure_shape(fault, ())
 
     if split.fetch is not None:
         examples = tf.data.Dataset.range(split.num_examples).map(split.fetch, tf.data.AUTOTUNE, deterministic=True)
     else:
         examples = split.scan(tf.constant(0, tf.int64), None).map(lambda _, *example: example)
-    return examples.map(lambda image, label, intact: (encoded(image), label, intact)).prefetch(tf.data.AUTOTUNE)
+    return examples.map(checked, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
 def _record(image, label):

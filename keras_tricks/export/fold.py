@@ -53,8 +53,8 @@ def _check(model):
     if norms and getattr(model, "optimizer", None) is not None:
         raise UserError(
             f"{model.name} is compiled for training and its {len(norms)} batch normalizations, {norms[0].name!r} "
-            "first, are trainable: folding would fix statistics that still move. Set `model.trainable = False` when training "
-            "is over.")  # fmt: skip
+            "first, are trainable: folding would fix statistics that still move. Set `model.trainable = False` when "
+            "training is over.")  # fmt: skip
 
 
 # A value stands for a tensor of the old model. It may be a convolution that is not made yet, waiting for what follows

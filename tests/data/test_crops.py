@@ -174,3 +174,78 @@ def test_antialias_is_what_pillow_does():
     pillow = np.asarray(Image.fromarray(image).resize((24, 24), Image.Resampling.BILINEAR), "float32")
     np.testing.assert_allclose(crops.whole(tf.constant(image), 24, antialias=True), pillow, atol=1.01)
     assert np.abs(crops.whole(tf.constant(image), 24) - pillow).max() > 20
+
+
+# ---- evaluation crops of the papers, beside Pillow
+
+
+PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def pillow_resized(image, height, width, interpolation):
+    """float32, not clamped. Pillow antialiases where an image gets smaller; elsewhere it does what TensorFlow does."""
+    planes = [Image.fromarray(image[..., c].astype("float32"), "F") for c in range(3)]
+    return np.stack([np.asarray(p.resize((width, height), PILLOW[interpolation])) for p in planes], axis=-1)
+
+
+def center_square(height, width, size, crop_pct):
+    """The published rule, in plain numbers: (top, left, side)."""
+    padding = round(size * (1 / crop_pct - 1))
+    side = int(np.float32(size / (size + padding)) * np.float32(min(height, width)))
+    return (height - side + 1) // 2, (width - side + 1) // 2, side
+
+
+RESIZES = [  # larger without, smaller with antialiasing
+    (30, 50, 64, "bilinear", False), (50, 30, 64, "bicubic", False), (33, 33, 40, "bicubic", False),
+    (201, 300, 64, "bilinear", True), (300, 201, 48, "bicubic", True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("height, width, size, interpolation, antialias", RESIZES)
+@pytest.mark.parametrize("crop_pct", [0.875, 0.9, 1.0])
+def test_center_crop_is_the_published_square_resized(height, width, size, interpolation, antialias, crop_pct):
+    image = photograph(height, width)
+    found = crops.center_crop(tf.constant(image), size, crop_pct, interpolation=interpolation, antialias=antialias)
+    top, left, side = center_square(height, width, size, crop_pct)
+    expected = pillow_resized(image[top : top + side, left : left + side], size, size, interpolation)
+    assert found.dtype == tf.float32
+    np.testing.assert_allclose(found, expected, atol=0.15)  # TensorFlow rounds bicubic weights to a table
+
+
+@pytest.mark.parametrize("height, width, size, interpolation, antialias", RESIZES)
+@pytest.mark.parametrize("padding", [32, 7, 0])
+def test_squash_crop_resizes_both_sides_then_cuts(height, width, size, interpolation, antialias, padding):
+    image = photograph(height, width)
+    if antialias:
+        size = size // 2  # so that the larger side with its padding is still smaller than the image
+    found = crops.squash_crop(tf.constant(image), size, padding, interpolation=interpolation, antialias=antialias)
+    first = (padding + 1) // 2
+    expected = pillow_resized(image, size + padding, size + padding, interpolation)
+    assert found.shape == (size, size, 3) and found.dtype == tf.float32
+    np.testing.assert_allclose(found, expected[first : first + size, first : first + size], atol=0.15)
+
+
+@pytest.mark.parametrize("height, width, size, crop_pct, box", [
+    (375, 500, 224, 0.875, (24, 86, 328, 328)),  # 0.875 * 375 = 328.1
+    (500, 375, 256, 0.875, (87, 24, 327, 327)),  # 256 / (256 + 37) * 375 = 327.6
+    (375, 500, 160, 0.875, (24, 87, 327, 327)),  # 160 / (160 + 23) * 375 = 327.9
+    (375, 500, 320, 1.0, (0, 63, 375, 375)),
+    (1, 9, 224, 0.875, (0, 4, 1, 1)),  # never nothing
+])  # fmt: skip
+def test_the_square_of_center_crop(height, width, size, crop_pct, box):
+    assert tuple(map(int, crops.center_box(height, width, size, crop_pct))) == box
+
+
+def test_crops_of_a_file_are_those_of_its_pixels():
+    jpeg = encoded(photograph(90, 120), "JPEG", quality=95, subsampling=0)
+    pixels = tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE")
+    for crop in (crops.center_crop, crops.squash_crop):
+        np.testing.assert_array_equal(crop(jpeg, 48), crop(pixels, 48))
+
+
+def test_bicubic_is_not_clamped():
+    image = np.zeros((20, 20, 3), "uint8")
+    image[:, 10:] = 255
+    for crop in (crops.center_crop, crops.squash_crop):
+        found = crop(tf.constant(image), 64, interpolation="bicubic").numpy()
+        assert found.min() < -5 and found.max() > 260

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_tricks.data import WaitClock, color, evaluation_batches, training_batches
+from keras_tricks.data import WaitClock, color, crops, evaluation_batches, evaluation_image, training_batches
+from keras_tricks.data import training_examples as examples_in_order
 from keras_tricks.data.digits import array_split
 from keras_tricks.recipe import Augment, Data
 from keras_tricks.schedules import Step, batch_size_plan
@@ -286,3 +287,29 @@ def test_rand_augment_sees_what_mixing_made():
     whole = [np.concatenate([x for x, _ in batches(split, a)]) for a in (first, last)]
     assert all((whole[0] == whole[0].round()).all(axis=(1, 2, 3)))
     assert not (whole[1] == whole[1].round()).all()
+
+
+EVAL_CROPS = {
+    "short_side": lambda x: crops.short_side_crop(x, 12, 14, interpolation="bicubic"),
+    "center": lambda x: crops.center_crop(x, 12, 0.8, interpolation="bicubic"),
+    "squash": lambda x: crops.squash_crop(x, 12, 6, interpolation="bicubic"),
+    "whole": lambda x: crops.whole(x, 12, interpolation="bicubic"),
+}
+
+
+@pytest.mark.parametrize("name", EVAL_CROPS)
+def test_the_evaluation_crop_is_the_one_the_recipe_names(name):
+    data = Data(image_size=8, test_image_size=12, eval_crop=name, short_side=14, crop_pct=0.8, crop_padding=6,
+                interpolation="bicubic")  # fmt: skip
+    image = tf.constant(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype="uint8"))
+    found = {n: evaluation_image(image, data.model_copy(update={"eval_crop": n})).numpy() for n in EVAL_CROPS}
+    np.testing.assert_array_equal(found[name], EVAL_CROPS[name](image))
+    assert all((found[name] != other).any() for n, other in found.items() if n != name)
+
+
+def test_examples_come_in_the_order_of_training():
+    """Where the batch divides the split, so that training leaves none out."""
+    split = numbered(40)
+    trained = np.concatenate([x[:, 0, 0, 0] for x, _ in batches(split, PLAIN, epochs=3, start_epoch=1)])
+    read = [int(image[0, 0, 0]) for image, _, _ in examples_in_order(split, range(1, 3), 4).as_numpy_iterator()]
+    assert read == trained.astype(int).tolist()

@@ -1,0 +1,22 @@
+"""EfficientNet-B0 at 224 pixels, trained the EfficientNet-RS way; choose a lower resolution for the paper's trade.
+
+Run      keras-tricks train efficientnet_rs/b0 --data-dir ~/tensorflow_datasets --set data.image_size=192
+Paper    Bello et al. 2021, arXiv:2103.07579, section 7.2; it prints no resolution or accuracy per model. Magnitudes of
+         RandAugment follows the resolution: 10 up to 224 pixels, 15 up to 320, 20 beyond
+Differs  SGD with momentum for RMSProp, dropout of `keras.applications` (0.2 in every size)
+"""
+
+from keras_tricks.recipe import About, Augment, Data, Loss, Model, Optimizer, Recipe, Schedule, Train
+
+RECIPE = Recipe(
+    about=About(paper="arXiv:2103.07579", note="no accuracy of this very run is published"),
+    # The network normalizes by itself.
+    data=Data(source="tfds:imagenet2012", image_size=224, eval_crop="center", interpolation="bicubic",
+              mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+    augment=Augment(rand_augment_layers=2, rand_augment_magnitude=10),
+    model=Model(name="efficientnet_rs_b0"),
+    loss=Loss(label_smoothing=0.1, smoothing="uniform"),
+    optimizer=Optimizer(weight_decay=1e-5, no_bias_decay=True, ema_decay=0.9999),
+    schedule=Schedule(epochs=350, batch_size=4096, base_learning_rate=0.1, warmup_epochs=5, decay="cosine"),
+    train=Train(precision="mixed_bfloat16"),
+)

@@ -1,0 +1,356 @@
+"""A service in this process (one dispatcher, two workers) and, where one must die, workers of their own processes."""
+
+import logging
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from keras_tricks import cli
+from keras_tricks.data import open_source, service, training_batches
+from keras_tricks.data.source import Split
+from keras_tricks.data.tfrecord import pack
+from keras_tricks.errors import UserError
+from keras_tricks.recipe import Augment, Data
+from keras_tricks.schedules import Step, batch_size_plan
+
+ROOT = pathlib.Path(__file__).parents[2]
+CLASSES = 2
+
+
+@pytest.fixture(scope="module")
+def address():
+    first = service.serve(0, host="localhost")
+    second = service.serve(dispatcher=first.address, host="localhost")
+    yield first.address
+    del first, second
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 22), ("val", 2)):
+        for label in ("ant", "bee"):
+            (root / split / label).mkdir(parents=True)
+            for i in range(count):
+                image = Image.fromarray(rng.integers(0, 256, (12 + i % 3, 14, 3), dtype="uint8"))
+                image.save(root / split / label / f"{i:03d}.{ {3: 'png', 4: 'bmp'}.get(i, 'jpg') }")
+    broken = root / "train" / "bee" / "005.jpg"
+    broken.write_bytes(broken.read_bytes()[:200])
+    return root
+
+
+@pytest.fixture(scope="module")
+def packed(folder, tmp_path_factory):
+    target = tmp_path_factory.mktemp("packed") / "shards"
+    pack(open_source("image_folder", folder), target, shard_bytes=6000)
+    return target
+
+
+def growing(dataset_size, epochs=3):
+    """Batches of 5, then 10."""
+    return batch_size_plan(0.1, 5, epochs, dataset_size, decay=Step((1,), 0.5), max_batch_size=10)
+
+
+def constant(dataset_size):
+    return batch_size_plan(0.1, 8, 2, dataset_size, mode="decay")
+
+
+def both(data, root, augment, plan=growing, epochs=None, patience=60):
+    """(batches made here, batches of the service, their datasets, the source)."""
+    source = open_source(data.source, root)
+    served = service.Service(data.service, service.connect(data, source).split, patience)
+    arguments = source.train, data, augment, CLASSES, plan(source.train.num_examples), 7, epochs
+    datasets = training_batches(*arguments), training_batches(*arguments, service=served)
+    return *(list(d.as_numpy_iterator()) for d in datasets), datasets, source
+
+
+def assert_same(some, others):
+    assert len(some) == len(others) > 0
+    for a, b in zip(some, others, strict=True):
+        for x, y in zip(a, b, strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+COLOUR = Augment(color_jitter="gluoncv", pca_noise=0.1, mixup_alpha=0.4)
+CASES = {  # augmentation, plan, batch sizes
+    "growth": (COLOUR, growing, [5] * 8 + [10] * 8),
+    "mixing ends": (Augment(crop="pad", pad=1, cutmix_alpha=1.0, mix_off_epoch=1), constant, [8] * 10),
+    "nfnet": (Augment(rand_augment_layers=1, mixup_alpha=0.2, cutmix_alpha=1.0, mixup_per="sample", mix_first=True),
+              constant, [8] * 10),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("augment, plan, sizes", CASES.values(), ids=CASES)
+def test_batches_are_those_made_here_bit_by_bit(address, packed, augment, plan, sizes):
+    data = Data(source="tfrecord", data_dir=str(packed), image_size=8, service=address)
+    here, there, datasets, _ = both(data, packed, augment, plan)
+    assert [len(x) for x, _ in here] == sizes
+    assert_same(here, there)
+    assert datasets[0].element_spec == datasets[1].element_spec and len(datasets[0]) == len(datasets[1])
+
+
+def test_broken_and_odd_files_are_looked_at_here(address, folder):
+    data = Data(source="image_folder", data_dir=str(folder), image_size=8, service=address)
+    here, there, _, source = both(data, folder, Augment())
+    assert_same(here, there)
+    assert list(source.train.bad.reasons) == [str(folder / "train" / "bee" / "005.jpg")]
+
+
+def test_a_resumed_run_and_static_shapes(address, packed):
+    data = Data(source="tfrecord", data_dir=str(packed), image_size=8, service=address)
+    here, there, datasets, _ = both(data, packed, COLOUR, epochs=range(1, 3))
+    assert_same(here, there)
+    assert datasets[1].element_spec[0].shape == datasets[0].element_spec[0].shape == (10, 8, 8, 3)
+
+
+def test_an_iteration_that_ends_early_stops_reading(address, packed):
+    data = Data(source="tfrecord", data_dir=str(packed), image_size=8, service=address)
+    source, before = open_source("tfrecord", packed), threading.active_count()
+    served = service.connect(data, source)
+    dataset = training_batches(source.train, data, Augment(), CLASSES, growing(44, 200), 7, service=served)
+    assert len(list(dataset.take(2).as_numpy_iterator())) == 2
+    for _ in range(100):
+        if threading.active_count() <= before:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the reading thread goes on")
+
+
+def test_a_file_that_workers_do_not_have(address, folder, tmp_path):
+    from keras_tricks.data import remote_split
+
+    source = open_source("image_folder", folder)
+    elsewhere = [str(tmp_path / pathlib.Path(path).name) for path in source.train.paths]
+    served = service.Service(address, remote_split.of_files(elsewhere, [0] * len(elsewhere)), 60)
+    data = Data(image_size=8, service=address)
+    batches = training_batches(source.train, data, Augment(), CLASSES, growing(44), 7, service=served)
+    with pytest.raises(tf.errors.OpError, match="must lie at the same path on every worker"):
+        list(batches)
+    assert isinstance(served.error, UserError) and str(tmp_path) in str(served.error)
+
+
+def test_large_batches_travel_in_parts(address, packed, monkeypatch):
+    monkeypatch.setattr(service, "PART_BYTES", 8 * 8 * 3 * 4 * 3)  # three images
+    data = Data(source="tfrecord", data_dir=str(packed), image_size=8, service=address)
+    here, there, datasets, _ = both(data, packed, COLOUR, epochs=range(2))
+    assert_same(here, there)
+    assert datasets[0].element_spec == datasets[1].element_spec
+
+
+@pytest.mark.parametrize("total, parts, counts", [(10, 4, [2, 3, 2, 3]), (10, 1, [10]), (3, 8, [1, 1, 1])])
+def test_how_a_batch_is_divided(total, parts, counts):
+    assert service._divided(total, parts) == counts
+
+
+# ---- the order
+
+
+def batch(step, intact=True, made="there"):
+    return step, intact, made
+
+
+def arrivals(items):
+    """`receive` over a list; `None` in it is a second of silence."""
+    left = list(items)
+    return lambda seconds=None: left.pop(0) if left else service.ENDED
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 5), st.integers(1, 40), st.randoms(use_true_random=False))
+def test_any_order_is_put_right(first, count, rng):
+    steps = range(first, first + count)
+    shuffled = random.Random(rng.random()).sample(steps, count)
+    found = service.in_order(steps, arrivals(batch(s) for s in shuffled), None, late=9, early=count + 1)
+    assert list(found) == [batch(s) for s in steps]
+
+
+@pytest.mark.parametrize("lost", [[0], [3], [9], [2, 3, 7]])
+def test_lost_batches_are_made_here_and_named(lost, caplog):
+    items = [batch(s) for s in range(10) if s not in lost]
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        found = list(service.in_order(range(10), arrivals(items), lambda s: batch(s, made="here"), late=9, early=99))
+    assert found == [batch(s, made="here" if s in lost else "there") for s in range(10)]
+    assert [r.args[0] for r in caplog.records] == lost and "lost or late" in caplog.text
+
+
+def test_a_batch_is_made_here_when_many_later_ones_wait_and_its_own_is_dropped():
+    items = [batch(s) for s in (1, 2, 3, 4, 0, 5)]
+    found = service.in_order(range(6), arrivals(items), lambda s: batch(s, made="here"), late=9, early=3)
+    assert list(found) == [batch(0, made="here"), *(batch(s) for s in range(1, 6))]
+
+
+def test_a_batch_is_made_here_when_later_ones_have_waited_long_enough():
+    items = [batch(1), None, None, batch(0), batch(2)]
+    found = service.in_order(range(3), arrivals(items), lambda s: batch(s, made="here"), late=0, early=99)
+    assert list(found) == [batch(0, made="here"), batch(1), batch(2)]
+
+
+def test_a_batch_with_a_broken_image_is_made_here():
+    items = [batch(0), batch(1, intact=False), batch(2)]
+    found = service.in_order(range(3), arrivals(items), lambda s: batch(s, made="here"), late=9, early=99)
+    assert list(found) == [batch(0), batch(1, made="here"), batch(2)]
+
+
+# ---- nobody there
+
+
+def numbers():
+    return Split(64, fetch=lambda i: (tf.zeros((8, 8, 3), tf.uint8), tf.cast(i % 2, tf.int32), tf.constant(True)))
+
+
+def unanswered(address, monkeypatch):
+    """What is said when nothing comes from `address` for half a second."""
+    monkeypatch.setattr(service._Arrivals, "_read", lambda self: None)  # else TensorFlow goes on trying
+    served = service.Service(address, numbers(), patience=0.5)
+    batches = training_batches(numbers(), Data(image_size=8), Augment(), CLASSES, growing(64), 7, service=served)
+    with pytest.raises(tf.errors.OpError):
+        list(batches)
+    assert isinstance(served.error, UserError)
+    return str(served.error)
+
+
+def test_silence_is_told_in_words(address, monkeypatch):
+    error = unanswered(address, monkeypatch)
+    assert "has sent nothing for 0.5 s" in error and f"keras-tricks data serve --dispatcher {address}" in error
+
+
+def test_a_dispatcher_that_has_ended_is_told_in_words(monkeypatch):
+    address = f"grpc://localhost:{closed_port()}"
+    assert f"The data service at {address} has ended (" in unanswered(address, monkeypatch)
+
+
+def closed_port():
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
+
+
+def test_an_address_where_nobody_listens(capsys):
+    nowhere = f"grpc://localhost:{closed_port()}"
+    with pytest.raises(UserError, match=f"Nobody listens at the data service's address {nowhere}"):
+        service.connect(Data(service=nowhere), open_source("digits"))
+    with pytest.raises(SystemExit) as stop:
+        cli._run(cli.parse(["keras-tricks", "train", "quickstart", "--data-service", nowhere]))
+    assert stop.value.code == 2 and f"address {nowhere}" in capsys.readouterr().err
+    with pytest.raises(UserError, match=f"Nobody listens at the dispatcher's address {nowhere}.*--dispatcher"):
+        service.serve(dispatcher=nowhere)
+
+
+def test_a_stream_has_no_service(address):
+    with pytest.raises(UserError, match="is a stream. Pack it"):
+        service.connect(Data(source="tfds:cifar10", service=address), None)
+
+
+@pytest.mark.parametrize("wrong", ["host", ":5050", "host:port", "host:0", "host:65536"])
+def test_an_address_that_is_none(wrong):
+    with pytest.raises(UserError, match="The address of a data service is grpc://host:port"):
+        service.serve(dispatcher=wrong)
+
+
+def test_a_taken_port(address):
+    _, port = service.host_and_port(address)
+    with pytest.raises(UserError, match=f"Port {port} cannot be used .*give --port another"):
+        service.serve(port)
+    with pytest.raises(UserError, match="Port 70000 cannot be used"):
+        service.serve(70000)
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan"])
+def test_a_patience_that_is_none(monkeypatch, text):
+    monkeypatch.setenv("KERAS_TRICKS_PATIENCE", text)
+    with pytest.raises(UserError, match=f"KERAS_TRICKS_PATIENCE must be a number .* Received: '{text}'"):
+        service.Service("grpc://localhost:1", numbers())
+
+
+@pytest.mark.slow  # TensorFlow takes a minute to end a dispatcher before its worker
+def test_serving_from_the_command_line(monkeypatch, capsys):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Event, "wait", lambda self, timeout=None: interrupted(self))
+    cli._run(cli.parse(["keras-tricks", "data", "serve", "--port", "0", "--host", "localhost"]))
+    out = capsys.readouterr().out
+    assert "a dispatcher and a worker at grpc://localhost:" in out and out.endswith("stopped\n")
+
+
+# ---- processes
+
+
+KILLED = """
+import os, subprocess, sys
+import numpy as np
+from keras_tricks.data import open_source, service, training_batches
+from keras_tricks.recipe import Augment, Data
+from keras_tricks.schedules import batch_size_plan
+
+join = "import sys, time; from keras_tricks.data.service import serve; " \\
+       "kept = serve(dispatcher=sys.argv[1], host='localhost'); print('up', flush=True); time.sleep(600)"
+serving = service.serve(0, host="localhost")
+worker = subprocess.Popen([sys.executable, "-c", join, serving.address], stdout=subprocess.PIPE, text=True)
+assert worker.stdout.readline() == "up\\n"
+data = Data(source="tfrecord", data_dir=sys.argv[1], image_size=64, service=serving.address)
+source = open_source("tfrecord", sys.argv[1])
+served = service.Service(serving.address, service.connect(data, source).split, patience=10)
+plan = batch_size_plan(0.1, 4, 20, source.train.num_examples, mode="decay")
+arguments = source.train, data, Augment(mixup_alpha=0.2), 2, plan, 7
+there = []
+for count, batch in enumerate(training_batches(*arguments, service=served).as_numpy_iterator()):
+    there.append(batch)
+    if count == 5:
+        worker.kill()
+here = list(training_batches(*arguments).as_numpy_iterator())
+same = all((x == y).all() for a, b in zip(here, there, strict=True) for x, y in zip(a, b, strict=True))
+print(len(there), "the same" if same else "others", flush=True)
+os._exit(0)  # TensorFlow would still be looking for the worker
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_loses_no_batch(packed):
+    done = subprocess.run([sys.executable, "-c", KILLED, packed], cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.stdout == "200 the same\n", done.stderr
+
+
+@pytest.mark.slow
+def test_a_whole_run_ends_with_the_same_weights(address, packed, tmp_path):
+    import keras_tricks as kt
+    from keras_tricks.recipe import Model, Recipe, Schedule
+    from keras_tricks.weights import files
+
+    recipe = Recipe(
+        data=Data(source="tfrecord", data_dir=str(packed), image_size=8, eval_crop="whole"), augment=COLOUR,
+        model=Model(name="test_resnet", options={"stem": "cifar"}), export={"formats": ()},
+        schedule=Schedule(epochs=3, batch_size=5, milestones=(1,), factor=0.5, mode="increase_batch",
+                          max_batch_size=10),
+    )  # fmt: skip
+    runs = [kt.train(r, output=tmp_path / name, verbose=0)
+            for name, r in (("here", recipe), ("there", recipe.replace(data={"service": address})))]  # fmt: skip
+    (here, _), (there, _) = (files.read(run.folder / "checkpoints" / "last.safetensors") for run in runs)
+    assert here.keys() == there.keys() and len(here) > 20
+    for name, value in here.items():
+        np.testing.assert_array_equal(value, there[name], err_msg=name)
+
+
+@pytest.mark.slow
+def test_a_dispatcher_without_workers_ends_the_program_with_one_line(tmp_path):
+    dispatcher = tf.data.experimental.service.DispatchServer()
+    command = [sys.executable, "-m", "keras_tricks", "train", "quickstart", "--data-service", dispatcher.target,
+               "--output", str(tmp_path / "run")]  # fmt: skip
+    environment = {**os.environ, "KERAS_TRICKS_PATIENCE": "3"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("keras-tricks: ")]
+    assert done.returncode == 2 and "has sent nothing for 3 s" in line and "Traceback" not in done.stderr
