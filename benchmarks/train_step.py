@@ -164,8 +164,8 @@ def measure_in_child(name, args):
 
 def take_turns(args):
     """{side: one `measure` per round}, without the sides that cannot run."""
-    runs = {name: [] for name in SIDES}
-    for turn, name in itertools.product(range(1, args.rounds + 1), SIDES):
+    runs = {name: [] for name in args.sides}
+    for turn, name in itertools.product(range(1, args.rounds + 1), args.sides):
         if name in runs:
             try:
                 runs[name].append(measure_in_child(name, args))
@@ -188,6 +188,7 @@ def main():
     defaults = {"model": "resnet50d", "rounds": 3, "steps": 8, "batch": 16, "image_size": 224}
     for key, value in defaults.items():
         parser.add_argument(f"--{key.replace('_', '-')}", type=type(value), default=value)
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--output", type=pathlib.Path, metavar="JSON")
     parser.add_argument("--child", choices=SIDES, help=argparse.SUPPRESS)
     args = parser.parse_args()

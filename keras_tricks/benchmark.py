@@ -16,7 +16,7 @@ READ, CROP, COLOUR, RAND_AUGMENT, MIXING = "read", "decode, crop", "+ flip, colo
 HELP = "other machines can take it over: keras-tricks data serve."
 WORDS = {  # stage: what it is called in a sentence, and what can be done about it
     READ: ("reading", "Pack the files (keras-tricks data pack), or keep them on a faster disk."),
-    CROP: ("decoding and cropping", f"Smaller image files cost less, or {HELP}"),
+    CROP: ("the crop with its decoding", f"Smaller image files cost less, or {HELP}"),
     COLOUR: ("flip and colour", f"Without colour jitter and PCA noise there is less of it, or {HELP}"),
     RAND_AUGMENT: ("RandAugment", f"Fewer layers cost less, or {HELP}"),
     MIXING: ("mixing", "The machine that trains does it; with augment.mix_first others can, but read images twice."),
@@ -62,6 +62,7 @@ def measure(recipe, split, num_classes, batches=5):
 
     from keras_tricks import data as kt_data
     from keras_tricks.data import crops
+    from keras_tricks.data.pipeline import PARALLEL_CALLS
 
     size = min(recipe.schedule.batch_size, split.num_examples)
     count = (1 + PASSES * batches) * size
@@ -69,9 +70,9 @@ def measure(recipe, split, num_classes, batches=5):
     plan = schedules.batch_size_plan(0.1, size, epochs, split.num_examples, mode="decay")
 
     def alone(work):
-        workers = recipe.data.workers
+        workers = recipe.data.workers or PARALLEL_CALLS
         examples = kt_data.training_examples(split, range(epochs), recipe.seed, workers)
-        return examples.map(lambda image, *_: work(image), workers or tf.data.AUTOTUNE).batch(size)
+        return examples.map(lambda image, *_: work(image), workers).batch(size)
 
     def image_bytes(image):
         return tf.size(image) if image.dtype != tf.string else tf.strings.length(image)
@@ -105,11 +106,11 @@ def images_per_second(dataset, size, batches):
 
 
 def costs(speeds):
-    """{stage: seconds per image it adds}, with reading apart from decoding."""
-    times = {READ: 1 / speeds.read, **{name: 1 / speed for name, speed in speeds.stages.items()}}
-    names = list(times)
-    return {name: times[name] - (times[before] if before else 0.0)
-            for before, name in zip([None, *names], names, strict=False)}  # fmt: skip
+    """{stage: seconds per image it adds}. Reading arrays costs nothing worth a stage of its own."""
+    times = {} if speeds.decode is None else {READ: 1 / speeds.read}
+    times |= {name: 1 / speed for name, speed in speeds.stages.items()}
+    before = [0.0, *times.values()]
+    return {name: seconds - earlier for (name, seconds), earlier in zip(times.items(), before, strict=False)}
 
 
 def describe(speeds, num_examples, free_bytes=None):
@@ -133,12 +134,14 @@ def describe(speeds, num_examples, free_bytes=None):
     name, advice = WORDS[largest]
     lines += ["", f"The whole pipeline makes {whole:,.0f} images/s. The largest cost is {name}: "
                   f"{1000 * spent[largest]:.2f} of {1000 / whole:.2f} ms per image."]  # fmt: skip
-    lines += [] if speeds.decode is None else [advice]
-    if free_bytes is not None and speeds.decode is not None:
+    if speeds.decode is None:
+        return "\n".join(lines)
+    lines.append(advice)
+    if free_bytes is not None:
         total = speeds.image_bytes * num_examples
         fits = "they fit: only the first epoch reads the disk" if total < free_bytes else "every epoch reads the disk"
-        lines.append(f"The files have about {total / 2**30:.2f} GiB, of memory {free_bytes / 2**30:.1f} GiB are free: "
-                     f"{fits}.")
+        lines.append(f"The files have about {total / 2**30:.2f} GiB, and {free_bytes / 2**30:.1f} GiB of memory are "
+                     f"free: {fits}.")
     return "\n".join(lines)
 
 

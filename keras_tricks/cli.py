@@ -211,7 +211,8 @@ def benchmark(args):
         raise UserError(f"--batches must be 1 or more. Received: {args.batches}")
     recipe = _recipe(args)
     source = training.open_data(recipe.data)
-    speeds = benchmark.measure(recipe, source.train, source.num_classes, args.batches)
+    with training.data_errors_in_words(source):
+        speeds = benchmark.measure(recipe, source.train, source.num_classes, args.batches)
     print(benchmark.describe(speeds, source.train.num_examples, benchmark.free_memory()))
 
 

@@ -56,7 +56,7 @@ class Data(Section):
     mean: Triple = imagenet.MEAN
     std: Triple = imagenet.STD
     max_bad_images: Natural = 100
-    workers: Natural = 0  # parallel calls of the pipeline; 0: chosen by tf.data
+    workers: Natural = 0  # parallel calls of the pipeline; 0: two for each CPU
     service: str | None = None  # "grpc://host:port" of a tf.data service that makes the training batches; None: here
 
     @pydantic.model_validator(mode="after")

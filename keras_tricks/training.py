@@ -197,7 +197,7 @@ def _train(ready, folder, resume_from, resume, verbose):
     run_log = callbacks.RunLog(folder, plan, clock)
     watchers = [*([ema] if ema else []), callbacks.OverflowLog(), run_log, checkpoint]
     history = {}
-    with _data_errors_in_words(source, ready.service):
+    with data_errors_in_words(source, ready.service):
         for epochs in _fits(ready, start_epoch):
             # --- data, augment ------------------------------------------------------------------------------------
             done = trainer.fit(
@@ -239,7 +239,7 @@ def _fits(ready, start_epoch):
 
 def _dry_run(ready, verbose):
     training, validation = training_batches(ready, range(1)).take(1), validation_batches(ready)
-    with _data_errors_in_words(ready.source, ready.service):
+    with data_errors_in_words(ready.source, ready.service):
         history = ready.trainer.fit(training, validation_data=validation.take(1), shuffle=False, verbose=verbose)
     print("Dry run: one training step and one evaluation step done; nothing was written.")
     return Run(history.history, ready.network, None, ready.network)
@@ -374,7 +374,7 @@ def _check_against_data(recipe, source):
                         f"{source.train.num_examples} training images of {source.name}.")
 
 
-class _data_errors_in_words:
+class data_errors_in_words:
     """Turns errors raised inside the input pipeline into `UserError`s."""
 
     def __init__(self, source, service=None):

@@ -6,6 +6,7 @@ one replica or several, and after a resume.
 
 import dataclasses
 import functools
+import os
 import time
 import typing
 
@@ -19,6 +20,8 @@ from keras_tricks.data.tfds import EPOCH_STRIDE
 
 # Seeds of things drawn for the same example stay clear of each other.
 PARTNER_SEED, RAND_AUGMENT_SEED = 500_009, 250_007
+# From the first image on: tf.data's own tuning begins with one call and takes hundreds of images to find more.
+PARALLEL_CALLS = 2 * (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
 
 
 def training_batches(split, data, augment, num_classes, plan, seed, epochs=None, service=None):
@@ -44,8 +47,9 @@ def training_batches(split, data, augment, num_classes, plan, seed, epochs=None,
     if service is None:
         made = [part.make(tf.data.Dataset.range(part.steps.start, part.steps.stop)) for part in parts]
     else:
-        remote = stretches(service.split, *arguments)
-        made = [service.batches(part, abroad) for part, abroad in zip(parts, remote, strict=True)]
+        abroad = data.model_copy(update={"workers": data.workers or tf.data.AUTOTUNE})  # other machines, other CPUs
+        remote = stretches(service.split, abroad, *arguments[1:])
+        made = [service.batches(here, there) for here, there in zip(parts, remote, strict=True)]
     finished = [batches.map(part.finish, tf.data.AUTOTUNE, deterministic=True)
                 for batches, part in zip(made, parts, strict=True)]  # fmt: skip
     batches = functools.reduce(lambda a, b: a.concatenate(b), finished)
@@ -164,7 +168,7 @@ def training_examples(split, epochs, seed, workers=0):
         split: a `Split`.
         epochs: `range` of 0-based epochs, each of all examples.
         seed: integer.
-        workers: integer, parallel calls; `0` leaves it to tf.data.
+        workers: integer, parallel calls; `0` for two for each CPU.
     """
     total = split.num_examples
     if split.fetch is None:
@@ -172,7 +176,7 @@ def training_examples(split, epochs, seed, workers=0):
         return scans.flat_map(lambda epoch: split.scan(epoch, tf.constant(seed, tf.int64)).map(lambda _, *rest: rest))
     positions = tf.data.Dataset.range(epochs.start * total, epochs.stop * total)
     fetch = lambda p: split.fetch(_shuffled(p % total, seed, p // total, total))  # noqa: E731
-    return positions.map(fetch, workers or tf.data.AUTOTUNE, deterministic=True)
+    return positions.map(fetch, workers or PARALLEL_CALLS, deterministic=True)
 
 
 def _shuffled(position, order, epoch, total):
@@ -256,7 +260,7 @@ def _checked(label, num_classes):
 
 
 def _parallel_map(dataset, function, data):
-    return dataset.map(function, num_parallel_calls=data.workers or tf.data.AUTOTUNE, deterministic=True)
+    return dataset.map(function, num_parallel_calls=data.workers or PARALLEL_CALLS, deterministic=True)
 
 
 def _finish(batches):

@@ -8,6 +8,7 @@ Workers read the files themselves, at the paths the trainer sees: a shared disk,
 """
 
 import json
+import logging
 import pathlib
 
 import numpy as np
@@ -16,6 +17,8 @@ import tensorflow as tf
 from keras_tricks.data.image_folder import looks_whole
 from keras_tricks.data.source import Split
 from keras_tricks.errors import UserError
+
+log = logging.getLogger("absl")
 
 # The lengths of the keys in a record, see `tfrecord.pack`.
 IMAGE_KEY, LABEL_KEY = len("image/encoded"), len("image/class/label")
@@ -36,7 +39,12 @@ def remote_split(data, source):
         return source.train
     if data.source == "image_folder":
         labels = {name: label for label, name in enumerate(source.class_names)}
-        return of_files(source.train.paths, [labels[pathlib.Path(path).parent.name] for path in source.train.paths])
+        paths = source.train.paths
+        others = sum(not path.lower().endswith((".jpg", ".jpeg")) for path in paths)
+        if others:
+            log.warning("%d of %d training files are no JPEG, and the trainer makes their batches. Workers make all "
+                        "batches of data packed with keras-tricks data pack.", others, len(paths))
+        return of_files(paths, [labels[pathlib.Path(path).parent.name] for path in paths], source.train.bad.reasons)
     if data.source == "tfrecord":
         packed = of_records(pathlib.Path(data.data_dir).expanduser(), "train")
         return packed if data.train_images is None else packed.take(data.train_images)
@@ -45,16 +53,24 @@ def remote_split(data, source):
                     "--data-dir FOLDER.")
 
 
-def of_files(paths, labels):
-    """A split of image files: paths and integer labels, one for each example."""
-    paths, labels = tf.constant(paths), tf.constant(labels, tf.int32)
+def of_files(path_list, labels, broken=()):
+    """A split of image files. Only JPEG counts as intact: the checksums of a PNG are looked at in Python.
+
+    Args:
+        path_list: list of paths.
+        labels: list of integers.
+        broken: paths known to be broken.
+    """
+    paths, labels = tf.constant(path_list), tf.constant(labels, tf.int32)
 
     def fetch(index):
         content = tf.io.read_file(tf.gather(paths, index))
-        intact = looks_whole(content)
+        intact = looks_whole(content) & tf.io.is_jpeg(content)
+        if broken:
+            intact &= ~tf.gather(tf.constant([path in broken for path in path_list]), index)
         return tf.cond(intact, lambda: content, _black), tf.gather(labels, index), intact
 
-    return Split(num_examples=len(labels), fetch=fetch)
+    return Split(num_examples=len(path_list), fetch=fetch)
 
 
 def of_records(root, name):

@@ -49,12 +49,24 @@ def opened(name, root):
 def test_files_are_the_same_but_those_that_need_a_look(folder):
     data, source = opened("image_folder", folder)
     here, there = fetched(source.train), fetched(remote_split.remote_split(data, source))
-    looked_at = [path.endswith(("004.bmp", "bee/005.jpg")) for path in source.train.paths]
-    assert sum(looked_at) == 3 and [intact for *_, intact in there] == [not odd for odd in looked_at]
+    looked_at = [path.endswith((".png", ".bmp", "bee/005.jpg")) for path in source.train.paths]
+    assert sum(looked_at) == 5 and [intact for *_, intact in there] == [not odd for odd in looked_at]
     for (image, label, _), (content, number, intact) in zip(here, there, strict=True):
         if intact:
             assert (content, number) == (image, label)
         assert Image.open(io.BytesIO(content)).convert("RGB").size[0] > 0  # decodes, whatever it is
+
+
+def test_files_found_broken_before_are_looked_at(folder):
+    data, source = opened("image_folder", folder)
+    source.train.bad.add(source.train.paths[1], "found by somebody")
+    there = fetched(remote_split.remote_split(data, source))
+    assert [intact for *_, intact in there][:3] == [True, False, True]
+
+
+def test_files_that_are_no_jpeg_are_told(folder, caplog):
+    remote_split.remote_split(*opened("image_folder", folder))
+    assert "4 of 24 training files are no JPEG" in caplog.text and "keras-tricks data pack" in caplog.text
 
 
 def test_shards_are_the_same(packed):

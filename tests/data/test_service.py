@@ -108,6 +108,25 @@ def test_broken_and_odd_files_are_looked_at_here(address, folder):
     assert list(source.train.bad.reasons) == [str(folder / "train" / "bee" / "005.jpg")]
 
 
+def test_a_file_that_cannot_be_decoded_is_the_same_error(address, tmp_path):
+    """A JPEG with whole ends and nothing between them."""
+    for split in ("train", "val"):
+        for label in ("ant", "bee"):
+            (tmp_path / split / label).mkdir(parents=True)
+            for i in range(10):
+                Image.new("RGB", (9, 9)).save(tmp_path / split / label / f"{i}.jpg")
+    file = tmp_path / "train" / "ant" / "3.jpg"
+    file.write_bytes(file.read_bytes()[:30] + file.read_bytes()[-30:])
+    data = Data(source="image_folder", data_dir=str(tmp_path), image_size=8, service=address)
+    source = open_source("image_folder", tmp_path)
+    served = service.connect(data, source)
+    for through in (None, served):
+        batches = training_batches(source.train, data, Augment(), CLASSES, growing(20), 7, service=through)
+        with pytest.raises(tf.errors.OpError, match="JPEG"):
+            list(batches)
+    assert isinstance(served.error, tf.errors.InvalidArgumentError) and "JPEG" in served.error.message
+
+
 def test_a_resumed_run_and_static_shapes(address, packed):
     data = Data(source="tfrecord", data_dir=str(packed), image_size=8, service=address)
     here, there, datasets, _ = both(data, packed, COLOUR, epochs=range(1, 3))
