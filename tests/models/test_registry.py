@@ -35,8 +35,8 @@ def test_unknown_names():
         kt.models.create_model("resnet50dd")
     with pytest.raises(UserError, match="resnet18"):
         kt.models.model_info("resnet-18")
-    with pytest.raises(UserError, match=r'no argument `drop_path`\. Did you mean "drop_path_rate"'):
-        kt.models.create_model("resnet50d", drop_path=0.1)
+    with pytest.raises(UserError, match=r'no argument `drop_path_rat`\. Did you mean "drop_path_rate"'):
+        kt.models.create_model("resnet50d", drop_path_rat=0.1)
     with pytest.raises(UserError, match="no argument `layout`"):  # it is what makes the variant
         kt.models.create_model("resnet50d", layout="a")
 
