@@ -167,12 +167,13 @@ def measure(name, args):
     for batch in batches:
         images = batch[0] if isinstance(batch, (tuple, list)) else batch
         seen += len(images)
+        ended, cpu_ended = time.perf_counter(), cpu_seconds()  # here: tf.data may take seconds to end an iterator
         if started is None and seen >= half:
-            started, cpu, first = time.perf_counter(), cpu_seconds(), seen
-    wall = time.perf_counter() - started
+            started, cpu, first = ended, cpu_ended, seen
+    wall = ended - started
     return {
         "images_per_s": (seen - first) / wall,
-        "cpus_used": (cpu_seconds() - cpu) / wall,
+        "cpus_used": (cpu_ended - cpu) / wall,
         "versions": [f"{m} {getattr(sys.modules[m], '__version__', '?')}" for m in PACKAGES if m in sys.modules],
     }
 

@@ -1,4 +1,4 @@
-"""The program `keras-tricks`: train, plan, compare, evaluate, predict, benchmark, list, data, doctor.
+"""The program `keras-tricks`: train, plan, compare, evaluate, predict, benchmark, inspect, scale, list, data, doctor.
 
 A user's mistake is one line on stderr and exit code 2, never a traceback.
 """
@@ -99,9 +99,28 @@ def _parser():
     command.add_argument("--plot", metavar="FILE", help="draw all models as a PNG")
     command.set_defaults(run=inspect)
 
+    command = commands.add_parser("scale", help="what width, depth and resolution cost, and which of them pays")
+    command.add_argument("--family", default="resnet_rs", help="resnet_rs (default) or resnet_d")
+    command.add_argument("--widths", type=float, nargs="+", metavar="W", help="default: 0.25 0.5 1 1.5 2")
+    command.add_argument("--depths", type=int, nargs="+", metavar="D", help="default: 26 50 101 200 300 350 400")
+    command.add_argument("--resolutions", type=int, nargs="+", metavar="PX", help="default: 128 160 224 320 448")
+    command.add_argument("--budget", action="append", default=[], metavar="KIND=AMOUNT",
+                         help="macs=4.5G, latency=20ms (inference of an image) or memory=8GiB (training step)")
+    command.add_argument("--measure", type=int, default=0, metavar="N",
+                         help="time N of the networks on this machine and fit the others (default 0)")
+    command.add_argument("--batch-size", type=int, default=8, help="of memory and times (default 8)")
+    command.add_argument("--steps", type=int, default=5, help="a measured time is the median of so many (default 5)")
+    command.add_argument("--train", action="append", default=[], metavar="epochs=K",
+                         help="train every network of the grid for K epochs; may be repeated")
+    command.add_argument("--output", default="scaling", metavar="FOLDER", help="scaling.csv, scaling.png, runs")
+    _recipe_arguments(command, "recipe of --train (default: resnet_rs/cifar10_scaling)", "--recipe",
+                      default="resnet_rs/cifar10_scaling")  # fmt: skip
+    command.set_defaults(run=scale)
+
     command = commands.add_parser("list", help="list models or recipes")
     command.add_argument("what", nargs="?", choices=("models", "recipes", "all"), default="all")
     command.add_argument("filter", nargs="?", default="*", help='pattern such as "resnet50*"')
+    command.add_argument("--cost", action="store_true", help="models with parameters and multiply-adds (builds them)")
     command.set_defaults(run=list_)
 
     command = commands.add_parser("data", help="look at data, pack them, or let other machines prepare them")
@@ -128,11 +147,13 @@ def _parser():
     return parser
 
 
-def _recipe_arguments(command, what="recipe name, .py or .json file"):
-    command.add_argument("recipe", help=what)
+def _recipe_arguments(command, what="recipe name, .py or .json file", name="recipe", **kwargs):
+    command.add_argument(name, help=what, **kwargs)
     command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="assignments",
                          help="change one value of the recipe; may be repeated")
     command.add_argument("--data-dir", help="folder of the data (data.data_dir)")
+    command.add_argument("--minival", type=float, nargs="?", const=0.02, metavar="SHARE",
+                         help="hold out this share of the training images and validate on it (data.minival; 0.02)")
     command.add_argument("--strategy", choices=("auto", "one", "mirrored", "multi_worker", "tpu"),
                          help="devices of the run (train.strategy)")
     command.add_argument("--logical-devices", type=int, help="slices of the CPU, to try --strategy mirrored")
@@ -148,6 +169,8 @@ def _recipe(args, recipe=None):
     recipe = recipe.override(args.assignments)
     if args.data_dir is not None:
         recipe = recipe.replace(data={"data_dir": args.data_dir})
+    if args.minival is not None:
+        recipe = recipe.replace(data={"minival": args.minival})
     if getattr(args, "data_service", None) is not None:
         recipe = recipe.replace(data={"service": args.data_service})
     for key in ("precision", "strategy", "logical_devices"):
@@ -245,22 +268,58 @@ def _model(name):
         raise UserError(f"{name} cannot be opened: {str(error).splitlines()[0]}") from None
 
 
+def scale(args):
+    from keras_tricks import benchmark, scaling_study
+    from keras_tricks.analysis import scaling
+
+    for key in ("batch_size", "steps"):
+        if getattr(args, key) < 1:
+            raise UserError(f"--{key.replace('_', '-')} must be 1 or more. Received: {getattr(args, key)}")
+    budgets = [scaling_study.parse_budget(text) for text in args.budget]
+    regimes = [_epochs(text) for text in args.train]
+    recipe = _recipe(args) if regimes else None
+    depths = args.depths or [d for d in scaling.DEPTHS if d in scaling_study.depths_of(args.family)]
+    rows = scaling_study.rows_of(args.family, args.widths or scaling.WIDTHS, depths,
+                                 args.resolutions or scaling.RESOLUTIONS, args.batch_size)  # fmt: skip
+    folder = scaling_study.output_folder(args.output)
+    off = scaling_study.measure(rows, args.family, args.measure, args.batch_size, args.steps,
+                                0.6 * (benchmark.free_memory() or float("inf")))  # fmt: skip
+    for epochs in regimes:
+        scaling_study.train(rows, args.family, recipe, epochs, folder)
+    scaling_study.write_csv(rows, folder / "scaling.csv")
+    scaling_study.draw(rows, folder / "scaling.png", f"{args.family}, batch {args.batch_size}")
+    print(scaling_study.describe(rows, off))
+    for text in args.budget if budgets else ():
+        print(*scaling_study.advice(rows, text), sep="\n")
+    print(f"written to {folder}: scaling.csv, scaling.png")
+
+
+def _epochs(text):
+    key, _, count = text.partition("=")
+    if key != "epochs" or not count.isdigit() or int(count) < 1:
+        raise UserError(f"--train takes epochs=K with K of 1 or more. Received: {text!r}")
+    return int(count)
+
+
 def list_(args):
     if args.what != "recipes":
-        _list_models(args.filter)
+        _list_models(args.filter, args.cost)
     if args.what == "all":
         print()
     if args.what != "models":
         _list_recipes(args.filter)
 
 
-def _list_models(pattern):
-    from keras_tricks import models
+def _list_models(pattern, with_cost=False):
+    from keras_tricks import analysis, models
 
-    print(f"{'model':<20}{'paper':<20}{'train px':>8}{'ImageNet top-1 of the paper':>30}")
+    heading = f"{'parameters':>14}{'G multiply-adds':>17}" if with_cost else ""
+    print(f"{'model':<20}{'paper':<20}{'train px':>8}{heading}{'ImageNet top-1 of the paper':>30}")
     for name in models.list_models(pattern):
         info = models.model_info(name)
-        print(f"{name:<20}{info.paper_ids:<20}{info.input_size[0]:>8}{_percent(info.paper_top1):>30}")
+        spent = analysis.cost(models.create_model(name)) if with_cost else None
+        numbers = f"{spent.parameters:>14,}{spent.macs / 1e9:>17.3f}" if with_cost else ""
+        print(f"{name:<20}{info.paper_ids:<20}{info.input_size[0]:>8}{numbers}{_percent(info.paper_top1):>30}")
 
 
 def _list_recipes(pattern):

@@ -44,6 +44,7 @@ class Data(Section):
     data_dir: str | None = None
     train_split: str = "train"
     validation_split: str | None = None
+    minival: Rate = 0.0  # share of the training images to tune on: held out, validated on; 0: the validation split
     train_images: Positive | None = None  # train on so many, evenly chosen; None: all
     image_size: Positive = 224
     test_image_size: Positive | None = None  # None: as image_size

@@ -76,7 +76,8 @@ def open_data(data):
     """The `Source` of a recipe's `data` section, with the training images it asks for."""
     from keras_tricks.data import open_source
 
-    source = open_source(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split)
+    source = open_source(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split,
+                         data.minival)  # fmt: skip
     if data.train_images is None:
         return source
     return dataclasses.replace(source, train=source.train.take(data.train_images))
@@ -85,6 +86,9 @@ def open_data(data):
 def _compiled(recipe, classes, plan):
     # --- model ----------------------------------------------------------------------------------------------------
     network = build_network(recipe, classes)
+    if recipe.model.options.get("bn_momentum") == 0 and not recipe.optimizer.ema_decay:
+        log.warning("bn_momentum is 0 and there is no weight average: evaluation would use the statistics of the last "
+                    "batch alone. Set optimizer.ema_decay=0.9999, as the paper does, or model.options.bn_momentum=0.9.")
 
     # --- loss -----------------------------------------------------------------------------------------------------
     loss = losses.LabelSmoothingCrossentropy(recipe.loss.label_smoothing, recipe.loss.smoothing, from_logits=True)

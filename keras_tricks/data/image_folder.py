@@ -25,6 +25,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tricks.data import crops
+from keras_tricks.data.minival import split_off
 from keras_tricks.data.source import Source, Split
 from keras_tricks.errors import UserError
 
@@ -62,7 +63,7 @@ class BadImages:
             )
 
 
-def image_folder(data_dir, max_bad_images=100, train_split="train", validation_split=None):
+def image_folder(data_dir, max_bad_images=100, train_split="train", validation_split=None, minival=0.0):
     """Opens `data_dir/<split>/<class>/<image>`, or `data_dir/<class>/<image>` and holds out every tenth image.
 
     Args:
@@ -71,6 +72,8 @@ def image_folder(data_dir, max_bad_images=100, train_split="train", validation_s
         train_split: name of the training folder. Defaults to `"train"`.
         validation_split: name of the validation folder. Defaults to the first that exists of `val`, `validation`,
             `test`.
+        minival: float in [0, 1), share of the training images to validate on instead. Which ones, their names decide
+            (`<class>/<file>`).
 
     Raises:
         UserError: missing or empty folder, a class folder with no image, classes that differ between the splits.
@@ -101,11 +104,24 @@ def image_folder(data_dir, max_bad_images=100, train_split="train", validation_s
             odd = sorted(set(classes) ^ set(validation_classes))
             raise UserError(f"{train_root} and {validation_root} have different classes; only in one of them: "
                             f"{', '.join(odd[:5])}.")
+    if minival:
+        train, validation = _divided(classes, train, minival)
     return Source(
         name=root.name, class_names=classes,
         train=file_split(train, BadImages(max_bad_images)),
         validation=file_split(validation, BadImages(max_bad_images)),
     )
+
+
+def _divided(classes, files, minival):
+    """Two lists of paths by class in place of one."""
+    rows = [(label, path) for label, paths in enumerate(files) for path in paths]
+    parts = split_off([f"{classes[label]}/{os.path.basename(path)}" for label, path in rows], minival)
+    divided = [[[] for _ in classes] for _ in parts]
+    for by_class, part in zip(divided, parts, strict=True):
+        for label, path in (rows[i] for i in part):
+            by_class[label].append(path)
+    return divided
 
 
 def _scan(root):

@@ -15,7 +15,7 @@ from keras_tricks.errors import UserError, nearest
 KINDS = ("digits", "image_folder", "tfds:<name>", "tfrecord")
 
 
-def open_source(name, data_dir=None, max_bad_images=100, train_split="train", validation_split=None):
+def open_source(name, data_dir=None, max_bad_images=100, train_split="train", validation_split=None, minival=0.0):
     """Opens a source by name.
 
     Args:
@@ -23,6 +23,7 @@ def open_source(name, data_dir=None, max_bad_images=100, train_split="train", va
         data_dir: folder of the images or shards, or TFDS' data folder. Not used by `digits`.
         max_bad_images: integer >= 0, broken images tolerated in a split before reading stops with their names.
         train_split, validation_split: names of the splits (TFDS; for folders the sub-folder names).
+        minival: float in [0, 1), share of the training images to validate on instead, see `data/minival.py`.
 
     Returns:
         A `Source`.
@@ -31,11 +32,11 @@ def open_source(name, data_dir=None, max_bad_images=100, train_split="train", va
         UserError: unknown source, folder missing or empty, data set not prepared.
     """
     if name == "digits":
-        return digits()
+        return digits(minival)
     if name == "image_folder":
-        return image_folder(data_dir, max_bad_images, train_split, validation_split)
+        return image_folder(data_dir, max_bad_images, train_split, validation_split, minival)
     if name == "tfrecord":
-        return tfrecord(data_dir, max_bad_images)
+        return tfrecord(data_dir, max_bad_images, minival)
     if name.startswith("tfds:"):
-        return tfds(name.removeprefix("tfds:"), data_dir, train_split, validation_split)
+        return tfds(name.removeprefix("tfds:"), data_dir, train_split, validation_split, minival)
     raise UserError(f"`data.source` must be one of {', '.join(KINDS)}. Received: {name!r}.{nearest(name, KINDS)}")

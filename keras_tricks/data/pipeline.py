@@ -22,6 +22,7 @@ from keras_tricks.data.tfds import EPOCH_STRIDE
 PARTNER_SEED, RAND_AUGMENT_SEED = 500_009, 250_007
 # From the first image on: tf.data's own tuning begins with one call and takes hundreds of images to find more.
 PARALLEL_CALLS = 2 * (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+AHEAD = 2  # batches finished while one is used
 
 
 def training_batches(split, data, augment, num_classes, plan, seed, epochs=None, service=None):
@@ -50,7 +51,7 @@ def training_batches(split, data, augment, num_classes, plan, seed, epochs=None,
         abroad = data.model_copy(update={"workers": data.workers or tf.data.AUTOTUNE})  # other machines, other CPUs
         remote = stretches(service.split, abroad, *arguments[1:])
         made = [service.batches(here, there) for here, there in zip(parts, remote, strict=True)]
-    finished = [batches.map(part.finish, tf.data.AUTOTUNE, deterministic=True)
+    finished = [batches.map(part.finish, AHEAD, deterministic=True)
                 for batches, part in zip(made, parts, strict=True)]  # fmt: skip
     batches = functools.reduce(lambda a, b: a.concatenate(b), finished)
     count = plan.steps_before(epochs.stop) - plan.steps_before(epochs.start)
@@ -132,7 +133,7 @@ def _stretch(split, data, augment, num_classes, phase, seed, epochs, steps):
         batches = examples.batch(size, drop_remainder=True)
         if not pairs:
             return batches.map(lambda steps, own: (steps[0], tf.reduce_all(own[3]), own[1], own[2]))
-        mixtures = batches.map(mixed_pairs, tf.data.AUTOTUNE, deterministic=True).unbatch()
+        mixtures = batches.map(mixed_pairs, AHEAD, deterministic=True).unbatch()
         return (_parallel_map(mixtures, augmented_after, data).batch(size, drop_remainder=True)
                 .map(lambda steps, intact, x, y: (steps[0], tf.reduce_all(intact), x, y)))  # fmt: skip
 
@@ -266,7 +267,9 @@ def _parallel_map(dataset, function, data):
 def _finish(batches):
     options = tf.data.Options()
     options.deterministic = True
-    return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
+    # Its thread sleeps longer and longer (up to a minute), and an iterator's end waits for it (TensorFlow 2.21).
+    options.autotune.enabled = False
+    return batches.prefetch(AHEAD).with_options(options)
 
 
 class WaitClock:

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tricks.data.image_folder import looks_whole
+from keras_tricks.data.minival import split_off
 from keras_tricks.data.source import Split
 from keras_tricks.errors import UserError
 
@@ -30,7 +31,7 @@ def remote_split(data, source):
 
     Args:
         data: the section of a `Recipe` the source was opened with.
-        source: `Source`, with the `data.train_images` of its training examples.
+        source: `Source`, with the `data.train_images` of its training examples, without those of `data.minival`.
 
     Raises:
         UserError: a source that is read as a stream (TFDS).
@@ -47,6 +48,8 @@ def remote_split(data, source):
         return of_files(paths, [labels[pathlib.Path(path).parent.name] for path in paths], source.train.bad.reasons)
     if data.source == "tfrecord":
         packed = of_records(pathlib.Path(data.data_dir).expanduser(), "train")
+        if data.minival:
+            packed = packed.pick(split_off(np.arange(packed.num_examples), data.minival)[0])
         return packed if data.train_images is None else packed.take(data.train_images)
     raise UserError(f"`data.service` needs examples that can be read by number, and {data.source} is a stream. Pack "
                     f"it: keras-tricks data pack {data.source} --output FOLDER, then --set data.source=tfrecord "

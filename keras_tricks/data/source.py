@@ -3,6 +3,9 @@
 import dataclasses
 import typing
 
+import numpy as np
+import tensorflow as tf
+
 from keras_tricks.errors import UserError
 
 
@@ -40,10 +43,14 @@ class Split:
         if self.fetch is None:
             raise UserError("`data.train_images` needs examples that can be read by number. For TFDS take a slice: "
                             '--set data.train_split="train[:20%]".')
-        total = self.num_examples
+        return self.pick(np.arange(count, dtype="int64") * self.num_examples // count)
+
+    def pick(self, numbers):
+        """A split of the examples with these numbers, an int64 array `(n,)`. Needs `fetch`."""
+        chosen = tf.constant(numbers, "int64")
         return dataclasses.replace(
-            self, num_examples=count, fetch=lambda i: self.fetch(i * total // count),
-            paths=tuple(self.paths[i * total // count] for i in range(count)) if self.paths else (),
+            self, num_examples=len(numbers), fetch=lambda i: self.fetch(tf.gather(chosen, i)),
+            paths=tuple(self.paths[i] for i in numbers) if self.paths else (),
         )
 
 

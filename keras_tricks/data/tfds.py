@@ -12,7 +12,7 @@ SHUFFLE_BUFFER = 10_000  # encoded images; about 1.1 GB of ImageNet JPEGs
 EPOCH_STRIDE = 1_000_003  # seeds of one epoch stay clear of those of the next
 
 
-def tfds(name, data_dir=None, train_split="train", validation_split=None):
+def tfds(name, data_dir=None, train_split="train", validation_split=None, minival=0.0):
     """Opens a prepared data set with an `image` and a `label`.
 
     Args:
@@ -20,6 +20,7 @@ def tfds(name, data_dir=None, train_split="train", validation_split=None):
         data_dir: TFDS' data folder. Defaults to `$TFDS_DATA_DIR`, then `~/tensorflow_datasets`.
         train_split, validation_split: names or slices (`"train[:98%]"`). The validation split defaults to
             `"validation"`, then `"test"`.
+        minival: float in [0, 1), the last so many percent of the training split to validate on instead.
 
     Raises:
         UserError: not installed, not prepared (with the command that prepares it), or without image and label.
@@ -28,6 +29,8 @@ def tfds(name, data_dir=None, train_split="train", validation_split=None):
     features = builder.info.features
     if not {"image", "label"} <= set(features):
         raise UserError(f"tfds:{name} has the features {', '.join(features)}; image and label are needed.")
+    if minival:
+        train_split, validation_split = slices(train_split, minival)
     validation_split = validation_split or next((s for s in ("validation", "test") if s in builder.info.splits), None)
     if validation_split is None:
         raise UserError(f"tfds:{name} has only the splits {', '.join(builder.info.splits)}: give "
@@ -38,6 +41,22 @@ def tfds(name, data_dir=None, train_split="train", validation_split=None):
         train=_split(builder, train_split),
         validation=_split(builder, validation_split),
     )
+
+
+def slices(split, minival):
+    """`("train", 0.02)` -> `("train[:98%]", "train[98%:]")`.
+
+    Raises:
+        UserError: `split` is a slice already, or `minival` is not a whole percent.
+    """
+    first = 100 * (1 - minival)
+    if "[" in split or "+" in split:
+        raise UserError(f"`data.minival` divides a whole split, and `data.train_split` is {split!r}: give slices as "
+                        "`data.train_split` and `data.validation_split` yourself, without `data.minival`.")
+    if not 0 < round(first) < 100 or abs(first - round(first)) > 1e-9:
+        raise UserError(f"TFDS divides a split by whole percents: `data.minival` must be 0.01 to 0.99 in steps of 0.01."
+                        f" Received: {minival}")
+    return f"{split}[:{round(first)}%]", f"{split}[{round(first)}%:]"
 
 
 def data_folder(data_dir):

@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tricks.data.image_folder import BadImages, decoding_fault
+from keras_tricks.data.minival import split_off
 from keras_tricks.data.source import Source, Split
 from keras_tricks.errors import UserError
 
@@ -31,8 +32,8 @@ VERSION = 1
 SPLITS = ("train", "validation")
 
 
-def tfrecord(data_dir, max_bad_images=100):
-    """Opens a folder written by `pack`.
+def tfrecord(data_dir, max_bad_images=100, minival=0.0):
+    """Opens a folder written by `pack`; `minival` as for `open_source`.
 
     Raises:
         UserError: no such folder, a file of it missing or cut short, an index of another version.
@@ -41,8 +42,13 @@ def tfrecord(data_dir, max_bad_images=100):
         raise UserError("The source tfrecord needs the folder written by `keras-tricks data pack`: give --data-dir.")
     root = pathlib.Path(data_dir).expanduser()
     description = _description(root)
-    splits = [_split(root, name, description["splits"][name], max_bad_images) for name in SPLITS]
-    return Source(description["name"], tuple(description["class_names"]), *splits)
+    splits = [_split(root, name, description["splits"][name]) for name in SPLITS]
+    if minival:
+        shards, index = splits[0]
+        splits = [(shards, {column: values[part] for column, values in index.items()})
+                  for part in split_off(index["number"], minival)]  # fmt: skip
+    return Source(description["name"], tuple(description["class_names"]),
+                  *(_indexed(*split, BadImages(max_bad_images)) for split in splits))  # fmt: skip
 
 
 def _description(root):
@@ -59,7 +65,8 @@ def _description(root):
     return description
 
 
-def _split(root, name, description, max_bad_images):
+def _split(root, name, description):
+    """The paths of the shards of a split, and where its examples are in them."""
     shards = [root / shard["file"] for shard in description["shards"]]
     for shard, path in zip(description["shards"], shards, strict=True):
         size = path.stat().st_size if path.is_file() else None
@@ -71,13 +78,13 @@ def _split(root, name, description, max_bad_images):
             index = {column: file[column] for column in ("shard", "offset", "length", "label", "crc32")}
     except (OSError, ValueError, KeyError, zlib.error) as error:
         raise UserError(f"{root / name}.index.npz cannot be read ({error}): copy the packed data again.") from None
-    bad = BadImages(max_bad_images)
-    return _indexed(shards, index, bad)
+    return shards, {"number": np.arange(len(index["label"])), **index}
 
 
 def _indexed(shards, index, bad):
     """A `Split` over examples found by an index. One whose checksum is wrong is named, and the next one taken."""
     bad.total = count = len(index["label"])
+    names = tuple(f"{shards[s].name}, example {n}" for s, n in zip(index["shard"], index["number"], strict=True))
 
     @functools.cache
     def opened(shard):
@@ -91,14 +98,13 @@ def _indexed(shards, index, bad):
             content = opened(int(index["shard"][i]))[start : start + int(index["length"][i])]
             if zlib.crc32(content) == index["crc32"][i]:
                 return content, np.int32(index["label"][i]), step == 0
-            bad.add(f"{shards[index['shard'][i]].name}, example {i}", "its checksum is wrong")
+            bad.add(names[i], "its checksum is wrong")
         raise AssertionError("unreachable: `bad.add` raises at the last example")
 
     def fetch(position):
         content, label, same = tf.numpy_function(read, [position], (tf.string, tf.int32, tf.bool), stateful=False)
         return tuple(tf.ensure_shape(t, ()) for t in (content, label, same))
 
-    names = tuple(f"{shards[s].name}, example {i}" for i, s in enumerate(index["shard"]))
     return Split(num_examples=count, fetch=fetch, paths=names, bad=bad)
 
 

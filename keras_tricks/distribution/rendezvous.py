@@ -54,11 +54,12 @@ def meet(cluster, task_type, task_id, patience=None):
     patience = patience_from_environment() if patience is None else patience
     if len(everyone) < 2 or me not in everyone:
         return
-    with _listener(me, everyone[me]) as listener:  # the others only learn that TensorFlow can have the port
-        if me == next(iter(everyone)):
+    if me == next(iter(everyone)):
+        with _listener(me, everyone[me]) as listener:
             _First(everyone, patience, listener).gather()
-            return
-    _join(everyone, me, patience)
+    else:
+        _see_that_port_is_free(me, everyone[me])
+        _join(everyone, me, patience)
 
 
 # --- words ------------------------------------------------------------------------------------------------------
@@ -154,6 +155,15 @@ def _listener(me, address):
     except OSError as error:
         raise UserError(f"{me} cannot listen on its port {port} ({os.strerror(error.errno)}): end what uses it, or "
                         f"give {me} another port in TF_CONFIG.") from None
+
+
+def _see_that_port_is_free(me, address):
+    """The others only learn that TensorFlow can have their port. A twin of this worker may look at the same moment."""
+    try:
+        _listener(me, address).close()
+    except UserError:
+        time.sleep(RETRY)
+        _listener(me, address).close()
 
 
 class _Guest:

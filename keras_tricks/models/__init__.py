@@ -34,7 +34,8 @@ from keras_tricks.models.resnet import (
 )  # fmt: skip
 from keras_tricks.models.resnet_rs import (
     ResNetRS,
-    ResNetRS50, ResNetRS101, ResNetRS152, ResNetRS200, ResNetRS270, ResNetRS350, ResNetRS420,
+    ResNetRS26, ResNetRS50, ResNetRS101, ResNetRS152, ResNetRS200, ResNetRS270, ResNetRS300, ResNetRS350, ResNetRS400,
+    ResNetRS420,
 )  # fmt: skip
 from keras_tricks.models.skipinit_resnet import SkipInitResNet, SkipInitResNet50
 from keras_tricks.models.wide_resnet import (

@@ -106,6 +106,14 @@ def _variant(depth):
 
 ResNetRS50, ResNetRS101, ResNetRS152, ResNetRS200, ResNetRS270, ResNetRS350, ResNetRS420 = map(_variant, PUBLISHED)
 
+def _study_variant(depth):
+    """A depth of the scaling study: no accuracy is published, so the size is the middle one of the study."""
+    return variant(f"ResNetRS{depth}", ResNetRS, key=f"resnet_rs{depth}", depth=depth, paper="2103.07579",
+                   info=dict(interpolation="bicubic"))  # fmt: skip
+
+
+ResNetRS26, ResNetRS300, ResNetRS400 = map(_study_variant, (26, 300, 400))
+
 TestResNetRS = variant(  # every layer kind of the family, for tests
     "TestResNetRS", ResNetRS, key="test_resnet_rs", depth=26, width_factor=0.0625, paper="2103.07579",
     info=dict(input_size=(64, 64, 3), test_input_size=(64, 64, 3), num_classes=10),

@@ -1,5 +1,7 @@
 """Multiply-adds and activations against sums done by hand."""
 
+import functools
+
 import keras
 import pytest
 
@@ -68,3 +70,29 @@ def test_an_unknown_size_is_named():
     model = kt.models.create_model("test_resnet", include_top=False, input_shape=(None, None, 3))
     with pytest.raises(ValueError, match=r"layer '\w+' is not known.*`input_shape`"):
         cost(model)
+
+
+def test_another_size_without_building_again():
+    network = functools.partial(kt.models.create_model, kernel_initializer="zeros")
+    for name in ("test_resnet", "test_resnet_rs", "resnet18"):
+        small, large = (network(name, input_shape=(size, size, 3)) for size in (96, 160))
+        assert cost(small, 160) == cost(large), name
+        assert cost(small) == cost(large, 96), name
+    anywhere = network("test_resnet", include_top=False, input_shape=(None, None, 3))
+    assert cost(anywhere, 96).macs == cost(network("test_resnet", include_top=False, input_shape=(96, 96, 3))).macs
+
+
+def test_a_size_the_model_cannot_take():
+    images = keras.Input((8, 8, 3))
+    flat = keras.Model(images, keras.layers.Dense(2, name="top")(keras.layers.Flatten()(images)))
+    with pytest.raises(ValueError, match="'top' of .* takes 192 numbers and would be given 768"):
+        cost(flat, 16)
+    with pytest.raises(ValueError, match="holds the model .*: give that one to `cost`"):
+        cost(keras.Model(images, flat(images)), 16)
+
+
+def test_parameters_of_layers_add_up():
+    model = kt.models.create_model("test_resnet_rs")
+    spent = cost(model)
+    assert sum(row.parameters for row in spent.layers) == spent.parameters == model.count_params() - spent.non_trainable
+    assert sum(row.non_trainable for row in spent.layers) == spent.non_trainable

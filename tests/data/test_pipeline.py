@@ -313,3 +313,11 @@ def test_examples_come_in_the_order_of_training():
     trained = np.concatenate([x[:, 0, 0, 0] for x, _ in batches(split, PLAIN, epochs=3, start_epoch=1)])
     read = [int(image[0, 0, 0]) for image, _, _ in examples_in_order(split, range(1, 3), 4).as_numpy_iterator()]
     assert read == trained.astype(int).tolist()
+
+
+def test_an_iterator_ends_at_once():
+    """tf.data's own tuning sleeps in a thread that the end of an iterator waits for, seconds within a run."""
+    split = photographs(16)
+    training = training_batches(split, RAW, PLAIN, CLASSES, plan(split, 8), 0)
+    for dataset in (training, WaitClock().watch(training), evaluation_batches(split, RAW, CLASSES, 8)):
+        assert dataset.options().autotune.enabled is False

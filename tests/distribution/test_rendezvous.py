@@ -147,6 +147,13 @@ def test_a_port_that_is_taken(index):
         rendezvous.meet(workers, "worker", index, 1)
 
 
+def test_a_port_that_is_taken_for_a_moment_only():
+    workers = cluster(2)
+    taken = socket.create_server(rendezvous.split(workers["worker"][1]))  # as by a twin that looks whether it is free
+    threading.Timer(rendezvous.RETRY / 3, taken.close).start()
+    assert outcome((workers, "worker", 0, 20), (workers, "worker", 1, 20)) == [None] * 2
+
+
 STRANGE = [
     b"GET / HTTP/1.1\r\n\r\n",
     b"\x00\xff\n",
