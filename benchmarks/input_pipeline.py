@@ -15,10 +15,12 @@ Fronts   timm: its own transforms, bilinear, in a DataLoader with one worker per
          plain tf.data front (sample_distorted_bounding_box, decode_and_crop_jpeg, resize, flip), as Model Garden's own.
 Method   Each side runs in a process of its own and makes one pass over `--passes` copies of the files after a first one
          that is not counted; sides take turns over the rounds. The number is the median of the rounds.
-CPUs     What a side kept busy. `ours_1cpu` is held to one CPU. A round far below the side's others shared the machine.
+Service  `service`: two worker processes of a tf.data service on the same CPUs make the batches.
+CPUs     What a side kept busy; of timm only its main process is counted. `1cpu` sides are held to one CPU.
 """
 
 import argparse
+import atexit
 import itertools
 import json
 import os
@@ -37,7 +39,7 @@ PACKAGES = "keras_tricks official keras_cv_attention_models timm keras tensorflo
 # The sides. Each is given files and returns an iterable of batches, twice `passes` times the files.
 
 
-def ours(files, args, packed=False, **augment):
+def ours(files, args, packed=False, workers=0, **augment):
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
     from keras_tricks.data import training_batches
     from keras_tricks.data.image_folder import BadImages, file_split
@@ -48,7 +50,26 @@ def ours(files, args, packed=False, **augment):
     if packed:
         split = pack(split)
     plan = batch_size_plan(0.1, BATCH, 2 * args.passes, len(files), mode="decay")
-    return training_batches(split, Data(image_size=SIZE, mean=MEAN, std=STD), Augment(**augment), 1000, plan, seed=0)
+    data = Data(image_size=SIZE, mean=MEAN, std=STD)
+    service = data_service(files, workers) if workers else None
+    return training_batches(split, data, Augment(**augment), 1000, plan, seed=0, service=service)
+
+
+def data_service(files, workers):
+    """A tf.data service on this machine: its workers make the batches, this process takes them."""
+    from keras_tricks.data.remote_split import of_files
+    from keras_tricks.data.service import Service
+
+    def serve(*arguments):
+        command = [sys.executable, "-m", "keras_tricks", "data", "serve", "--host", "localhost", *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=sys.path[0])
+        atexit.register(process.kill)
+        return process.stdout.readline().rpartition(",")[0].split()[-1]
+
+    address = serve("--port", "0")
+    for _ in range(workers - 1):
+        serve("--dispatcher", address)
+    return Service(address, of_files(list(map(str, files)), [0] * len(files)))
 
 
 def pack(split):
@@ -151,6 +172,7 @@ SIDES = {  # name: (function, the flag that gives its interpreter)
     "ours 4 layers": (lambda f, a: ours(f, a, **rand_augment(4)), OURS),
     "ours 8 layers": (lambda f, a: ours(f, a, **rand_augment(8)), OURS),
     "ours always, shards": (lambda f, a: ours(f, a, packed=True, **rand_augment(2)), OURS),
+    "ours always, service": (lambda f, a: ours(f, a, workers=2, **rand_augment(2)), OURS),
     "ours always, 1cpu": (lambda f, a: ours(f, a, **rand_augment(2)), OURS),
     "ours crop+flip, 1cpu": (ours, OURS),
     "ours nfnet": (lambda f, a: ours(f, a, **rand_augment(4), **BOTH_HALVES), OURS),

@@ -1,9 +1,11 @@
-"""The program `keras-tricks`: train, plan, compare, evaluate, predict, benchmark, inspect, scale, list, data, doctor.
+"""The program `keras-tricks`: train, plan, compare, evaluate, predict, export, benchmark, inspect, scale, list, data,
+doctor.
 
 A user's mistake is one line on stderr and exit code 2, never a traceback.
 """
 
 import fnmatch
+import math
 import pathlib
 import sys
 
@@ -60,6 +62,8 @@ def _parser():
     command.add_argument("--output", help="run folder (default: runs/<recipe>)")
     command.add_argument("--resume", action="store_true", help="continue the run in --output after its last epoch")
     command.add_argument("--dry-run", action="store_true", help="build everything, do one step")
+    command.add_argument("--weights", help="start from these: a file, or a name such as timm/resnet50d.ra2_in1k")
+    command.add_argument("--freeze", metavar="PART,PART", help="parts that are not trained, such as stem,stage1")
     command.add_argument("--data-service", metavar="ADDRESS",
                          help="grpc://host:port of `keras-tricks data serve`, which makes the batches (data.service)")
     command.set_defaults(run=train)
@@ -76,7 +80,7 @@ def _parser():
 
     command = commands.add_parser("evaluate", help="measure a run or a weight file on the validation split")
     _recipe_arguments(command, "run folder or recipe")
-    command.add_argument("--weights", help="weight file (default: the run's best checkpoint)")
+    command.add_argument("--weights", help="file, or a name such as timm/resnet50d.ra2_in1k (default: the run's best)")
     command.set_defaults(run=evaluate)
 
     command = commands.add_parser("predict", help="labels and probabilities of image files")
@@ -84,6 +88,16 @@ def _parser():
     command.add_argument("images", nargs="+", help="image files")
     command.add_argument("--top", type=int, default=5, help="labels shown for each image (default 5)")
     command.set_defaults(run=predict)
+
+    command = commands.add_parser("export", help="write a run, or a model with published weights, for others to read")
+    command.add_argument("what", help="run folder, or model name")
+    command.add_argument("--format", default="keras,saved_model", metavar="FORM,FORM",
+                         help="keras, saved_model, feature_vector, onnx, litert, litert_int8 (default: the first two)")
+    command.add_argument("--weights", help="file or name (default: the run's best checkpoint)")
+    command.add_argument("--output", metavar="FOLDER", help="default: export/ in the run folder")
+    command.add_argument("--fold", action="store_true", help="fold what only training needs into plain convolutions")
+    command.add_argument("--overwrite", action="store_true", help="write over what is there")
+    command.set_defaults(run=export)
 
     command = commands.add_parser("benchmark", help="images per second of each stage of a recipe's input pipeline")
     _recipe_arguments(command)
@@ -108,6 +122,9 @@ def _parser():
                          help="macs=4.5G, latency=20ms (inference of an image) or memory=8GiB (training step)")
     command.add_argument("--measure", type=int, default=0, metavar="N",
                          help="time N of the networks on this machine and fit the others (default 0)")
+    command.add_argument("--up-to", default="20G", metavar="MACS",
+                         help="multiply-adds of the largest network that is timed (default 20G)")
+    command.add_argument("--deepest", type=int, metavar="D", help="depth of the deepest network that is timed")
     command.add_argument("--batch-size", type=int, default=8, help="of memory and times (default 8)")
     command.add_argument("--steps", type=int, default=5, help="a measured time is the median of so many (default 5)")
     command.add_argument("--train", action="append", default=[], metavar="epochs=K",
@@ -171,6 +188,10 @@ def _recipe(args, recipe=None):
         recipe = recipe.replace(data={"data_dir": args.data_dir})
     if args.minival is not None:
         recipe = recipe.replace(data={"minival": args.minival})
+    if args.command == "train" and args.weights is not None:
+        recipe = recipe.replace(model={"weights": args.weights})
+    if args.command == "train" and args.freeze is not None:
+        recipe = recipe.replace(model={"freeze": [part.strip() for part in args.freeze.split(",")]})
     if getattr(args, "data_service", None) is not None:
         recipe = recipe.replace(data={"service": args.data_service})
     for key in ("precision", "strategy", "logical_devices"):
@@ -206,6 +227,7 @@ def compare(args):
 
 def evaluate(args):
     from keras_tricks import evaluation
+    from keras_tricks.recipe import load_recipe
 
     folder = pathlib.Path(args.recipe)
     recipe, weights = None, args.weights
@@ -214,6 +236,7 @@ def evaluate(args):
         weights = weights or best
     if weights is None:
         raise UserError("evaluate needs weights: name a run folder, or give --weights FILE.")
+    recipe = evaluation.as_published(recipe or load_recipe(args.recipe), weights)
     for name, value in evaluation.evaluate(_recipe(args, recipe), weights).items():
         print(f"{name:<12}{value:.4f}" if name == "loss" else f"{name:<12}{100 * value:.2f} %")
 
@@ -225,6 +248,18 @@ def predict(args):
         print(path)
         for label, probability in answers:
             print(f"  {100 * probability:6.2f} %  {label}")
+
+
+def export(args):
+    from keras_tricks import exporting
+
+    formats = [form.strip() for form in args.format.split(",")]
+    if pathlib.Path(args.what).is_dir():
+        written = exporting.of_run(args.what, formats, args.output, args.weights, args.fold, args.overwrite)
+    else:
+        written = exporting.of_model(args.what, args.weights, formats, args.output, args.fold, args.overwrite)
+    for form, path in written.items():
+        print(f"{form:<16}{path}")
 
 
 def benchmark(args):
@@ -276,14 +311,16 @@ def scale(args):
         if getattr(args, key) < 1:
             raise UserError(f"--{key.replace('_', '-')} must be 1 or more. Received: {getattr(args, key)}")
     budgets = [scaling_study.parse_budget(text) for text in args.budget]
+    _, most_macs = scaling_study.parse_budget(f"macs={args.up_to}", "--up-to", args.up_to)
     regimes = [_epochs(text) for text in args.train]
     recipe = _recipe(args) if regimes else None
     depths = args.depths or [d for d in scaling.DEPTHS if d in scaling_study.depths_of(args.family)]
     rows = scaling_study.rows_of(args.family, args.widths or scaling.WIDTHS, depths,
                                  args.resolutions or scaling.RESOLUTIONS, args.batch_size)  # fmt: skip
     folder = scaling_study.output_folder(args.output)
-    off = scaling_study.measure(rows, args.family, args.measure, args.batch_size, args.steps,
-                                0.6 * (benchmark.free_memory() or float("inf")))  # fmt: skip
+    memory = 0.6 * (benchmark.free_memory() or math.inf)
+    off = scaling_study.measure(rows, args.family, args.measure, args.batch_size, args.steps, most_macs,
+                                args.deepest or math.inf, memory)  # fmt: skip
     for epochs in regimes:
         scaling_study.train(rows, args.family, recipe, epochs, folder)
     scaling_study.write_csv(rows, folder / "scaling.csv")

@@ -1,6 +1,7 @@
 """A finished run, used: measured again on its validation split, or asked about image files."""
 
 import json
+import logging
 import pathlib
 
 import keras
@@ -8,7 +9,9 @@ import keras
 from keras_tricks import training
 from keras_tricks.errors import UserError
 from keras_tricks.recipe import Recipe, load_recipe
-from keras_tricks.weights import load
+from keras_tricks.weights import find, load
+
+log = logging.getLogger("absl")
 
 
 def of_run(folder):
@@ -22,6 +25,23 @@ def of_run(folder):
         if path.is_file():
             return recipe, path
     raise UserError(f"{folder} has no checkpoint yet: its first epoch did not finish.")
+
+
+def as_published(recipe, weights):
+    """The recipe with the preprocessing that published weights say they want, which is logged.
+
+    Args:
+        recipe: `Recipe`.
+        weights: file or name, see `keras_tricks.weights.find`.
+    """
+    info = find(weights).info
+    if info is None:
+        return recipe
+    data = info.data()
+    log.info("preprocessing of %s: %s", info.origin,
+             ", ".join(f"{key} {value if not isinstance(value, tuple) else tuple(round(v, 3) for v in value)}"
+                       for key, value in data.items()))  # fmt: skip
+    return recipe.replace(data=data)
 
 
 def evaluate(recipe, weights, verbose=0):

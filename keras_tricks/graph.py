@@ -5,6 +5,7 @@ Only public attributes of Keras are used. `surgery`, `analysis` and `export` loo
 
 import keras
 
+NORMALIZATIONS = (keras.layers.BatchNormalization, keras.layers.GroupNormalization, keras.layers.LayerNormalization)
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 
 
@@ -50,6 +51,14 @@ class Graph:
             return sum(isinstance(self.producers.get(t), CONVOLUTIONS) for t in own)
 
         return max(left, right, key=convolutions)
+
+
+def every_layer(model):
+    """The layers of a model and those inside them."""
+    for layer in model.layers:
+        yield layer
+        if hasattr(layer, "layers"):
+            yield from every_layer(layer)
 
 
 def tensors(layer, side):

@@ -11,10 +11,11 @@ import tempfile
 
 
 def is_program():
-    """Whether this process is `keras-tricks ...` or `python -m keras_tricks ...`."""
+    """Whether this process is `keras-tricks ...`, `python -m keras_tricks ...`, or a child of multiprocessing."""
     arguments = sys.orig_argv
     script = any(pathlib.PurePath(a).name in ("keras-tricks", "keras-tricks.exe") for a in arguments[:3])
-    return script or ("-m" in arguments and arguments[arguments.index("-m") + 1 :][:1] == ["keras_tricks"])
+    module = "-m" in arguments and arguments[arguments.index("-m") + 1 :][:1] == ["keras_tricks"]
+    return script or module or "--multiprocessing-fork" in arguments
 
 
 @contextlib.contextmanager

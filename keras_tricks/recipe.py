@@ -115,7 +115,9 @@ class Model(Section):
 
     name: str = "resnet50d"
     classes: Positive | None = None  # None: as the data
-    weights: str | None = None
+    weights: str | None = None  # file, or name such as timm/resnet50d.ra2_in1k; a classifier of other classes is new
+    freeze: tuple[str, ...] = ()  # parts that are not trained: stem, stage1, stage2_block1, ...
+    freeze_norms: bool = False  # all normalization layers, with their statistics
     zero_gamma: bool = False
     options: dict[str, typing.Any] = {}
 
@@ -185,7 +187,8 @@ class Train(Section):
 class Export(Section):
     """What the finished model is written as."""
 
-    formats: tuple[typing.Literal["keras", "saved_model"], ...] = ("keras", "saved_model")
+    formats: tuple[typing.Literal["keras", "saved_model", "feature_vector", "onnx", "litert"], ...] = (
+        "keras", "saved_model")  # fmt: skip
 
 
 class Recipe(Section):

@@ -31,6 +31,7 @@ UNITS = {
     "latency": {"ms": 1e-3, "s": 1},
     "memory": {"MiB": 2**20, "GiB": 2**30, "MB": 1e6, "GB": 1e9},
 }
+SHOWN = 20  # networks of the front in the table
 EXAMPLES = {"macs": "macs=4.5G", "latency": "latency=20ms", "memory": "memory=8GiB"}
 
 
@@ -108,7 +109,7 @@ def rows_of(family, widths, depths, resolutions, batch_size):
     return [Row(c, training_memory(c, batch_size)) for c in found]
 
 
-def measure(rows, family, count, batch_size, steps, memory_limit):
+def measure(rows, family, count, batch_size, steps, most_macs=math.inf, deepest=math.inf, memory_limit=math.inf):
     """Times `count` of the rows, spread evenly over their multiply-adds, and fits the times of the others.
 
     Each is measured in a process of its own, so that its largest memory is its own.
@@ -118,12 +119,15 @@ def measure(rows, family, count, batch_size, steps, memory_limit):
         family: name.
         count: integer, 0 for none. Less than four are not enough to fit the others.
         batch_size, steps: of a training step, and how many of them the median is taken.
-        memory_limit: bytes of estimated memory above which a network is not measured.
+        most_macs, deepest, memory_limit: multiply-adds, depth and estimated bytes above which a network is not
+            measured. Deep ones take minutes to trace.
 
     Returns:
         Median of how far the fit is off in what was measured, for steps and latencies, or `None`.
     """
-    able = sorted((row for row in rows if row.memory <= memory_limit), key=lambda row: row.candidate.macs)
+    able = [row for row in rows if row.memory <= memory_limit and row.candidate.macs <= most_macs
+            and row.candidate.depth <= deepest]  # fmt: skip
+    able.sort(key=lambda row: row.candidate.macs)
     chosen = [able[round(i * (len(able) - 1) / max(count - 1, 1))] for i in range(min(count, len(able)))]
     for number, row in enumerate(chosen, start=1):
         c = row.candidate
@@ -206,19 +210,28 @@ def _memory_of_this_process():
 # --- budgets ----------------------------------------------------------------------------------------------------
 
 
-def parse_budget(text):
-    """`"macs=4.5G"` -> `("macs", 4.5e9)`. Seconds, bytes, or multiply-adds. Raises `UserError`."""
+def parse_budget(text, flag="--budget", shown=None):
+    """`"macs=4.5G"` -> `("macs", 4.5e9)`. Seconds, bytes, or multiply-adds.
+
+    Args:
+        text: string.
+        flag, shown: what the command line calls it, and what came there, for the message.
+
+    Raises:
+        UserError: an unknown kind of budget, or no number above 0.
+    """
     kind, _, amount = text.partition("=")
     if kind not in UNITS:
-        raise UserError(f"--budget takes {', '.join(EXAMPLES.values())}. Received: {text!r}.{nearest(kind, UNITS)}")
+        raise UserError(f"{flag} takes {', '.join(EXAMPLES.values())}. Received: {text!r}.{nearest(kind, UNITS)}")
     unit = next((u for u in sorted(UNITS[kind], key=len, reverse=True) if amount.endswith(u)), None)
     try:
         value = float(amount.removesuffix(unit or "")) if unit is not None else math.nan
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise UserError(f"--budget takes a number above 0 and its unit ({', '.join(filter(None, UNITS[kind]))}), such "
-                        f"as {EXAMPLES[kind]}. Received: {text!r}")
+        example = EXAMPLES[kind] if shown is None else EXAMPLES[kind].partition("=")[2]
+        raise UserError(f"{flag} takes a number above 0 and its unit ({', '.join(filter(None, UNITS[kind]))}), such as "
+                        f"{example}. Received: {shown or text!r}")
     return kind, value * UNITS[kind][unit]
 
 
@@ -386,12 +399,14 @@ def describe(rows, off=None):
     lines = [f"{len(rows)} networks. The front: most multiply-adds for their "
              + ("time." if rows[0].step is not None else "memory."), "", first
              + ("  step ms  inference ms" if rows[0].step is not None else "")]  # fmt: skip
-    for place in pareto(rows):
+    places = pareto(rows)
+    shown = sorted({places[round(i * (len(places) - 1) / (SHOWN - 1))] for i in range(SHOWN)}, key=places.index)
+    for place in shown:
         c, row = rows[place].candidate, rows[place]
         times = "" if row.step is None else f"{1e3 * row.step:>9.1f}{1e3 * row.latency:>14.1f}"
         lines.append(f"{c.width:>5g}{c.depth:>7}{c.resolution:>6}{c.parameters:>16,}{c.macs / 1e9:>18.2f}"
                      f"{row.memory / 2**30:>12.2f}{times}{'' if row.measured or not times else '  fitted'}")
-    lines.append("")
+    lines.append("" if len(shown) == len(places) else f"  ... {len(places)} in all, in scaling.csv\n")
     if off is not None:
         known = sum(row.measured for row in rows)
         lines += [f"{known} networks were measured. The fitted times of the others were off by {100 * off['step']:.0f} "

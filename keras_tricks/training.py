@@ -18,7 +18,8 @@ import absl.logging
 import keras
 
 from keras_tricks import callbacks, losses, models, optimizers, schedules
-from keras_tricks.errors import UserError, is_ours
+from keras_tricks.errors import UserError, is_ours, nearest
+from keras_tricks.graph import NORMALIZATIONS, every_layer
 from keras_tricks.recipe import Recipe, load_recipe
 
 log = logging.getLogger("absl")
@@ -86,6 +87,7 @@ def open_data(data):
 def _compiled(recipe, classes, plan):
     # --- model ----------------------------------------------------------------------------------------------------
     network = build_network(recipe, classes)
+    freeze(network, recipe.model.freeze, recipe.model.freeze_norms)
     if recipe.model.options.get("bn_momentum") == 0 and not recipe.optimizer.ema_decay:
         log.warning("bn_momentum is 0 and there is no weight average: evaluation would use the statistics of the last "
                     "batch alone. Set optimizer.ema_decay=0.9999, as the paper does, or model.options.bn_momentum=0.9.")
@@ -221,10 +223,13 @@ def _train(ready, folder, resume_from, resume, verbose):
 
     # --- export ---------------------------------------------------------------------------------------------------
     from keras_tricks import export
+    from keras_tricks.data import evaluation_image
 
     build = functools.partial(build_network, recipe, source.num_classes)
     model = export.deployable(build, ready.network, recipe.data)
-    for kind, path in export.export(model, folder / "export", recipe.export.formats).items():
+    pixels_of = functools.partial(evaluation_image, data=recipe.data)
+    for kind, path in export.export(model, folder / "export", recipe.export.formats, source.class_names,
+                                    pixels_of).items():  # fmt: skip
         log.info("exported %s to %s", kind, path)
     (folder / "export" / "classes.json").write_text(json.dumps(source.class_names) + "\n")
     _report_result(folder)
@@ -279,6 +284,33 @@ def build_network(recipe, classes):
     options.setdefault("input_shape", (size, size, 3))
     return models.create_model(model.name, classes=classes, classifier_activation=None, weights=model.weights,
                                **options)
+
+
+def freeze(network, parts, norms=False):
+    """Makes parts of a network untrainable; normalization in them uses its statistics and keeps them.
+
+    Args:
+        network: `keras.Model`.
+        parts: names: `"stage1"` means every layer of that name or beginning with `stage1_`.
+        norms: bool, all normalization layers of the network, too.
+
+    Raises:
+        UserError: a part the network does not have, or nothing would be left to train.
+    """
+    for part in parts:
+        found = [layer for layer in network.layers if layer.name == part or layer.name.startswith(f"{part}_")]
+        if not found:
+            known = dict.fromkeys(layer.name.partition("_")[0] for layer in network.layers)
+            raise UserError(f"`model.freeze`: {network.name} has no part {part!r}.{nearest(part, known)} "
+                            f"It has: {', '.join(known)}.")
+        for layer in found:
+            layer.trainable = False
+    if norms:
+        for layer in every_layer(network):
+            if isinstance(layer, NORMALIZATIONS):
+                layer.trainable = False
+    if not network.trainable_variables:
+        raise UserError("`model.freeze` leaves nothing to train.")
 
 
 def build_teacher(recipe, classes):

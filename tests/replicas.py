@@ -28,7 +28,7 @@ class Case:
     policy: str = "float32"
     soft_labels: bool = False  # label smoothing on labels mixed by mixup
     sync_bn: bool = False
-    normalizer_free: bool = False
+    family: str = ""  # registry name of the network; "": a few layers
     ema: bool = False
     tolerance: float = 1e-5  # of max|w|
 
@@ -45,14 +45,20 @@ CASES = {
     "ema": Case(ema=True),
     "label_smoothing_mixup": Case(soft_labels=True),
     "sync_bn": Case(sync_bn=True),
-    "nf_resnet_agc": Case(lambda: kt.optimizers.AGC(sgd(), 0.02), normalizer_free=True),
+    "nf_resnet_agc": Case(lambda: kt.optimizers.AGC(sgd(), 0.02), family="test_nf_resnet"),
+    "resnet_rs": Case(sync_bn=True, family="test_resnet_rs"),
 }
 
 
-def network(sync_bn=False, normalizer_free=False):
-    if normalizer_free:  # tanh: a kink such as ReLU's may fall on either side by the last digit of a sum
-        return kt.models.create_model("test_nf_resnet", stem="cifar", input_shape=(8, 8, 3), classes=4,
-                                      classifier_activation=None, activation="tanh", skip_gain_init=0.5)
+def network(sync_bn=False, family=""):
+    # tanh: a kink such as ReLU's may fall on either side by the last digit of a sum
+    if family == "test_nf_resnet":
+        return kt.models.create_model(family, stem="cifar", input_shape=(8, 8, 3), classes=4,
+                                      classifier_activation=None, activation="tanh", skip_gain_init=0.5)  # fmt: skip
+    if family == "test_resnet_rs":
+        large = keras.layers.UpSampling2D(4)(keras.Input((8, 8, 3)))
+        return kt.models.create_model(family, input_tensor=large, classes=4, classifier_activation=None,
+                                      activation="tanh", sync_bn=sync_bn)  # fmt: skip
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(8, 3, use_bias=not sync_bn)(inputs)
     if sync_bn:
@@ -82,7 +88,7 @@ def train(case, strategy=None, steps=STEPS):
     keras.utils.set_random_seed(1)
     try:
         with strategy.scope() if strategy is not None else contextlib.nullcontext():
-            model = network(case.sync_bn, case.normalizer_free)
+            model = network(case.sync_bn, case.family)
             loss = kt.losses.LabelSmoothingCrossentropy(0.1 if case.soft_labels else 0.0, from_logits=True)
             model.compile(case.optimizer(), loss, jit_compile=False)
         average = kt.callbacks.WeightEMA(0.9)

@@ -55,7 +55,8 @@ def test_budgets_in_words():
         with pytest.raises(UserError, match=words):
             parse_budget(text)
     for words, message in ((["--train", "epochs=0"], "epochs=K"), (["--train", "5"], "epochs=K"),
-                           (["--batch-size", "0"], "--batch-size must be 1 or more")):  # fmt: skip
+                           (["--batch-size", "0"], "--batch-size must be 1 or more"),
+                           (["--up-to", "much"], "--up-to takes a number .* Received: much")):  # fmt: skip
         with pytest.raises(UserError, match=message):
             run(*SMALL, *words)
 
@@ -70,12 +71,12 @@ def test_measured_rows_are_spread_and_the_others_fitted(monkeypatch):
         return {"step": 3e-6 * image_size, "latency": 1e-6 * image_size, "peak_memory": 7}
 
     monkeypatch.setattr(scaling_study, "in_a_process", fake)
-    off = scaling_study.measure(rows, "resnet_rs", 4, 8, 5, memory_limit=102)
+    off = scaling_study.measure(rows, "resnet_rs", 4, 8, 5, most_macs=1000 * 112**2, memory_limit=102)
     assert seen == [32, 52, 82, 102], "the largest that fits, the smallest, and some between"
-    assert max(off.values()) < 1e-6
+    assert max(off.values()) < 0.1
     assert [row.measured for row in rows].count(True) == 4
-    assert rows[-1].step == pytest.approx(3e-6 * 122, rel=1e-3) and rows[-1].peak_memory is None
-    assert scaling_study.measure(rows[:1], "resnet_rs", 0, 8, 5, 1000) is None
+    assert 3e-6 * 102 < rows[-1].step < 3e-6 * 150 and rows[-1].peak_memory is None
+    assert scaling_study.measure(rows[:1], "resnet_rs", 0, 8, 5) is None
 
 
 def test_times_of_a_real_step():

@@ -468,3 +468,41 @@ def test_mistakes_of_a_growing_batch_are_told_before_anything_is_written(changes
     with pytest.raises(UserError) as error:
         kt.train(growing(**changes), output=tmp_path / "run", verbose=0)
     assert words in str(error.value) and not (tmp_path / "run").exists()
+
+
+# --- frozen parts ---------------------------------------------------------------------------------------------------
+
+
+def test_frozen_parts_keep_their_weights_and_statistics(tmp_path):
+    """The stem and stage 1 stay, statistics too; the rest is trained."""
+    recipe = tiny(model={"freeze": ("stem", "stage1")}, schedule={"epochs": 1}, export=NO_EXPORT)
+    before = {v.path: v.numpy() for v in training.prepare(recipe).network.variables}
+    after = training.train(recipe, tmp_path / "run", verbose=0).network
+    moved = {v.path.split("_")[0].split("/")[0] for v in after.variables
+             if v.name != "seed_generator_state" and not np.array_equal(v.numpy(), before[v.path])}  # fmt: skip
+    assert moved == {"stage2", "stage3", "stage4", "head"}
+    assert all(v.trainable is False for v in after.variables if v.path.startswith(("stem", "stage1_")))
+
+
+def test_frozen_norms(tmp_path):
+    recipe = tiny(model={"freeze_norms": True}, schedule={"epochs": 1}, export=NO_EXPORT)
+    before = {v.path: v.numpy() for v in training.prepare(recipe).network.variables}
+    after = training.train(recipe, tmp_path / "run", verbose=0).network
+    kept = {v.name for v in after.variables if np.array_equal(v.numpy(), before[v.path])}
+    assert {"gamma", "beta", "moving_mean", "moving_variance"} <= kept and "kernel" not in kept
+
+
+def test_parts_there_are_not():
+    with pytest.raises(UserError, match="`model.freeze`: test_resnet has no part 'stage9'. Did you mean \"stage"):
+        training.prepare(tiny(model={"freeze": ("stage9",)}))
+    with pytest.raises(UserError, match="`model.freeze` leaves nothing to train"):
+        training.prepare(tiny(model={"freeze": ("stem", "stage1", "stage2", "stage3", "stage4", "head")}))
+
+
+def test_batch_norm_without_a_memory_asks_for_an_average(caplog):
+    recipe = tiny(model={"options": {"bn_momentum": 0.0, "stem": "cifar"}})
+    with caplog.at_level("WARNING", logger="absl"):
+        training.prepare(recipe.replace(optimizer={"ema_decay": 0.99}))
+        assert "bn_momentum" not in caplog.text
+        training.prepare(recipe)
+    assert "bn_momentum is 0 and there is no weight average" in caplog.text

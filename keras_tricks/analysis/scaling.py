@@ -127,7 +127,10 @@ def near(candidates, budget, spent, what):
 
 
 def fit_times(candidates, seconds):
-    """Times of networks that were not measured, from some that were: `a * macs^b * activations^c`, fitted to logs.
+    """Times of networks that were not measured, from some that were.
+
+    `a * macs + b * activations + c * depth + d` with numbers of 0 or more, by least squares of relative differences:
+    arithmetic, memory traffic, what each layer and each step cost beside them.
 
     Args:
         candidates: list of `Candidate`, four or more.
@@ -136,14 +139,17 @@ def fit_times(candidates, seconds):
     Returns:
         A function of a candidate to seconds, and the median of how far off it is on what was measured (0.1 for 10 %).
     """
+    from scipy.optimize import nnls
 
     def row(c):
-        return [1.0, math.log(c.macs), math.log(c.activations)]
+        return [c.macs, c.activations, c.depth, 1.0]
 
-    logs = np.log(seconds)
-    solution = np.linalg.lstsq(np.array([row(c) for c in candidates]), logs, rcond=None)[0]
-    off = np.abs(np.expm1(np.array([row(c) for c in candidates]) @ solution - logs))
-    return lambda c: float(np.exp(np.dot(row(c), solution))), float(np.median(off))
+    times = np.array(seconds)
+    relative = np.array([row(c) for c in candidates]) / times[:, None]
+    scale = relative.max(axis=0)
+    found = nnls(relative / scale, np.ones(len(times)))[0] / scale
+    off = np.abs(relative @ found - 1)
+    return lambda c: float(np.dot(row(c), found)), float(np.median(off))
 
 
 def gains(candidates, errors):

@@ -14,10 +14,9 @@ import dataclasses
 import keras
 
 from keras_tricks.errors import UserError
-from keras_tricks.graph import Graph
+from keras_tricks.graph import NORMALIZATIONS, Graph, every_layer
 from keras_tricks.layers import ScaledWSConv2D
 
-NORMALIZATIONS = (keras.layers.BatchNormalization, keras.layers.GroupNormalization, keras.layers.LayerNormalization)
 MULTIPLIERS = ("gamma", "gain")  # trained factors that close a branch when they are 0
 
 
@@ -98,7 +97,7 @@ def signal_propagation(model, images=None, batch_size=8, image_size=None, seed=0
         moments = [_moments(x) for x in taps(images, training=True)]
     rows = [BlockSignal(add.name, *sums, branch[1])
             for add, sums, branch in zip(additions, moments[: len(additions)], moments[len(additions) :], strict=True)]
-    norms, standardized = (sum(isinstance(layer, kinds) for layer in _all_layers(model))
+    norms, standardized = (sum(isinstance(layer, kinds) for layer in every_layer(model))
                            for kinds in (NORMALIZATIONS, ScaledWSConv2D))  # fmt: skip
     return SignalPropagation(model.name, norms, standardized, sum(r.branch_variance == 0 for r in rows), tuple(rows))
 
@@ -133,12 +132,6 @@ def _kept(variables):
     finally:
         for variable, value in zip(variables, before, strict=True):
             variable.assign(value)
-
-
-def _all_layers(model):
-    for layer in model.layers:
-        yield layer
-        yield from getattr(layer, "layers", ())
 
 
 def draw(signals, path):

@@ -53,11 +53,11 @@ def classifier(x, include_top, pooling, classes, classifier_activation, dropout_
 
 
 def finish(inputs, outputs, name, weights):
-    """The functional model, with weights loaded from a file when a path is given."""
+    """The functional model, with weights loaded when a file or a name is given; see `keras_tricks.weights.load`."""
     source = keras.utils.get_source_inputs(inputs)[0] if hasattr(keras.utils, "get_source_inputs") else inputs
     model = keras.Model(source, outputs, name=name)
     if weights is not None:
         from keras_tricks.weights import load
 
-        load(model, weights)
+        load(model, weights, new_head=True)
     return model

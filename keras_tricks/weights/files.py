@@ -6,11 +6,17 @@ to a temporary file, flushed to disk and renamed, so that a reader sees the old 
 
 import os
 import pathlib
+import re
 
 import keras
 import numpy as np
 
 from keras_tricks.errors import UserError
+from keras_tricks.weights import timm
+from keras_tricks.weights.classifier import other_head
+from keras_tricks.weights.sources import find
+
+HEAD = re.compile(r"(^|/)head/")  # variables of the classifier
 
 
 def save(path, variables, metadata=None):
@@ -65,27 +71,31 @@ def assign(variables, tensors, source):
         variable.assign(tensors[name])
 
 
-def load(model, path):
-    """Loads a weight file into a built model.
+def load(model, weights, new_head=False):
+    """Loads weights into a built model.
 
     Args:
         model: `keras.Model`.
-        path: `.safetensors`, `.weights.h5` or `.keras` file.
+        weights: `.safetensors` (ours, or timm's), `.weights.h5` or `.keras` file, or a name of the Hugging Face Hub
+            such as `"timm/resnet50d.ra2_in1k"`, see `keras_tricks/weights/sources.py`.
+        new_head: bool, leave the classifier as it is, and say so, where safetensors have one of other classes.
 
     Raises:
-        UserError: no such file, an unknown kind of file, or a tensor that does not fit (its name and both shapes).
+        UserError: no such file or repository, an unknown kind of file, or a tensor that does not fit (its name and both
+            shapes).
     """
-    path = pathlib.Path(path)
-    kinds = (".safetensors", ".weights.h5", ".keras")
-    if not path.name.endswith(kinds):
-        raise UserError(f"`weights` must be None or a file ending in {', '.join(kinds)}. Received: {str(path)!r}. "
-                        "Pickled checkpoints (.pt, .pth, .pkl) can run code when opened and are not read.")
-    if not path.is_file():
-        raise UserError(f"There is no weight file {path}.")
+    source = find(weights)
+    path = source.path
     if path.suffix == ".safetensors":
         tensors, _ = read(path)
+        if timm.is_timm(tensors):
+            timm.assign_timm(model, tensors, source.name, new_head)
+            return
         prefix = "model/" if any(name.startswith("model/") for name in tensors) else ""
-        assign({f"{prefix}{n}": v for n, v in weights_of(model).items()}, tensors, path.name)
+        variables = {f"{prefix}{n}": v for n, v in weights_of(model).items()}
+        if new_head and other_head({n: v for n, v in variables.items() if HEAD.search(n)}, tensors, source.name, model):
+            variables = {n: v for n, v in variables.items() if not HEAD.search(n)}
+        assign(variables, tensors, path.name)
         return
     try:
         if path.name.endswith(".weights.h5"):

@@ -9,9 +9,13 @@ import re
 import numpy as np
 
 from keras_tricks.errors import UserError, nearest
+from keras_tricks.weights.classifier import other_head
+from keras_tricks.weights.sources import find
 
 LEAVES = {"kernel": "weight", "bias": "bias", "gain": "gain", "gamma": "weight", "beta": "bias",
           "moving_mean": "running_mean", "moving_variance": "running_var"}  # fmt: skip
+
+HEADS = ("fc.", "head.fc.")  # timm's classifiers
 
 # Ordered rules for the layer part of a path: (pattern, timm's form). {stage} and {block} count from 0.
 NORMALIZER_FREE = (
@@ -98,12 +102,19 @@ def to_keras(tensor, shape, name):
     return turned
 
 
-def assign_timm(model, tensors):
+def is_timm(tensors):
+    """Whether names of tensors are those of a torch module (`stages.0.0.conv1.weight`) and not of ours."""
+    return not any("/" in name for name in tensors) and any(name.endswith(".weight") for name in tensors)
+
+
+def assign_timm(model, tensors, source="The checkpoint", new_head=False):
     """Puts timm's tensors into a model of the zoo. Nothing is assigned unless everything fits.
 
     Args:
         model: `keras.Model` of the zoo: ResNets, ResNet-RS, NFNets, normalizer-free ResNets in timm's layouts.
-        tensors: {timm name: array}. Counters of batches are left out.
+        tensors: {timm name: array}. Counters of batches are left out, and the classifier if the model has none.
+        source: what the checkpoint is called in messages.
+        new_head: bool, leave the model's classifier as it is where the checkpoint's has other classes.
 
     Raises:
         UserError: a tensor is missing, left over, not finite or of the wrong shape; it is named.
@@ -111,15 +122,45 @@ def assign_timm(model, tensors):
     tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
     variables = {v.path: v for v in model.variables if v.name != "seed_generator_state"}
     names = {timm_name(path, variables): path for path in variables}
+    _check_strides(model, source)
+    head = {name: variables[path] for name, path in names.items() if path.startswith("head/")}
+    if not head or (new_head and other_head(head, tensors, source, model)):
+        names = {name: path for name, path in names.items() if name not in head}
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(HEADS)}
     for name in names:
         if name not in tensors:
-            raise UserError(f"The checkpoint has no tensor {name!r} for {names[name]!r}.{nearest(name, tensors)}")
+            raise UserError(f"{source} has no tensor {name!r} for {names[name]!r}.{nearest(name, tensors)}")
     for name in tensors:
         if name not in names:
-            raise UserError(f"The checkpoint's tensor {name!r} has no place in {model.name}.{nearest(name, names)}")
+            raise UserError(f"{source}: tensor {name!r} has no place in {model.name}.{nearest(name, names)}")
     arrays = {path: to_keras(tensors[name], variables[path].shape, name) for name, path in names.items()}
     for name, path in names.items():
         if not np.isfinite(arrays[path]).all():
-            raise UserError(f"The checkpoint's tensor {name!r} holds values that are not finite.")
+            raise UserError(f"{source}: tensor {name!r} holds values that are not finite.")
     for path, array in arrays.items():
         variables[path].assign(array)
+
+
+def _check_strides(model, source):
+    """Shapes do not tell layout A from B: timm's bottlenecks have the stride in the 3x3 convolution."""
+    layers = {layer.name: layer for layer in model.layers}
+    if "stage2_block1_conv3" in layers and layers["stage2_block1_conv1"].strides == (2, 2):
+        raise UserError(f"{source} is of layout B, with its strides in 3x3 convolutions, and {model.name} is of layout "
+                        "A: build it with the same name and a b, such as resnet50b.")
+
+
+def layout_of(weights):
+    """The `layout` of normalizer-free networks a checkpoint of timm needs, or `None` for other weights."""
+    from safetensors import SafetensorError, safe_open
+
+    path = find(weights).path
+    if path.suffix != ".safetensors":
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = list(file.keys())
+    except (SafetensorError, OSError):
+        return None  # loading says what is wrong
+    if not is_timm(names):
+        return None
+    return "timm_dm" if any(name.endswith("skipinit_gain") for name in names) else "timm"

@@ -13,7 +13,7 @@ from keras_tricks.recipe import About, Augment, Data, Model, Optimizer, Recipe, 
 
 RECIPE = Recipe(
     about=About(paper="arXiv:2103.07579"),
-    data=Data(source="image_folder", train_images=5_000, image_size=32, eval_crop="whole",
+    data=Data(source="image_folder", train_images=4_000, image_size=32, eval_crop="whole",
               mean=(125.3, 123.0, 113.9), std=(63.0, 62.1, 66.7)),
     augment=Augment(crop="pad", pad=4),
     model=Model(name="resnet_rs26", zero_gamma=True, options={"width_factor": 0.25}),

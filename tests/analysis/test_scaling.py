@@ -54,10 +54,12 @@ def test_near_a_budget():
 def test_fitted_times():
     rng = np.random.default_rng(0)
     numbers = rng.integers(1e6, 1e9, (8, 2))
-    grid = [Candidate(1.0, 26, 32, 1, 0, int(m), int(a)) for m, a in numbers]
-    fitted, off = scaling.fit_times(grid[:6], [2e-9 * c.macs**0.8 * c.activations**0.1 for c in grid[:6]])
-    assert off < 1e-9
-    assert fitted(grid[7]) == pytest.approx(2e-9 * grid[7].macs ** 0.8 * grid[7].activations ** 0.1)
+    grid = [Candidate(1.0, d, 32, 1, 0, int(m), int(a)) for (m, a), d in zip(numbers, scaling.DEPTHS * 2, strict=False)]
+    time = lambda c: 3e-11 * c.macs + 5e-10 * c.activations + 2e-4 * c.depth + 0.01  # noqa: E731
+    fitted, off = scaling.fit_times(grid[:6], [time(c) for c in grid[:6]])
+    assert off < 1e-6 and fitted(grid[7]) == pytest.approx(time(grid[7]))
+    growing, _ = scaling.fit_times(grid[:6], [1 / c.macs for c in grid[:6]])
+    assert growing(grid[6]) >= 0, "no number is below 0, whatever was measured"
 
 
 def trained(rule, noise=()):

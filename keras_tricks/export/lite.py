@@ -1,0 +1,25 @@
+"""LiteRT (TensorFlow Lite) files: the model for phones and boards, in float32 or with 8-bit integers inside."""
+
+import pathlib
+
+
+def write(model, path, examples=None):
+    """Writes a `.tflite` file.
+
+    Args:
+        model: `keras.Model` on the TensorFlow backend, one input.
+        path: of the file.
+        examples: float32 array `(n, height, width, 3)`: the ranges of all activations are learned from them, and
+            kernels and activations become 8-bit integers. Inputs and outputs stay float32. Defaults to `None`: float32.
+    """
+    import tensorflow as tf
+
+    spec = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="pixels")
+    call = tf.function(lambda pixels: model(pixels, training=False), input_signature=[spec])
+    owner = tf.Module()
+    owner.weights = [v.value for v in model.variables]  # what the converter turns into constants
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([call.get_concrete_function()], owner)
+    if examples is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([image[None]] for image in examples)
+    pathlib.Path(path).write_bytes(converter.convert())

@@ -1,0 +1,79 @@
+"""ResNets of `keras.applications` and ours (layout A): the same function, each in its own weights.
+
+Theirs have biases in their convolutions and a batch norm epsilon of 1.001e-5. A bias before a batch norm only shifts
+the mean it subtracts; the epsilon goes into gamma. Their images are BGR less the means of ImageNet
+(`keras.applications.resnet.preprocess_input`), which the weights expect here too.
+"""
+
+import re
+
+import keras
+import numpy as np
+
+from keras_tricks.errors import UserError
+
+EPSILON, THEIRS = 1e-5, 1.001e-5
+
+
+def from_applications(model, theirs):
+    """Puts the weights of `keras.applications.ResNet50`, `101` or `152` into ours.
+
+    Args:
+        model: `kt.models.ResNet50`, `ResNet101` or `ResNet152` of as many classes, or without a top.
+        theirs: the `keras.applications` model.
+
+    Raises:
+        UserError: the two are not the same network.
+    """
+    _check(model, theirs)
+    for ours, conv in _pairs(model, theirs):
+        bias = keras.ops.convert_to_numpy(conv.bias)
+        if isinstance(conv, keras.layers.Dense):
+            ours.set_weights([conv.kernel, bias])
+            continue
+        norm, own_norm = theirs.get_layer(_norm(conv.name)), model.get_layer(f"{ours.name}_bn")
+        gamma, beta, mean, variance = map(np.asarray, norm.get_weights())
+        ours.set_weights([conv.kernel])
+        own_norm.set_weights([gamma * np.sqrt((variance + EPSILON) / (variance + THEIRS)), beta, mean - bias, variance])
+
+
+def to_applications(model, theirs):
+    """The other way: puts our weights into a `keras.applications` model. Its biases become 0."""
+    _check(model, theirs)
+    for ours, conv in _pairs(model, theirs):
+        if isinstance(conv, keras.layers.Dense):
+            conv.set_weights(ours.get_weights())
+            continue
+        gamma, beta, mean, variance = map(np.asarray, model.get_layer(f"{ours.name}_bn").get_weights())
+        conv.set_weights([ours.kernel, np.zeros(conv.bias.shape, "float32")])
+        theirs.get_layer(_norm(conv.name)).set_weights(
+            [gamma * np.sqrt((variance + THEIRS) / (variance + EPSILON)), beta, mean, variance])
+
+
+def _norm(name):
+    return name.removesuffix("_conv") + "_bn"
+
+
+def _pairs(model, theirs):
+    """(our layer, theirs) of all convolutions and the classifier."""
+    for layer in model.layers:
+        if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
+            yield layer, theirs.get_layer(in_applications(layer.name))
+
+
+def in_applications(name):
+    """`stage2_block1_conv3` -> `conv3_block1_3_conv`; `..._shortcut` -> `..._0_conv`."""
+    if name in ("stem", "head"):
+        return {"stem": "conv1_conv", "head": "predictions"}[name]
+    stage, block, part = re.fullmatch(r"stage(\d+)_block(\d+)_(conv\d|shortcut)", name).groups()
+    return f"conv{int(stage) + 1}_block{block}_{part[-1] if part != 'shortcut' else 0}_conv"
+
+
+def _check(model, theirs):
+    def shapes(network):
+        kinds = (keras.layers.Conv2D, keras.layers.Dense)
+        return sorted(tuple(layer.kernel.shape) for layer in network.layers if isinstance(layer, kinds))
+
+    if shapes(model) != shapes(theirs) or not any(layer.name == "conv1_conv" for layer in theirs.layers):
+        raise UserError(f"{theirs.name} is not the `keras.applications` form of {model.name}: give ResNet50, ResNet101 "
+                        "or ResNet152 on both sides, with as many classes.")

@@ -1,0 +1,150 @@
+"""Where weights come from: a file, or a repository of the Hugging Face Hub.
+
+    model.safetensors               a file, ours or timm's; a config.json beside it is read
+    timm/resnet50d.ra2_in1k         https://huggingface.co/timm/resnet50d.ra2_in1k, its model.safetensors
+    timm/resnet50d.ra2_in1k@4f7...  the same at a revision: a commit, a tag or a branch
+    hf://owner/name[@revision]      any other repository with a model.safetensors
+
+Downloads need `pip install 'keras-tricks[hub]'`. `huggingface_hub` caches them and respects `HF_HOME`, `HF_TOKEN` and
+`HF_HUB_OFFLINE=1`; what is in the cache is compared with its sha256 before it is read.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import re
+
+from keras_tricks.errors import UserError
+
+KINDS = (".safetensors", ".weights.h5", ".keras")
+HUB_NAME = re.compile(r"(?:hf://(?P<owner>[\w.-]+)/|(?P<timm>timm)/)(?P<name>[\w.-]+?)(?:@(?P<revision>[\w./-]+))?")
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightInfo:
+    """What weights were trained for; timm's keys. Sizes are pixels, `mean` and `std` on the 0-255 scale."""
+
+    origin: str
+    architecture: str
+    num_classes: int
+    image_size: int
+    test_image_size: int
+    crop_pct: float
+    crop_mode: str
+    interpolation: str
+    mean: tuple
+    std: tuple
+    license: str
+
+    def data(self):
+        """The fields of a recipe's `data` section that evaluate these weights as they were evaluated when published."""
+        size = self.test_image_size
+        crop = {"eval_crop": "center", "crop_pct": self.crop_pct}
+        if self.crop_mode == "squash":
+            crop = {"eval_crop": "squash", "crop_padding": round(size / self.crop_pct) - size}
+        known = self.interpolation in ("bilinear", "bicubic")
+        return {**crop, "test_image_size": size, "interpolation": self.interpolation if known else "bicubic",
+                "antialias": True, "mean": self.mean, "std": self.std}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A weight file that exists: `path`, what the user called it, and its `WeightInfo` or `None`."""
+
+    path: pathlib.Path
+    name: str
+    info: WeightInfo | None
+
+
+def find(weights):
+    """Finds weights by path or name, downloading them when they are of the Hub and not yet in its cache.
+
+    Args:
+        weights: see above.
+
+    Returns:
+        A `Source`.
+
+    Raises:
+        UserError: no such file or repository, an unknown kind of file, a pickle, no network, a damaged download.
+    """
+    text, path = str(weights), pathlib.Path(weights)
+    hub = HUB_NAME.fullmatch(text)
+    if hub and not text.endswith(KINDS) and not path.exists():
+        return _from_hub(text, f"{hub['owner'] or hub['timm']}/{hub['name']}", hub["revision"])
+    if path.is_dir():
+        raise UserError(f"`weights` {text!r} is a folder: name a file in it that ends in {', '.join(KINDS)}.")
+    if not path.name.endswith(KINDS):
+        raise UserError(f"`weights` must be None, a file ending in {', '.join(KINDS)}, or a name such as "
+                        f"timm/resnet50d.ra2_in1k. Received: {text!r}. Pickled checkpoints (.pt, .pth, .bin, .pkl) can "
+                        "run code when opened and are not read: save them as safetensors first.")
+    if not path.is_file():
+        raise UserError(f"There is no weight file {path}.")
+    config = path.with_name("config.json")
+    return Source(path, path.name, _info(config, str(path)) if config.is_file() else None)
+
+
+def _from_hub(text, repository, revision):
+    try:
+        import huggingface_hub
+        from huggingface_hub import errors
+    except ImportError as error:
+        raise UserError(f"`weights` {text!r} are on the Hugging Face Hub: pip install 'keras-tricks[hub]', or download "
+                        "model.safetensors yourself and give its path.") from error
+
+    def fetch(file):
+        return pathlib.Path(huggingface_hub.hf_hub_download(repository, file, revision=revision))
+
+    try:
+        path = fetch("model.safetensors")
+        try:
+            config = fetch("config.json")
+        except errors.EntryNotFoundError:
+            config = None
+    except errors.RepositoryNotFoundError:
+        raise UserError(f"There is no repository {repository} on the Hugging Face Hub, or it is not public. "
+                        f"https://huggingface.co/timm lists timm's. Received: {text!r}") from None
+    except errors.RevisionNotFoundError:
+        raise UserError(f"{repository} has no revision {revision!r} on the Hugging Face Hub.") from None
+    except errors.LocalEntryNotFoundError:
+        raise UserError(f"`weights` {text!r} are not in the cache, and the Hugging Face Hub cannot be reached (no "
+                        "network, or HF_HUB_OFFLINE): download them elsewhere, or give a path.") from None
+    except errors.EntryNotFoundError:
+        raise UserError(f"{repository} has no model.safetensors: only safetensors are read.") from None
+    except (errors.HfHubHTTPError, OSError) as error:
+        raise UserError(f"{repository} cannot be downloaded: {str(error).splitlines()[0]}") from None
+    _check(path, text)
+    return Source(path, text, _info(config, f"https://huggingface.co/{repository}") if config else None)
+
+
+def _check(path, name):
+    """The cache names a large file by its sha256."""
+    blob = path.resolve()
+    if re.fullmatch("[0-9a-f]{64}", blob.name):
+        digest = hashlib.sha256()
+        with open(blob, "rb") as file:
+            for block in iter(lambda: file.read(2**22), b""):
+                digest.update(block)
+        if digest.hexdigest() != blob.name:
+            raise UserError(f"The cached file of {name} is damaged ({os.path.getsize(blob):,} bytes, another sha256): "
+                            f"remove {blob} and load it again.")
+
+
+def _info(config, origin):
+    """`WeightInfo` from timm's config.json; `None` for a file of another kind."""
+    try:
+        described = json.loads(config.read_text())
+        cfg = described["pretrained_cfg"]
+        image_size = int(cfg["input_size"][1])
+        return WeightInfo(
+            origin=origin, architecture=described["architecture"],
+            num_classes=int(described.get("num_classes", cfg.get("num_classes"))), image_size=image_size,
+            test_image_size=int(cfg.get("test_input_size", cfg["input_size"])[1]),
+            crop_pct=float(cfg.get("test_crop_pct", cfg["crop_pct"])), crop_mode=cfg.get("crop_mode", "center"),
+            interpolation=cfg["interpolation"], mean=tuple(255 * m for m in cfg["mean"]),
+            std=tuple(255 * s for s in cfg["std"]), license=cfg.get("license", ""),
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return None

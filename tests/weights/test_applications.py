@@ -1,0 +1,46 @@
+"""The ResNets of keras.applications and ours: the same outputs, both ways."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_tricks as kt
+from keras_tricks.errors import UserError
+from keras_tricks.weights.applications import from_applications, in_applications, to_applications
+
+
+def scrambled(model):
+    numbers = np.random.default_rng(0)
+    for v in model.variables:
+        if v.name == "moving_variance":
+            v.assign(numbers.uniform(1e-5, 1.5, v.shape))
+        elif len(v.shape) == 1:
+            v.assign(numbers.uniform(0.2, 0.6, v.shape))
+    return model
+
+
+@pytest.mark.parametrize("name", ["ResNet50", pytest.param("ResNet101", marks=pytest.mark.slow),
+                                  pytest.param("ResNet152", marks=pytest.mark.slow)])  # fmt: skip
+def test_both_ways(name):
+    arguments = {"input_shape": (64, 96, 3), "classes": 7, "classifier_activation": None}
+    theirs, ours = (getattr(package, name)(weights=None, **arguments) for package in (keras.applications, kt.models))
+    x = np.random.default_rng(1).normal(size=(2, 64, 96, 3)).astype("float32")
+    from_applications(ours, scrambled(theirs))
+    expected = np.asarray(theirs(x))
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(ours(x), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+    back = getattr(keras.applications, name)(weights=None, **arguments)
+    to_applications(ours, back)
+    np.testing.assert_allclose(back(x), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def test_names():
+    assert in_applications("stage2_block10_conv3") == "conv3_block10_3_conv"
+    assert in_applications("stage4_block1_shortcut") == "conv5_block1_0_conv"
+
+
+def test_networks_that_do_not_correspond():
+    theirs = keras.applications.ResNet50(weights=None, classes=7)
+    for ours in (kt.models.ResNet50(classes=8), kt.models.ResNet50D(classes=7)):
+        with pytest.raises(UserError, match="resnet50 is not the `keras.applications` form of"):
+            from_applications(ours, theirs)
