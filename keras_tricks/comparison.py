@@ -27,8 +27,10 @@ class Group:
         for at_epoch in zip(*self.rows, strict=True):
             values = [float(row[column]) for row in at_epoch if row[column]]
             if len(values) == len(self.rows):
-                sd = statistics.stdev(values) if len(values) > 1 else 0.0
-                points.append((statistics.mean(values), sd, int(at_epoch[0]["epoch"]), int(at_epoch[0]["step"])))
+                finite = all(map(math.isfinite, values))  # a loss that is not ends the line
+                mean = statistics.mean(values) if finite else math.nan
+                sd = statistics.stdev(values) if finite and len(values) > 1 else 0.0
+                points.append((mean, sd, int(at_epoch[0]["epoch"]), int(at_epoch[0]["step"])))
         return points
 
     def last(self, column):

@@ -56,7 +56,7 @@ def test_budgets_in_words():
             parse_budget(text)
     for words, message in ((["--train", "epochs=0"], "epochs=K"), (["--train", "5"], "epochs=K"),
                            (["--batch-size", "0"], "--batch-size must be 1 or more"),
-                           (["--up-to", "much"], "--up-to takes a number .* Received: much")):  # fmt: skip
+                           (["--up-to", "much"], "--up-to takes a number .* Received: 'much'")):  # fmt: skip
         with pytest.raises(UserError, match=message):
             run(*SMALL, *words)
 
@@ -100,14 +100,14 @@ def images(tmp_path_factory):
 
 def test_a_trained_grid_goes_on_where_it_stopped(images, tmp_path, capsys, monkeypatch):
     words = ["scale", "--widths", "0.0625", "0.125", "--depths", "26", "--resolutions", "32", "--train", "epochs=1",
-             "--train", "epochs=2", "--data-dir", images, "--output", tmp_path, "--set", "data.train_images=null",
+             "--data-dir", images, "--output", tmp_path, "--set", "data.train_images=null",
              "--set", "schedule.batch_size=8"]  # fmt: skip
     run(*words)
     rows = table(tmp_path)
-    assert all(0 <= float(row[f"error_{e}_epochs"]) <= 100 for row in rows for e in (1, 2))
+    assert all(0 <= float(row["error_1_epochs"]) <= 100 for row in rows)
     assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == [
-        f"w{w}_d26_r32_e{e}" for w in ("0.0625", "0.125") for e in (1, 2)]  # fmt: skip
-    assert "2 epochs: twice the multiply-adds change the error" in capsys.readouterr().out
+        f"w{w}_d26_r32_e1" for w in ("0.0625", "0.125")]  # fmt: skip
+    assert "1 epochs: twice the multiply-adds change the error" in capsys.readouterr().out
 
     from keras_tricks import training
 

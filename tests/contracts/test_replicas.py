@@ -26,9 +26,12 @@ def on_one_device(name):
     return replicas.train(replicas.CASES[name])
 
 
-@pytest.mark.parametrize("count", [2, 4])
-@pytest.mark.parametrize("name", replicas.CASES)
-def test_replicas_equal_one_device(name, count):
+FAST_ON_FOUR = {"agc_accumulation", "loss_scale_agc_float16", "sync_bn"}
+ON_FOUR = [pytest.param(4, name, marks=() if name in FAST_ON_FOUR else pytest.mark.slow) for name in replicas.CASES]
+
+
+@pytest.mark.parametrize("count, name", [*((2, name) for name in replicas.CASES), *ON_FOUR])
+def test_replicas_equal_one_device(count, name):
     case = replicas.CASES[name]
     one, several = on_one_device(name), replicas.train(case, mirrored(count))
     assert np.all(np.isfinite(one)) and len(one) > 100
