@@ -31,6 +31,7 @@ UNITS = {
     "latency": {"ms": 1e-3, "s": 1},
     "memory": {"MiB": 2**20, "GiB": 2**30, "MB": 1e6, "GB": 1e9},
 }
+LINE = {"color": "black", "linewidth": 0.8, "zorder": 0}  # of a front
 SHOWN = 20  # networks of the front in the table
 EXAMPLES = {"macs": "macs=4.5G", "latency": "latency=20ms", "memory": "memory=8GiB"}
 
@@ -342,45 +343,46 @@ def write_csv(rows, path):
 
 
 def draw(rows, path, title):
-    """Multiply-adds against time and memory, and errors against multiply-adds and time: a PNG, replaced in one step."""
+    """Multiply-adds against time and memory, and a line of panels for each length of training: a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter, NullFormatter
 
     timed = rows[0].step is not None
     regimes = sorted({e for row in rows for e in row.errors})
-    costs = {"memory of a training step, GiB": lambda row: row.memory / 2**30}
+    costs = {"multiply-adds, M": lambda row: row.candidate.macs / 1e6}
     if timed:
-        costs = {"training step, ms per image": lambda row: 1e3 * row.step,
-                 "inference, ms per image": lambda row: 1e3 * row.latency} | costs  # fmt: skip
-    panels = [*costs, *[(e, x) for e in regimes for x in ("macs", *(["step"] if timed else []))]]
-    columns = min(len(panels), 3)
-    figure = Figure(figsize=(4.6 * columns, 3.8 * -(-len(panels) // columns)), layout="constrained")
+        costs |= {"training step, ms per image": lambda row: 1e3 * row.step,
+                  "inference, ms per image": lambda row: 1e3 * row.latency}  # fmt: skip
+    costs["memory of a training step, GiB"] = lambda row: row.memory / 2**30
+    macs, *others = costs
+    figure = Figure(figsize=(4.4 * len(others) + 1, 3.6 * (1 + len(regimes))), layout="constrained")
     FigureCanvasAgg(figure)
-    for axis, panel in zip(figure.subplots(-(-len(panels) // columns), columns, squeeze=False).flat, panels,
-                           strict=False):  # fmt: skip
-        if panel in costs:
-            points = _scatter(axis, rows, costs[panel], lambda row: row.candidate.macs / 1e9)
-            axis.set(xlabel=panel, ylabel="G multiply-adds", xscale="log", yscale="log")
-            if panel == next(iter(costs)):
-                line = [rows[i] for i in pareto(rows)]
-                axis.plot(*zip(*[(costs[panel](r), r.candidate.macs / 1e9) for r in line], strict=True), color="black",
-                          linewidth=0.8, zorder=0, label="front")  # fmt: skip
-                axis.legend(loc="upper left")
-        else:
-            epochs, x = panel
-            value = (lambda row: row.candidate.macs / 1e9) if x == "macs" else (lambda row: 1e3 * row.step)
-            trained = [row for row in rows if epochs in row.errors]
-            points = _scatter(axis, trained, value, lambda row, e=epochs: row.errors[e])
+    panels = figure.subplots(1 + len(regimes), len(others), squeeze=False)
+
+    front = [rows[i] for i in pareto(rows)]
+    for axis, cost in zip(panels[0], others, strict=True):
+        points = _scatter(axis, rows, costs[cost], costs[macs])
+        axis.set(xlabel=cost, ylabel=macs, yscale="log")
+    panels[0][0].plot([costs[others[0]](r) for r in front], [costs[macs](r) for r in front], **LINE, label="front")
+    panels[0][0].legend(loc="upper left")
+    for line, epochs in zip(panels[1:], regimes, strict=True):
+        trained = [row for row in rows if epochs in row.errors]
+        for axis, cost in zip(line, [macs, *others], strict=False):
+            _scatter(axis, trained, costs[cost], lambda row, e=epochs: row.errors[e])
             for row in trained:
-                axis.annotate(f"{row.candidate.depth}", (value(row), row.errors[epochs]), fontsize=7, xytext=(3, 3),
-                              textcoords="offset points")  # fmt: skip
-            line = pareto_of_errors(rows, epochs, value)
-            axis.plot([value(r) for r in line], [r.errors[epochs] for r in line], color="black", linewidth=0.8,
-                      zorder=0)  # fmt: skip
-            label = "G multiply-adds" if x == "macs" else "training step, ms per image"
-            axis.set(xlabel=label, ylabel="error, %", xscale="log", title=f"{epochs} epochs (numbers: depth)")
-        axis.grid(alpha=0.3)
-    figure.colorbar(points, ax=figure.axes, label="width", ticks=sorted({row.candidate.width for row in rows}))
+                axis.annotate(f"{row.candidate.depth}", (costs[cost](row), row.errors[epochs]), fontsize=7,
+                              xytext=(3, 3), textcoords="offset points")  # fmt: skip
+            best = pareto_of_errors(rows, epochs, costs[cost])
+            axis.plot([costs[cost](r) for r in best], [r.errors[epochs] for r in best], **LINE)
+            axis.set(xlabel=cost, ylabel="error, %", title=f"{epochs} epochs (numbers: depth)")
+    for axis in panels.flat:
+        axis.set_xscale("log")
+        for side in (axis.xaxis, *([axis.yaxis] if axis in panels[0] else [])):
+            side.set_major_formatter(LogFormatter(minor_thresholds=(0, 0)))
+            side.set_minor_formatter(NullFormatter())
+        axis.grid(alpha=0.3, which="both")
+    figure.colorbar(points, ax=panels[0], label="width", ticks=sorted({row.candidate.width for row in rows}))
     figure.suptitle(title, fontsize=10)
     partial = path.with_name(f".{path.name}.partial.png")
     figure.savefig(partial, dpi=110)
@@ -395,7 +397,7 @@ def _scatter(axis, rows, x, y):
 
 def describe(rows, off=None):
     """What was found, as text: the costs, the front, what was measured, what training says, the paper's rules."""
-    first = "width  depth    px      parameters   G multiply-adds  memory GiB"
+    first = "width  depth    px      parameters   M multiply-adds  memory GiB"
     lines = [f"{len(rows)} networks. The front: most multiply-adds for their "
              + ("time." if rows[0].step is not None else "memory."), "", first
              + ("  step ms  inference ms" if rows[0].step is not None else "")]  # fmt: skip
@@ -404,13 +406,14 @@ def describe(rows, off=None):
     for place in shown:
         c, row = rows[place].candidate, rows[place]
         times = "" if row.step is None else f"{1e3 * row.step:>9.1f}{1e3 * row.latency:>14.1f}"
-        lines.append(f"{c.width:>5g}{c.depth:>7}{c.resolution:>6}{c.parameters:>16,}{c.macs / 1e9:>18.2f}"
+        lines.append(f"{c.width:>5g}{c.depth:>7}{c.resolution:>6}{c.parameters:>16,}{c.macs / 1e6:>18,.1f}"
                      f"{row.memory / 2**30:>12.2f}{times}{'' if row.measured or not times else '  fitted'}")
     lines.append("" if len(shown) == len(places) else f"  ... {len(places)} in all, in scaling.csv\n")
     if off is not None:
         known = sum(row.measured for row in rows)
-        lines += [f"{known} networks were measured. The fitted times of the others were off by {100 * off['step']:.0f} "
-                  f"% for steps and {100 * off['latency']:.0f} % for inference on those (medians).", ""]  # fmt: skip
+        rest = (f" The times of the others are fitted; on those measured the fit is off by {100 * off['step']:.0f} % "
+                f"for steps and {100 * off['latency']:.0f} % for inference (medians).")  # fmt: skip
+        lines += [f"{known} networks were measured.{rest if known < len(rows) else ''}", ""]
     for epochs in sorted({e for row in rows for e in row.errors}):
         trained = [row for row in rows if epochs in row.errors]
         found = scaling.gains([row.candidate for row in trained], [row.errors[epochs] for row in trained])

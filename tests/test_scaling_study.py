@@ -107,7 +107,7 @@ def test_a_trained_grid_goes_on_where_it_stopped(images, tmp_path, capsys, monke
     assert all(0 <= float(row["error_1_epochs"]) <= 100 for row in rows)
     assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == [
         f"w{w}_d26_r32_e1" for w in ("0.0625", "0.125")]  # fmt: skip
-    assert "1 epochs: twice the multiply-adds change the error" in capsys.readouterr().out
+    assert "1 epoch: points of error that twice the multiply-adds" in capsys.readouterr().out
 
     from keras_tricks import training
 

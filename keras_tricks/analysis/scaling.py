@@ -185,7 +185,8 @@ def verdict(epochs, found):
     """A sentence about `gains`: which axis won at a number of epochs, or that none did."""
     parts = ", ".join(f"by {axis} {points:+.2f} ± {spread:.2f}" for axis, (points, spread) in found.items())
     ranked = sorted(found, key=lambda axis: found[axis][0], reverse=True)
-    text = f"{epochs} epochs: twice the multiply-adds change the error by so many points less: {parts}"
+    length = "1 epoch" if epochs == 1 else f"{epochs} epochs"
+    text = f"{length}: points of error that twice the multiply-adds take away: {parts}"
     if len(ranked) < 2:
         return f"{text}."
     first, second = (found[axis] for axis in ranked[:2])
