@@ -153,7 +153,7 @@ def test_it_trains_on_as_tf_hubs_models_do(saved):
     x, y = pixels(8), np.arange(8) % 3
     before = [v.numpy() for v in loaded.variables]
     losses = []
-    for _ in range(20):
+    for _ in range(60):
         with tf.GradientTape() as tape:
             picked = tf.gather(loaded(x, training=True), y, batch_dims=1)
             losses.append(-tf.reduce_mean(tf.math.log(picked)))
