@@ -18,7 +18,8 @@ The data flow, which is also the order of a `Recipe`'s sections, of `training.py
       |
     export     kt.export                                        .keras, SavedModel: pixels in, probabilities out
 
-`kt.surgery` applies a trick to a model that is not ours, `kt.analysis` looks at one without training it.
+`kt.surgery` changes a model that is already there, `kt.weights` reads the weights of others, `kt.analysis` looks at a
+model without training it.
 
 Models, layers, losses, optimizers and schedules use `keras` and `keras.ops` only and run on every Keras backend; what
 needs TensorFlow (`kt.data`, `kt.distribution`, training) is imported when first used.

@@ -306,6 +306,7 @@ def _model(name):
 def scale(args):
     from keras_tricks import benchmark, scaling_study
     from keras_tricks.analysis import scaling
+    from keras_tricks.files import writable_folder
 
     for key in ("batch_size", "steps"):
         if getattr(args, key) < 1:
@@ -317,7 +318,7 @@ def scale(args):
     depths = args.depths or [d for d in scaling.DEPTHS if d in scaling_study.depths_of(args.family)]
     rows = scaling_study.rows_of(args.family, args.widths or scaling.WIDTHS, depths,
                                  args.resolutions or scaling.RESOLUTIONS, args.batch_size)  # fmt: skip
-    folder = scaling_study.output_folder(args.output)
+    folder = writable_folder(args.output)
     memory = 0.6 * (benchmark.free_memory() or math.inf)
     off = scaling_study.measure(rows, args.family, args.measure, args.batch_size, args.steps, most_macs,
                                 args.deepest or math.inf, memory)  # fmt: skip

@@ -5,12 +5,12 @@ Runs of one recipe, with different seeds, are one curve: their mean, and their s
 
 import dataclasses
 import math
-import os
 import pathlib
 import statistics
 
 from keras_tricks.callbacks.run_log import read_summary
 from keras_tricks.errors import UserError
+from keras_tricks.files import replaced
 from keras_tricks.recipe import load_recipe
 
 
@@ -77,7 +77,6 @@ def draw(groups, path):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    path = pathlib.Path(path)
     figure = Figure(figsize=(11, 7), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(2, 2)
@@ -92,9 +91,5 @@ def draw(groups, path):
             axis.set(title=title, xlabel=unit, yscale="log" if column == "train_loss" else "linear")
             axis.grid(alpha=0.3)
     panels[0][0].legend(frameon=False, fontsize=8)
-    partial = path.with_name(f".{path.name}.partial.png")
-    try:
+    with replaced(path, "--output") as partial:
         figure.savefig(partial, dpi=110)
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}): give --output.") from None

@@ -8,7 +8,7 @@ def examine():
     import keras
     import tensorflow as tf
 
-    from keras_tricks.training import environment
+    from keras_tricks.run_folder import environment
 
     env = environment()
     yield f"python      {env['python']} on {env['platform']}, {env['cpus']} cpus"

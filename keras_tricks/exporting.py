@@ -10,8 +10,9 @@ import numpy as np
 
 from keras_tricks import evaluation, export, models, training
 from keras_tricks.callbacks.run_log import read_summary
-from keras_tricks.errors import UserError
-from keras_tricks.recipe import Data, Recipe
+from keras_tricks.errors import UserError, check_choice
+from keras_tricks.files import replaced, writable_folder
+from keras_tricks.recipe import Data
 from keras_tricks.weights import find, load
 
 EXAMPLES = 100  # images from which integers learn their ranges
@@ -36,8 +37,7 @@ def of_run(folder, formats, output=None, weights=None, fold=False, overwrite=Fal
     """
     folder = pathlib.Path(folder)
     recipe, best = evaluation.of_run(folder)
-    output = pathlib.Path(output or folder / "export")
-    check_free(output, formats, overwrite)
+    output = free_folder(output or folder / "export", formats, overwrite)
     names = folder / "export" / "classes.json"
     names = json.loads(names.read_text()) if names.is_file() else training.open_data(recipe.data).class_names
     network = in_float32(lambda: training.build_network(recipe.replace(model={"weights": None}), len(names)))
@@ -54,8 +54,7 @@ def of_model(name, weights, formats, output, fold=False, overwrite=False):
         raise UserError(f"To export {name}, give --weights and --output; or name the folder of a run.")
     if "litert_int8" in formats:
         raise UserError("`litert_int8` learns its ranges from the images of a run: export a run.")
-    output = pathlib.Path(output)
-    check_free(output, formats, overwrite)
+    output = free_folder(output, formats, overwrite)
     source, expects = find(weights), models.model_info(name)
     data = {"mean": expects.mean, "std": expects.std, "image_size": expects.test_input_size[0], "eval_crop": "center",
             "crop_pct": expects.crop_pct, "interpolation": expects.interpolation}  # fmt: skip
@@ -90,12 +89,16 @@ def write(network, data, names, formats, output, fold, examples):
     return export.export(model, output, formats, names, functools.partial(evaluation_image, data=data), examples)
 
 
-def check_free(output, formats, overwrite):
-    """Raises `UserError` when a form is in the folder already, unless `overwrite`."""
+def free_folder(path, formats, overwrite):
+    """The folder, made. Raises `UserError` when it cannot be, or when a form is in it already, unless `overwrite`."""
+    for name in formats:
+        check_choice("formats", name, export.FORMS)
+    output = writable_folder(path)
     there = ["README.md"] if not ours(output / "README.md") else []
-    there += [export.FORMS[name] for name in formats if (output / export.FORMS.get(name, name)).exists()]
+    there += [export.FORMS[name] for name in formats if (output / export.FORMS[name]).exists()]
     if there and not overwrite:
         raise UserError(f"{output} holds {', '.join(there)} already: give --output another folder, or --overwrite.")
+    return output
 
 
 def ours(readme):
@@ -124,7 +127,7 @@ def card(output, name, data, written, fold, weights, recipe=None, summary=()):
              "| | |", "|---|---|", f"| input | RGB pixels 0-255, float32, {data.test_size} x {data.test_size} |",
              "| normalization | inside the model |", "| output | probabilities, float32 |",
              f"| batch normalization | {'folded into the convolutions' if fold else 'as trained'} |"]  # fmt: skip
-    if isinstance(recipe, Recipe):
+    if recipe is not None:
         lines.append(f"| recipe | {recipe.name} {recipe.about.paper} |")
     if scored := [row for row in summary if row["top1"]]:
         best = max(scored, key=lambda row: float(row["top1"]))
@@ -138,4 +141,5 @@ def card(output, name, data, written, fold, weights, recipe=None, summary=()):
              "litert": "LiteRT, one image at a time", "litert_int8": "LiteRT, 8-bit integers inside"}  # fmt: skip
     lines += ["", "| file | opened by |", "|---|---|"]
     lines += [f"| `{path.name}` | {opens[form]} |" for form, path in written.items()]
-    (output / "README.md").write_text("\n".join(lines) + "\n")
+    with replaced(output / "README.md") as partial:
+        partial.write_text("\n".join(lines) + "\n")

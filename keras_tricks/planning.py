@@ -1,12 +1,10 @@
 """`keras-tricks plan`: what a recipe would do, in numbers, without training."""
 
 import math
-import os
-import pathlib
 
 from keras_tricks import schedules
 from keras_tricks.analysis import cost
-from keras_tricks.errors import UserError
+from keras_tricks.files import replaced
 from keras_tricks.optimizers.no_decay import is_exempt
 
 
@@ -99,7 +97,6 @@ def draw(plan, path):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    path = pathlib.Path(path)
     epochs = range(plan.epochs)
     rates, sizes = [plan.rate(e) for e in epochs], [plan.phase(e).batch_size for e in epochs]
     panels = {
@@ -115,9 +112,5 @@ def draw(plan, path):
         axis.step(epochs, values, where="post")
         axis.set(title=title, xlabel="epoch", yscale="linear" if title.startswith("parameter") else "log")
         axis.grid(alpha=0.3)
-    partial = path.with_name(f".{path.name}.partial.png")
-    try:
+    with replaced(path, "--plot") as partial:
         figure.savefig(partial, dpi=110)
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}): give --plot another name.") from None

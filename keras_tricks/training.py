@@ -8,19 +8,16 @@ import dataclasses
 import functools
 import json
 import logging
-import os
 import pathlib
-import platform
 import sys
 import tempfile
 
-import absl.logging
 import keras
 
-from keras_tricks import callbacks, losses, models, optimizers, schedules
-from keras_tricks.errors import UserError, is_ours, nearest
-from keras_tricks.graph import NORMALIZATIONS, every_layer
+from keras_tricks import callbacks, losses, models, optimizers, schedules, surgery
+from keras_tricks.errors import UserError
 from keras_tricks.recipe import Recipe, load_recipe
+from keras_tricks.run_folder import claim_folder, environment, log_file, report_bad_images, report_result
 
 log = logging.getLogger("absl")
 
@@ -87,7 +84,7 @@ def open_data(data):
 def _compiled(recipe, classes, plan):
     # --- model ----------------------------------------------------------------------------------------------------
     network = build_network(recipe, classes)
-    freeze(network, recipe.model.freeze, recipe.model.freeze_norms)
+    surgery.freeze(network, recipe.model.freeze, recipe.model.freeze_norms)
     if recipe.model.options.get("bn_momentum") == 0 and not recipe.optimizer.ema_decay:
         log.warning("bn_momentum is 0 and there is no weight average: evaluation would use the statistics of the last "
                     "batch alone. Set optimizer.ema_decay=0.9999, as the paper does, or model.options.bn_momentum=0.9.")
@@ -171,7 +168,7 @@ def train(recipe, output=None, resume=False, dry_run=False, verbose=None):
 
     if is_chief(ready.strategy):
         folder = claim_folder(recipe, output, resume)
-        with _log_file(folder):
+        with log_file(folder):
             return _train(ready, folder, folder, resume, verbose)
     # The other workers take part in every step and leave nothing behind.
     with tempfile.TemporaryDirectory() as scratch:
@@ -219,7 +216,7 @@ def _train(ready, folder, resume_from, resume, verbose):
             )
             for name, values in done.history.items():
                 history.setdefault(name, []).extend(values)
-    _report_bad_images(source)
+    report_bad_images(source)
 
     # --- export ---------------------------------------------------------------------------------------------------
     from keras_tricks import export
@@ -232,7 +229,7 @@ def _train(ready, folder, resume_from, resume, verbose):
                                     pixels_of).items():  # fmt: skip
         log.info("exported %s to %s", kind, path)
     (folder / "export" / "classes.json").write_text(json.dumps(source.class_names) + "\n")
-    _report_result(folder)
+    report_result(folder)
     return Run(history, model, folder, ready.network)
 
 
@@ -286,33 +283,6 @@ def build_network(recipe, classes):
                                **options)
 
 
-def freeze(network, parts, norms=False):
-    """Makes parts of a network untrainable; normalization in them uses its statistics and keeps them.
-
-    Args:
-        network: `keras.Model`.
-        parts: names: `"stage1"` means every layer of that name or beginning with `stage1_`.
-        norms: bool, all normalization layers of the network, too.
-
-    Raises:
-        UserError: a part the network does not have, or nothing would be left to train.
-    """
-    for part in parts:
-        found = [layer for layer in network.layers if layer.name == part or layer.name.startswith(f"{part}_")]
-        if not found:
-            known = dict.fromkeys(layer.name.partition("_")[0] for layer in network.layers)
-            raise UserError(f"`model.freeze`: {network.name} has no part {part!r}.{nearest(part, known)} "
-                            f"It has: {', '.join(known)}.")
-        for layer in found:
-            layer.trainable = False
-    if norms:
-        for layer in every_layer(network):
-            if isinstance(layer, NORMALIZATIONS):
-                layer.trainable = False
-    if not network.trainable_variables:
-        raise UserError("`model.freeze` leaves nothing to train.")
-
-
 def build_teacher(recipe, classes):
     loss = recipe.loss
     if loss.teacher_weights is None:
@@ -344,50 +314,6 @@ def decay_of(schedule):
     if schedule.decay == "cosine":
         return schedules.Cosine(schedule.epochs)
     return schedules.Step(schedule.milestones, schedule.factor) if schedule.decay == "step" else None
-
-
-def claim_folder(recipe, output, resume):
-    """The run folder, made and known to be writable."""
-    base = pathlib.Path("runs") / recipe.name.replace("/", "-")
-    if output is None and not resume:
-        folder, number = base, 1
-        while folder.exists():
-            number += 1
-            folder = base.with_name(f"{base.name}-{number}")
-    else:
-        folder = pathlib.Path(output or base)
-        if not resume and (folder / "recipe.json").exists():
-            raise UserError(f"{folder} already holds a run. Give --output another folder, or --resume to continue it.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".writable").touch()
-        (folder / ".writable").unlink()
-    except OSError as error:
-        raise UserError(f"The output folder {folder} cannot be written ({error.strerror}): give --output.") from None
-    return folder
-
-
-def environment():
-    """Versions and devices, for `env.json`."""
-    import importlib.metadata
-
-    import tensorflow as tf
-
-    def version(package):
-        try:
-            return importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            return None
-
-    packages = ("keras-tricks", "keras", "tensorflow", "numpy", "tensorflow-datasets")
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "devices": [d.name for d in tf.config.list_logical_devices()],
-        "backend": keras.backend.backend(),
-        "versions": {p: version(p) for p in packages},
-    }
 
 
 def _set_up_process(recipe):
@@ -445,48 +371,6 @@ class data_errors_in_words:
         return False
 
 
-def _report_bad_images(source):
-    for name, split in (("training", source.train), ("validation", source.validation)):
-        if split.bad is not None and split.bad.reasons:
-            log.warning("%d broken %s images were left out:", len(split.bad.reasons), name)
-            for path, reason in split.bad.reasons.items():
-                log.warning("  %s: %s", path, reason)
-
-
-def _report_result(folder):
-    rows = callbacks.run_log.read_summary(folder)
-    scored = [r for r in rows if r["top1"]]
-    if scored:
-        best = max(scored, key=lambda r: float(r["top1"]))
-        log.info("top-1 %s %% after the last epoch; best %s %% after epoch %s. Everything is in %s",
-                 rows[-1]["top1"], best["top1"], best["epoch"], folder)
-    waits = [float(r["data_wait"]) for r in rows if r["data_wait"]]
-    if waits and sum(waits) / len(waits) > 0.2:
-        log.warning("input-bound: %.0f %% of the training time was spent waiting for images. `keras-tricks benchmark "
-                    "--data %s` says what they cost; a data service (--data-service) lets other machines make them.",
-                    100 * sum(waits) / len(waits), folder / "recipe.json")
-
-
 def _line(text, word):
     """The line of TensorFlow's message that holds `word`; the first ones only say where."""
     return next((line.strip() for line in text.splitlines() if word in line), text.splitlines()[0])
-
-
-class _log_file:
-    """Copies log lines to `log.txt` of the run folder while open."""
-
-    def __init__(self, folder):
-        self.handler = logging.FileHandler(folder / "log.txt")
-        self.handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        self.handler.addFilter(is_ours)
-
-    def __enter__(self):
-        log.addHandler(self.handler)
-        # Through absl: Keras and TensorFlow save and restore absl's verbosity, which undoes `log.setLevel`.
-        self.verbosity = absl.logging.get_verbosity()
-        absl.logging.set_verbosity(absl.logging.INFO)
-
-    def __exit__(self, *_):
-        log.removeHandler(self.handler)
-        absl.logging.set_verbosity(self.verbosity)
-        self.handler.close()

@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import keras_tricks as kt
-from keras_tricks import callbacks, evaluation, training
+from keras_tricks import callbacks, evaluation, run_folder, training
 from keras_tricks.errors import UserError
 from keras_tricks.recipe import Augment, Data, Loss, Model, Optimizer, Recipe, Schedule
 from keras_tricks.weights import files
@@ -275,7 +275,7 @@ def test_an_input_bound_run_is_told_what_to_do(tmp_path, caplog, wait, told):
     rows = [{column: "1" for column in callbacks.run_log.COLUMNS} | {"data_wait": wait}] * 2
     callbacks.run_log.write_summary(tmp_path, rows)
     with caplog.at_level("INFO", logger="absl"):
-        training._report_result(tmp_path)
+        run_folder.report_result(tmp_path)
     command = f"`keras-tricks benchmark --data {tmp_path / 'recipe.json'}`"
     assert ("input-bound: 60 % of the training time" in caplog.text and command in caplog.text) == told
 
@@ -305,17 +305,17 @@ def test_contradictions_are_user_errors(changes, words, tmp_path):
 
 def test_a_run_is_not_overwritten_and_folders_are_numbered(finished, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="already holds a run. Give --output another folder, or --resume"):
-        training.claim_folder(tiny(), finished.folder, resume=False)
+        run_folder.claim_folder(tiny(), finished.folder, resume=False)
     monkeypatch.chdir(tmp_path)
     for name in ("tiny-digits", "tiny-digits-2", "tiny-digits-3"):
-        assert training.claim_folder(tiny(), None, resume=False) == pathlib.Path("runs") / name
+        assert run_folder.claim_folder(tiny(), None, resume=False) == pathlib.Path("runs") / name
         assert (tmp_path / "runs" / name).is_dir()
 
 
 def test_an_output_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="cannot be written"):
-        training.claim_folder(tiny(), tmp_path / "file" / "run", resume=False)
+        run_folder.claim_folder(tiny(), tmp_path / "file" / "run", resume=False)
 
 
 def test_a_label_out_of_range_is_told_in_words(tmp_path, monkeypatch):
@@ -493,9 +493,9 @@ def test_frozen_norms(tmp_path):
 
 
 def test_parts_there_are_not():
-    with pytest.raises(UserError, match="`model.freeze`: test_resnet has no part 'stage9'. Did you mean \"stage"):
+    with pytest.raises(UserError, match="`freeze`: test_resnet has no part 'stage9'. Did you mean \"stage"):
         training.prepare(tiny(model={"freeze": ("stage9",)}))
-    with pytest.raises(UserError, match="`model.freeze` leaves nothing to train"):
+    with pytest.raises(UserError, match="`freeze` leaves nothing to train"):
         training.prepare(tiny(model={"freeze": ("stem", "stage1", "stage2", "head")}))
 
 

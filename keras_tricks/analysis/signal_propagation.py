@@ -14,6 +14,7 @@ import dataclasses
 import keras
 
 from keras_tricks.errors import UserError
+from keras_tricks.files import replaced
 from keras_tricks.graph import NORMALIZATIONS, Graph, every_layer
 from keras_tricks.layers import ScaledWSConv2D
 
@@ -155,4 +156,5 @@ def draw(signals, path):
         axes.set(title=title, xlabel="residual block")
         axes.grid(alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=max(len(signals), 1))
-    figure.savefig(path, dpi=120)
+    with replaced(path, "--plot") as partial:
+        figure.savefig(partial, dpi=120)

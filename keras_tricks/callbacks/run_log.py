@@ -7,12 +7,12 @@ same file, and an epoch that is run again after a crash replaces its old row.
 import csv
 import io
 import math
-import os
 import pathlib
 import time
 
 import keras
 
+from keras_tricks.files import replaced
 from keras_tricks.schedules import noise_scale
 
 COLUMNS = ("epoch", "step", "images", "lr", "batch_size", "noise_scale", "train_loss", "val_loss", "top1", "top5",
@@ -103,9 +103,8 @@ def write_summary(folder, rows):
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    partial = pathlib.Path(folder) / ".summary.csv.partial"
-    partial.write_text(text.getvalue())
-    os.replace(partial, pathlib.Path(folder) / "summary.csv")
+    with replaced(pathlib.Path(folder) / "summary.csv") as partial:
+        partial.write_text(text.getvalue())
 
 
 def draw_curves(folder):
@@ -145,9 +144,8 @@ def draw_curves(folder):
     for axis in (loss, accuracy):
         if axis.lines:
             axis.legend(frameon=False, fontsize=8)
-    partial = pathlib.Path(folder) / ".curves.partial.png"
-    figure.savefig(partial, dpi=110)
-    os.replace(partial, pathlib.Path(folder) / "curves.png")
+    with replaced(pathlib.Path(folder) / "curves.png") as partial:
+        figure.savefig(partial, dpi=110)
 
 
 def _percent(share):

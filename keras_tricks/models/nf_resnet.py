@@ -21,7 +21,7 @@ Status     logits equal timm's (tests/golden); `nfnet/cifar10_nf_resnet*` were r
 
 from keras_tricks.errors import check_choice
 from keras_tricks.models.heads import classifier, finish, image_input
-from keras_tricks.models.normalizer_free import ALPHA, CLASSIFIER_INIT, betas, drop_path_rates, style
+from keras_tricks.models.normalizer_free import ALPHA, CLASSIFIER_INIT, betas, drop_path_rates, layout_for, style
 from keras_tricks.models.registry import variant
 
 VARIANTS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3), 288: (24, 24, 24, 24)}
@@ -31,7 +31,7 @@ WIDTHS = (256, 512, 1024, 2048)
 def NFResNet(blocks, include_top=True, weights=None, input_tensor=None, input_shape=None, pooling=None, classes=1000,
              classifier_activation="softmax", name="nf_resnet", *, stem="imagenet", stem_filters=64, widths=WIDTHS,
              bottleneck_ratio=0.25, se_ratio=0.0, activation="relu", alpha=ALPHA, skip_gain_init=0.0, dropout_rate=0.0,
-             drop_path_rate=0.0, layout="dm"):
+             drop_path_rate=0.0, layout=None):
     """Builds a normalizer-free ResNet as a functional model.
 
     Args:
@@ -54,7 +54,8 @@ def NFResNet(blocks, include_top=True, weights=None, input_tensor=None, input_sh
         skip_gain_init: float, what a branch is multiplied by at the start. Defaults to `0.0`: blocks are the identity.
         dropout_rate: float in [0, 1), before the classifier.
         drop_path_rate: float in [0, 1), stochastic depth, growing linearly from 0.
-        layout: `"dm"` or `"timm"`: whose numbers and weights, see the card.
+        layout: `"dm"` or `"timm"`: whose numbers and weights, see the card. Defaults to that of `weights` where they
+            are timm's, else `"dm"`.
 
     Input: float `(batch, height, width, 3)`, normalized. Output: float32 `(batch, classes)`.
 
@@ -65,6 +66,7 @@ def NFResNet(blocks, include_top=True, weights=None, input_tensor=None, input_sh
         UserError: an unknown `stem`, `layout`, `activation` or `pooling`, a wrong `input_shape`.
     """
     check_choice("stem", stem, ("imagenet", "cifar"))
+    layout = layout or layout_for(weights)
     make = style(layout, activation, alpha, se_ratio, skip_gain_init, layout == "timm", layouts=("dm", "timm"))
     inputs = image_input(input_tensor, input_shape, include_top, 224 if stem == "imagenet" else 32)
     if stem == "imagenet":

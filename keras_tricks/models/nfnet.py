@@ -21,7 +21,15 @@ Status     logits equal timm's (tests/golden); the ImageNet recipes `nfnet/f*` w
 """
 
 from keras_tricks.models.heads import classifier, finish, image_input
-from keras_tricks.models.normalizer_free import ALPHA, CLASSIFIER_INIT, betas, drop_path_rates, grouped_width, style
+from keras_tricks.models.normalizer_free import (
+    ALPHA,
+    CLASSIFIER_INIT,
+    betas,
+    drop_path_rates,
+    grouped_width,
+    layout_for,
+    style,
+)  # fmt: skip
 from keras_tricks.models.registry import variant
 
 WIDTHS = (256, 512, 1536, 1536)
@@ -35,7 +43,7 @@ VARIANTS = {
 def NFNet(blocks, include_top=True, weights=None, input_tensor=None, input_shape=None, pooling=None, classes=1000,
           classifier_activation="softmax", name="nfnet", *, widths=WIDTHS, group_width=128, rounding=None,
           bottleneck_ratio=0.5, se_ratio=0.5, activation="gelu", alpha=ALPHA, skip_gain_init=0.0, final_multiplier=2,
-          two_convolutions=True, dropout_rate=0.0, drop_path_rate=0.0, layout="dm"):
+          two_convolutions=True, dropout_rate=0.0, drop_path_rate=0.0, layout=None):
     """Builds an NFNet as a functional model.
 
     Args:
@@ -61,7 +69,8 @@ def NFNet(blocks, include_top=True, weights=None, input_tensor=None, input_shape
         two_convolutions: bool, two 3x3 convolutions in a block, else one. Defaults to `True`.
         dropout_rate: float in [0, 1), before the classifier (paper: 0.2 for F0 to 0.5 for F4 and larger).
         drop_path_rate: float in [0, 1), stochastic depth (paper: 0.25), growing linearly from 0.
-        layout: `"dm"`, `"timm_dm"` or `"timm"`: whose numbers and weights, see `normalizer_free.Layout`.
+        layout: `"dm"`, `"timm_dm"` or `"timm"`: whose numbers and weights, see `normalizer_free.Layout`. Defaults to
+            that of `weights` where they are timm's, else `"dm"`.
 
     Input: float `(batch, height, width, 3)`, normalized. Output: float32 `(batch, classes)`.
 
@@ -72,6 +81,7 @@ def NFNet(blocks, include_top=True, weights=None, input_tensor=None, input_shape
         UserError: an unknown `layout`, `activation` or `pooling`, a width that `group_width` does not divide, a wrong
             `input_shape`.
     """
+    layout = layout or layout_for(weights)
     make = style(layout, activation, alpha, se_ratio, skip_gain_init, pooled_shortcut=True)
     inner = [grouped_width(width, bottleneck_ratio, group_width, rounding) for width in widths]
     inputs = image_input(input_tensor, input_shape, include_top, 192)

@@ -135,6 +135,15 @@ class Style:
         return self.conv(x, filters, 1, strides, name=name)
 
 
+def layout_for(weights):
+    """The layout of a network that is given `weights` and no layout: that of timm's checkpoint, else `"dm"`."""
+    if weights is None:
+        return "dm"
+    from keras_tricks.weights.timm import layout_of
+
+    return layout_of(weights) or "dm"
+
+
 def style(layout, activation, alpha, se_ratio, skip_gain_init, pooled_shortcut, layouts=tuple(LAYOUTS)):
     """A `Style` from the arguments of a builder. Raises `UserError` for an unknown layout or activation."""
     check_choice("layout", layout, layouts)

@@ -86,11 +86,6 @@ def variant(name, builder, /, *, key=None, paper="", info=None, **fixed):
         defaults = {"name": key, "classes": info.num_classes}
         if given.get("include_top", True) and given.get("input_tensor") is None and given.get("input_shape") is None:
             given["input_shape"] = info.input_size
-        if given.get("weights") is not None and "layout" in open_parameters and "layout" not in given:
-            from keras_tricks.weights.timm import layout_of
-
-            if (layout := layout_of(given["weights"])) is not None:
-                given["layout"] = layout
         return builder(**{**fixed, **defaults, **given})
 
     open_parameters = {n: p for n, p in inspect.signature(builder).parameters.items() if n not in fixed}

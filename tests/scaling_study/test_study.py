@@ -9,7 +9,7 @@ import pytest
 from keras_tricks import cli, scaling_study
 from keras_tricks.analysis.scaling import Candidate
 from keras_tricks.errors import UserError
-from keras_tricks.scaling_study import Row, parse_budget
+from keras_tricks.scaling_study import Row, parse_budget, report, timing
 
 SMALL = ["scale", "--widths", "0.0625", "0.125", "--depths", "26", "50", "--resolutions", "32", "64"]
 pytestmark = pytest.mark.filterwarnings("ignore:.*ImageNet stem divides")
@@ -66,11 +66,11 @@ def test_measured_rows_are_spread_and_the_others_fitted(monkeypatch):
     seen = []
 
     def fake(function, name, options, image_size, batch_size, steps):
-        assert function is scaling_study.time_steps and options == {"width_factor": 1.0} and name == "resnet_rs26"
+        assert function is timing.time_steps and options == {"width_factor": 1.0} and name == "resnet_rs26"
         seen.append(image_size)
         return {"step": 3e-6 * image_size, "latency": 1e-6 * image_size, "peak_memory": 7}
 
-    monkeypatch.setattr(scaling_study, "in_a_process", fake)
+    monkeypatch.setattr(timing, "in_a_process", fake)
     off = scaling_study.measure(rows, "resnet_rs", 4, 8, 5, most_macs=1000 * 112**2, memory_limit=102)
     assert seen == [32, 52, 82, 102], "the largest that fits, the smallest, and some between"
     assert max(off.values()) < 0.1
@@ -79,8 +79,19 @@ def test_measured_rows_are_spread_and_the_others_fitted(monkeypatch):
     assert scaling_study.measure(rows[:1], "resnet_rs", 0, 8, 5) is None
 
 
+def test_too_few_times_to_fit_the_others(tmp_path):
+    """Two networks are measured, three are not: the front and the picture go by memory."""
+    rows = [Row(Candidate(1.0, 26, size, 10, 0, 1000 * size**2, size**2), memory=size) for size in range(32, 82, 10)]
+    rows[0].measured, rows[0].step, rows[0].latency = True, 0.5, 0.1
+    assert report.pareto(rows) == [0, 1, 2, 3, 4]
+    report.write_csv(rows, tmp_path / "scaling.csv")
+    assert [row["times"] for row in table(tmp_path)] == ["measured", "", "", "", ""]
+    report.draw(rows, tmp_path / "scaling.png", "title")
+    assert "step ms" not in report.describe(rows)
+
+
 def test_times_of_a_real_step():
-    done = scaling_study.in_a_process(scaling_study.time_steps, "resnet_rs26", {"width_factor": 0.0625}, 32, 4, 2)
+    done = timing.in_a_process(timing.time_steps, "resnet_rs26", {"width_factor": 0.0625}, 32, 4, 2)
     assert 0 < done["latency"] < done["step"] < 5
     assert done["peak_memory"] > 10 * 2**20  # weights, gradients, momentum and the step itself
 

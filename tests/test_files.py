@@ -1,0 +1,37 @@
+"""Files replaced in one step, folders that can be written or a message."""
+
+import pytest
+
+from keras_tricks.errors import UserError
+from keras_tricks.files import replaced, writable_folder
+
+
+def test_a_file_is_replaced_when_the_block_ends_well(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("old")
+    with replaced(path) as partial:
+        partial.write_text("new")
+        assert path.read_text() == "old" and partial.suffix == ".csv"
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_left_as_it_was_when_the_block_fails(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), replaced(path) as partial:
+        partial.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    for flag, error in ((None, OSError), ("--plot", UserError)):
+        with pytest.raises(error), replaced(tmp_path / "file" / "a.csv", flag) as partial:
+            partial.write_text("")
+    with pytest.raises(UserError, match="a.csv cannot be written .*: give --plot another name"):
+        with replaced(tmp_path / "file" / "a.csv", "--plot") as partial:
+            partial.write_text("")
+    with pytest.raises(UserError, match="output folder .* cannot be written .*: give --output"):
+        writable_folder(tmp_path / "file" / "folder")
+    assert writable_folder(tmp_path / "new" / "folder").is_dir()
