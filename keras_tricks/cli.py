@@ -36,7 +36,7 @@ def _run(args):
         return args.run(args)
     except UserError as error:
         print(f"keras-tricks: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(getattr(error, "exit_code", 2))
     except BrokenPipeError:
         sys.exit(0)
     except KeyboardInterrupt:
@@ -58,9 +58,12 @@ def _parser():
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     command = commands.add_parser("train", help="train a recipe")
-    _recipe_arguments(command)
+    _recipe_arguments(command, "recipe name, .py or .json file (with --resume RUN: its own)", nargs="?")
     command.add_argument("--output", help="run folder (default: runs/<recipe>)")
-    command.add_argument("--resume", action="store_true", help="continue the run in --output after its last epoch")
+    command.add_argument("--resume", nargs="?", const="auto", default=False, metavar="RUN",
+                         help="continue from the newest checkpoint of a run folder (auto: the one in --output, if any)")
+    command.add_argument("--changes", choices=("run", "new"),
+                         help="which recipe wins when a run is continued with another one")
     command.add_argument("--dry-run", action="store_true", help="build everything, do one step")
     command.add_argument("--weights", help="start from these: a file, or a name such as timm/resnet50d.ra2_in1k")
     command.add_argument("--freeze", metavar="PART,PART", help="parts that are not trained, such as stem,stage1")
@@ -84,8 +87,11 @@ def _parser():
     command.set_defaults(run=evaluate)
 
     command = commands.add_parser("predict", help="labels and probabilities of image files")
-    command.add_argument("run_folder", help="folder of a finished run")
+    command.add_argument("what", help="folder of a finished run, or model name")
     command.add_argument("images", nargs="+", help="image files")
+    command.add_argument("--weights", help="of a model: file, or a name such as timm/resnet50d.ra2_in1k")
+    command.add_argument("--set", action="append", default=[], metavar="data.KEY=VALUE", dest="assignments",
+                         help="change the preprocessing of the weights; may be repeated")
     command.add_argument("--top", type=int, default=5, help="labels shown for each image (default 5)")
     command.set_defaults(run=predict)
 
@@ -96,6 +102,12 @@ def _parser():
     command.add_argument("--weights", help="file or name (default: the run's best checkpoint)")
     command.add_argument("--output", metavar="FOLDER", help="default: export/ in the run folder")
     command.add_argument("--fold", action="store_true", help="fold what only training needs into plain convolutions")
+    command.add_argument("--dtype", choices=PRECISIONS, default="float32", help="precision inside (default float32)")
+    command.add_argument("--images", metavar="FOLDER",
+                         help="images from which litert_int8 learns its ranges (default: training images of the run)")
+    command.add_argument("--layout", choices=("huggingface", "kaggle"), help="a folder ready to be pushed there")
+    command.add_argument("--license", default="", help="licence of the weights, such as apache-2.0")
+    command.add_argument("--owner", default="", help="account, for --layout kaggle")
     command.add_argument("--overwrite", action="store_true", help="write over what is there")
     command.set_defaults(run=export)
 
@@ -203,7 +215,14 @@ def _recipe(args, recipe=None):
 def train(args):
     from keras_tricks import training
 
-    training.train(_recipe(args), args.output, args.resume, args.dry_run)
+    recipe = None
+    if args.recipe is not None:
+        recipe = _recipe(args)
+    elif args.resume not in (False, "auto"):
+        from keras_tricks.run_folder import recipe_of
+
+        recipe = _recipe(args, recipe_of(args.resume))
+    training.train(recipe, args.output, args.resume, args.dry_run, changes=args.changes)
 
 
 def plan(args):
@@ -236,15 +255,17 @@ def evaluate(args):
         weights = weights or best
     if weights is None:
         raise UserError("evaluate needs weights: name a run folder, or give --weights FILE.")
-    recipe = evaluation.as_published(recipe or load_recipe(args.recipe), weights)
-    for name, value in evaluation.evaluate(_recipe(args, recipe), weights).items():
+    published = evaluation.as_published(recipe or load_recipe(args.recipe), weights)
+    recipe = _recipe(args, published)
+    evaluation.tell_preprocessing(recipe, published, weights, "recipe")
+    for name, value in evaluation.evaluate(recipe, weights).items():
         print(f"{name:<12}{value:.4f}" if name == "loss" else f"{name:<12}{100 * value:.2f} %")
 
 
 def predict(args):
     from keras_tricks import evaluation
 
-    for path, answers in evaluation.predict(args.run_folder, args.images, args.top):
+    for path, answers in evaluation.predict(args.what, args.images, args.top, args.weights, args.assignments):
         print(path)
         for label, probability in answers:
             print(f"  {100 * probability:6.2f} %  {label}")
@@ -254,22 +275,22 @@ def export(args):
     from keras_tricks import exporting
 
     formats = [form.strip() for form in args.format.split(",")]
-    if pathlib.Path(args.what).is_dir():
-        written = exporting.of_run(args.what, formats, args.output, args.weights, args.fold, args.overwrite)
-    else:
-        written = exporting.of_model(args.what, args.weights, formats, args.output, args.fold, args.overwrite)
+    options = {key: getattr(args, key) for key in
+               ("output", "weights", "images", "fold", "dtype", "overwrite", "layout", "license", "owner")}  # fmt: skip
+    of = exporting.of_run if pathlib.Path(args.what).is_dir() else exporting.of_model
+    written = of(args.what, formats=formats, **options)
     for form, path in written.items():
         print(f"{form:<16}{path}")
 
 
 def benchmark(args):
-    from keras_tricks import benchmark, training
+    from keras_tricks import benchmark, failures, training
 
     if args.batches < 1:
         raise UserError(f"--batches must be 1 or more. Received: {args.batches}")
     recipe = _recipe(args)
     source = training.open_data(recipe.data)
-    with training.data_errors_in_words(source):
+    with failures.of_data_in_words(source):
         speeds = benchmark.measure(recipe, source.train, source.num_classes, args.batches)
     print(benchmark.describe(speeds, source.train.num_examples, benchmark.free_memory()))
 

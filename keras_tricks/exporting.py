@@ -1,33 +1,53 @@
 """`keras-tricks export`: a run, or a model of the zoo with weights, written for others, with a model card beside it."""
 
+import dataclasses
 import functools
 import json
 import pathlib
-import platform
 
 import keras
 import numpy as np
 
-from keras_tricks import evaluation, export, models, training
+from keras_tricks import evaluation, export, publishing, training
 from keras_tricks.callbacks.run_log import read_summary
 from keras_tricks.errors import UserError, check_choice
+from keras_tricks.export import lite
 from keras_tricks.files import replaced, writable_folder
-from keras_tricks.recipe import Data
+from keras_tricks.recipe import Data, Recipe
 from keras_tricks.weights import find, load
 
 EXAMPLES = 100  # images from which integers learn their ranges
 
 
-def of_run(folder, formats, output=None, weights=None, fold=False, overwrite=False):
-    """Exports a run: its best checkpoint, in float32 whatever it was trained in.
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What is written: a network that returns logits, what it was made from, and what it scored."""
+
+    name: str  # of the model
+    network: keras.Model
+    data: Data  # its preprocessing
+    class_names: list | None
+    weights: str
+    recipe: Recipe | None = None  # of the run it comes from
+    summary: tuple = ()  # the run's epochs
+
+
+def of_run(folder, formats, output=None, weights=None, images=None, fold=False, dtype="float32", overwrite=False,
+           layout=None, license="", owner=""):
+    """Exports a run: its best checkpoint, whatever precision it was trained in.
 
     Args:
         folder: run folder.
         formats: see `keras_tricks.export.export`.
         output: folder. Defaults to `<run>/export`.
         weights: file. Defaults to the run's best checkpoint.
+        images: folder of images from which `"litert_int8"` learns its ranges. Defaults to training images of the run.
         fold: bool, fold what only training needs into plain convolutions.
+        dtype: precision policy the exported model computes in. Defaults to `"float32"`.
         overwrite: bool, write over forms that are there.
+        layout: `"huggingface"` or `"kaggle"`: a folder in their layout, see `keras_tricks/publishing.py`.
+        license: of the weights, such as `"apache-2.0"`. Defaults to what they say of themselves.
+        owner: account on Kaggle.
 
     Returns:
         {format: path}.
@@ -37,65 +57,62 @@ def of_run(folder, formats, output=None, weights=None, fold=False, overwrite=Fal
     """
     folder = pathlib.Path(folder)
     recipe, best = evaluation.of_run(folder)
-    output = free_folder(output or folder / "export", formats, overwrite)
+    output = free_folder(output or folder / "export", formats, overwrite, layout)
     names = folder / "export" / "classes.json"
     names = json.loads(names.read_text()) if names.is_file() else training.open_data(recipe.data).class_names
-    network = in_float32(lambda: training.build_network(recipe.replace(model={"weights": None}), len(names)))
+    with export.precision(dtype):
+        network = training.build_network(recipe.replace(model={"weights": None}), len(names))
     load(network, weights or best)
-    examples = some_images(recipe) if "litert_int8" in formats else None
-    written = write(network, recipe.data, names, formats, output, fold, examples)
-    card(output, recipe.model.name, recipe.data, written, fold, weights or best, recipe, read_summary(folder))
-    return written
+    examples = _examples(images, recipe) if "litert_int8" in formats else None
+    what = Exported(recipe.model.name, network, recipe.data, names, weights or best, recipe, read_summary(folder))
+    return write(what, formats, output, fold, dtype, examples, layout, license, owner)
 
 
-def of_model(name, weights, formats, output, fold=False, overwrite=False):
-    """Exports a model of the zoo with published weights; arguments as `of_run`. The classes have no names."""
+def of_model(name, weights, formats, output, images=None, fold=False, dtype="float32", overwrite=False, layout=None,
+             license="", owner=""):
+    """Exports a model of the zoo with published weights; arguments as `of_run`."""
     if weights is None or output is None:
         raise UserError(f"To export {name}, give --weights and --output; or name the folder of a run.")
-    if "litert_int8" in formats:
-        raise UserError("`litert_int8` learns its ranges from the images of a run: export a run.")
-    output = free_folder(output, formats, overwrite)
-    source, expects = find(weights), models.model_info(name)
-    data = {"mean": expects.mean, "std": expects.std, "image_size": expects.test_input_size[0], "eval_crop": "center",
-            "crop_pct": expects.crop_pct, "interpolation": expects.interpolation}  # fmt: skip
-    classes = expects.num_classes
-    if source.info is not None:
-        data |= source.info.data() | {"image_size": source.info.test_image_size}
-        classes = source.info.num_classes
-    data = Data(**data)
-    size = data.test_size
-    network = in_float32(lambda: models.create_model(name, classes=classes, classifier_activation=None, weights=weights,
-                                                     input_shape=(size, size, 3)))  # fmt: skip
-    written = write(network, data, None, formats, output, fold, None)
-    card(output, name, data, written, fold, weights)
+    if "litert_int8" in formats and images is None:
+        raise UserError("`litert_int8` learns its ranges from images: give --images FOLDER, or export a run.")
+    recipe = evaluation.of_model(name, weights)
+    output = free_folder(output, formats, overwrite, layout)
+    network, names = evaluation.network_of(recipe, weights, dtype)
+    examples = _examples(images, recipe) if images else None
+    what = Exported(name, network, recipe.data, names, weights)
+    return write(what, formats, output, fold, dtype, examples, layout, license, owner)
+
+
+def write(what, formats, output, fold, dtype, examples, layout, license, owner):
+    """Writes the forms, the card and what a hub wants beside them. Returns {format: path}."""
+    from keras_tricks.data import evaluation_image
+
+    if fold and dtype != "float32":
+        raise UserError(f"--fold writes float32. Received: --dtype {dtype}")
+    network = export.fold(what.network) if fold else what.network
+    model = export.deployable(lambda: network, network, what.data, dtype)
+    preprocess = functools.partial(evaluation_image, data=what.data)
+    written = export.export(model, output, formats, what.class_names, preprocess, examples)
+    info = find(what.weights).info
+    license = license or (info.license if info else "")
+    text = card(what, written, fold, dtype, license, _agreement(written, model, examples))
+    if layout == "kaggle":
+        return publishing.kaggle(output, what, written, text, license, owner)
+    if layout == "huggingface":
+        text = publishing.hugging_face(output, what, text, license)
+    with replaced(output / "README.md") as partial:
+        partial.write_text(text)
     return written
 
 
-def in_float32(build):
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        return build()
-    finally:
-        keras.config.set_dtype_policy(policy)
-
-
-def write(network, data, names, formats, output, fold, examples):
-    """Writes a network that returns logits, with its preprocessing in front. Returns {format: path}."""
-    from keras_tricks.data import evaluation_image
-
-    network = export.fold(network) if fold else network
-    model = export.deployable(lambda: network, network, data)
-    return export.export(model, output, formats, names, functools.partial(evaluation_image, data=data), examples)
-
-
-def free_folder(path, formats, overwrite):
+def free_folder(path, formats, overwrite, layout=None):
     """The folder, made. Raises `UserError` when it cannot be, or when a form is in it already, unless `overwrite`."""
     for name in formats:
         check_choice("formats", name, export.FORMS)
     output = writable_folder(path)
+    names = [*(export.FORMS[name] for name in formats), *publishing.FILES.get(layout, ())]
     there = ["README.md"] if not ours(output / "README.md") else []
-    there += [export.FORMS[name] for name in formats if (output / export.FORMS[name]).exists()]
+    there += [name for name in names if (output / name).exists()]
     if there and not overwrite:
         raise UserError(f"{output} holds {', '.join(there)} already: give --output another folder, or --overwrite.")
     return output
@@ -106,12 +123,19 @@ def ours(readme):
     return not readme.exists() or "Exported by keras_tricks" in readme.read_text(errors="replace")
 
 
-def some_images(recipe):
-    """Up to 100 training images as the network is shown them when it is evaluated: float32, 0-255."""
+def _examples(folder, recipe):
+    """Up to 100 images of a folder, else training images, as the network is shown them when it is evaluated."""
     import tensorflow as tf
 
     from keras_tricks.data import evaluation_image
+    from keras_tricks.data.image_folder import SUFFIXES
 
+    if folder is not None:
+        files = sorted(p for p in pathlib.Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
+        if not files:
+            raise UserError(f"--images {folder} holds no images ({', '.join(sorted(SUFFIXES))}).")
+        chosen = np.linspace(0, len(files) - 1, min(EXAMPLES, len(files))).astype("int64")
+        return np.stack([evaluation_image(tf.io.read_file(str(files[i])), recipe.data) for i in chosen])
     split = training.open_data(recipe.data).train
     if split.fetch is None:
         stream = split.scan(tf.constant(0, tf.int64), None).take(EXAMPLES)
@@ -120,26 +144,59 @@ def some_images(recipe):
     return np.stack([evaluation_image(split.fetch(i)[0], recipe.data) for i in numbers])
 
 
-def card(output, name, data, written, fold, weights, recipe=None, summary=()):
-    """Writes `README.md`: what the model is, what goes in and comes out, where its numbers come from."""
-    lines = [f"# {name}", "", f"Exported by keras_tricks with keras {keras.__version__}, Python "
-             f"{platform.python_version()}, from `{pathlib.Path(weights).name}`.", "",
-             "| | |", "|---|---|", f"| input | RGB pixels 0-255, float32, {data.test_size} x {data.test_size} |",
-             "| normalization | inside the model |", "| output | probabilities, float32 |",
-             f"| batch normalization | {'folded into the convolutions' if fold else 'as trained'} |"]  # fmt: skip
-    if recipe is not None:
-        lines.append(f"| recipe | {recipe.name} {recipe.about.paper} |")
-    if scored := [row for row in summary if row["top1"]]:
+def _agreement(written, model, examples):
+    """How often the 8-bit model names the class that the exact one names: a sentence, or `None`."""
+    if "litert_int8" not in written:
+        return None
+    exact = np.argmax(model.predict(examples, verbose=0), axis=-1)
+    share = np.mean(exact == np.argmax(lite.predict(written["litert_int8"], examples), axis=-1))
+    return f"{100 * share:.1f} % of {len(examples)} images, those its ranges were learned from"
+
+
+def card(what, written, fold, dtype, license, agreement):
+    """The model card, Markdown: what the model is, what goes in and comes out, where its numbers come from."""
+    data = what.data
+    rows = [
+        ("input", f"RGB pixels 0-255, float32, {data.test_size} x {data.test_size}"),
+        ("preprocessing", _crop(data)),
+        ("normalization", "inside the model"),
+        ("output", "probabilities, float32"),
+        ("computes in", dtype),
+        ("batch normalization", "folded into the convolutions" if fold else "as trained"),
+    ]
+    if what.recipe is not None:
+        rows.append(("recipe", f"{what.recipe.name} {what.recipe.about.paper}".strip()))
+    if scored := [row for row in what.summary if row["top1"]]:
         best = max(scored, key=lambda row: float(row["top1"]))
-        lines.append(f"| validation top-1 | {best['top1']} % (epoch {best['epoch']} of {len(summary)}) |")
-    if info := find(weights).info:
-        lines += [f"| weights | {info.origin} |", f"| licence of the weights | {info.license or 'not stated'} |"]
-    opens = {"keras": "`import keras_tricks; keras.models.load_model(path)`",
-             "saved_model": "`model = tf.saved_model.load(path)`, `model.serve(pixels)`; signatures `serving_default`, "
-                            "`serving_bytes`",
-             "feature_vector": "as the SavedModel; a vector for each image", "onnx": "ONNX Runtime",
-             "litert": "LiteRT, one image at a time", "litert_int8": "LiteRT, 8-bit integers inside"}  # fmt: skip
+        rows.append(("validation top-1", f"{best['top1']} % (epoch {best['epoch']} of {len(what.summary)})"))
+    if agreement:
+        rows.append(("8-bit model: same top-1", agreement))
+    if info := find(what.weights).info:
+        rows.append(("weights", info.origin))
+    rows.append(("licence", license or "not stated"))
+    source = pathlib.Path(what.weights).name
+    lines = [f"# {what.name}", "", f"Exported by keras_tricks with keras {keras.__version__} from `{source}`.", "",
+             "| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows)]  # fmt: skip
     lines += ["", "| file | opened by |", "|---|---|"]
-    lines += [f"| `{path.name}` | {opens[form]} |" for form, path in written.items()]
-    with replaced(output / "README.md") as partial:
-        partial.write_text("\n".join(lines) + "\n")
+    lines += [f"| `{path.name}` | {OPENED_BY[form]} |" for form, path in written.items()]
+    return "\n".join(lines) + "\n"
+
+
+OPENED_BY = {
+    "keras": "`import keras_tricks; keras.models.load_model(path)`",
+    "saved_model": "`model = tf.saved_model.load(path)`, `model.serve(pixels)`; signatures `serving_default`, "
+                   "`serving_bytes`",
+    "feature_vector": "as the SavedModel; a vector for each image",
+    "onnx": "ONNX Runtime",
+    "litert": "LiteRT, one image at a time",
+    "litert_int8": "LiteRT, 8-bit integers inside",
+}  # fmt: skip
+
+
+def _crop(data):
+    return {
+        "short_side": f"short side {data.short_side}, centre {data.test_size}",
+        "center": f"centre {100 * data.crop_pct:g} % of the short side",
+        "squash": f"squashed to {data.test_size + data.crop_padding}, centre {data.test_size}",
+        "whole": "the whole image",
+    }[data.eval_crop] + f", {data.interpolation}"

@@ -1,6 +1,7 @@
 """Files and folders of results: writable or a `UserError`, and replaced in one step or left as they were."""
 
 import contextlib
+import errno
 import os
 import pathlib
 
@@ -32,6 +33,11 @@ def replaced(path, flag=None):
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def is_full(error):
+    """Whether an error says that a disk, or what one may use of it, is full."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
 
 
 def writable_folder(path):

@@ -182,6 +182,11 @@ class Train(Section):
     evaluate_every: Positive = 1  # epochs
     steps_per_execution: Positive = 1
     jit_compile: bool = False
+    checkpoint_minutes: float = pydantic.Field(15.0, gt=0)  # at most so much is lost; after every epoch in any case
+    checkpoint_steps: Positive | None = None  # also after so many steps of an epoch
+    keep_checkpoints: Positive = 2
+    stall_minutes: float = pydantic.Field(10.0, gt=0)  # without a step before the log says so
+    skip_non_finite: bool = False  # leave updates out whose gradient is not finite, as float16 does; else stop
 
 
 class Export(Section):

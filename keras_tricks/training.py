@@ -14,16 +14,21 @@ import tempfile
 
 import keras
 
-from keras_tricks import callbacks, losses, models, optimizers, schedules, surgery
+from keras_tricks import callbacks, failures, losses, models, optimizers, schedules, surgery
 from keras_tricks.errors import UserError
-from keras_tricks.recipe import Recipe, load_recipe
-from keras_tricks.run_folder import claim_folder, environment, log_file, report_bad_images, report_result
+from keras_tricks.files import replaced
+from keras_tricks.recipe import Recipe
+from keras_tricks.run_folder import (
+    claim_folder,
+    environment,
+    locked,
+    log_file,
+    report_bad_images,
+    report_result,
+    which_run,
+)  # fmt: skip
 
 log = logging.getLogger("absl")
-
-
-class WorkerLost(UserError):
-    """A run over several workers cannot go on without one of them."""
 
 
 @dataclasses.dataclass
@@ -139,23 +144,27 @@ def batch_size_plan(recipe, dataset_size, replicas):
     return plan
 
 
-def train(recipe, output=None, resume=False, dry_run=False, verbose=None):
+def train(recipe=None, output=None, resume=False, dry_run=False, verbose=None, changes=None):
     """Trains a recipe.
 
     Args:
-        recipe: name, path or `Recipe`.
+        recipe: name, path or `Recipe`. May be left out when a run is continued by its path.
         output: run folder. Defaults to `runs/<recipe name>`, numbered when that exists.
-        resume: bool, continue the run in `output` after its last complete epoch.
+        resume: `False`; `True` or `"auto"`, continue the run in `output` if there is one; or the folder of a run. It
+            goes on from its newest checkpoint, in the middle of an epoch, with the weights of an uninterrupted run.
         dry_run: bool, build everything, do one training and one evaluation step, write nothing.
         verbose: 0, 1 (bar) or 2 (a line per epoch). Defaults to a bar on a terminal and lines elsewhere.
+        changes: what wins when a run is continued with another recipe: `"run"`, `"new"`, or `None`, an error.
 
     Returns:
         A `Run`; after a dry run its `folder` is `None`.
 
     Raises:
-        UserError: a mistake in the recipe, the data or the output folder, before anything is written.
+        UserError: a mistake in the recipe, the data or the output folder, before anything is written. During the run: a
+            full disk, a loss that is not finite, too little memory.
+        Interrupted: a `UserError`, after SIGTERM, SIGINT or SIGUSR1: a checkpoint was written.
     """
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    recipe, output, resume = which_run(recipe, output, resume, changes)
     ready = prepare(recipe)
     if recipe.data.service is not None:
         from keras_tricks.data import service
@@ -168,43 +177,57 @@ def train(recipe, output=None, resume=False, dry_run=False, verbose=None):
 
     if is_chief(ready.strategy):
         folder = claim_folder(recipe, output, resume)
-        with log_file(folder):
-            return _train(ready, folder, folder, resume, verbose)
+        with locked(folder), log_file(folder):
+            return _train(ready, folder, folder, resume, verbose, changes)
     # The other workers take part in every step and leave nothing behind.
     with tempfile.TemporaryDirectory() as scratch:
-        return _train(ready, pathlib.Path(scratch), claim_folder(recipe, output, resume=True), resume, verbose=0)
+        folder = claim_folder(recipe, output, resume=True)
+        return _train(ready, pathlib.Path(scratch), folder, resume, verbose=0, changes=changes)
 
 
-def _train(ready, folder, resume_from, resume, verbose):
+def _train(ready, folder, resume_from, resume, verbose, changes=None):
     recipe, source, trainer = ready.recipe, ready.source, ready.trainer
     plan = ready.plan
     validation = validation_batches(ready)
-    ema = callbacks.WeightEMA(recipe.optimizer.ema_decay, validation) if recipe.optimizer.ema_decay else None
-    checkpoint = callbacks.Checkpoint(folder, ema=ema)
-    start_epoch = checkpoint.restore(trainer, resume_from) if resume else 0
-    (folder / "recipe.json").write_text(recipe.to_json())
-    (folder / "env.json").write_text(json.dumps(environment(), indent=2) + "\n")
-    log.info("%s: %d training and %d validation images of %d classes, %d epochs",
-             recipe.name, source.train.num_examples, source.validation.num_examples, source.num_classes, plan.epochs)
-    log.info("%s", plan)
-    if start_epoch:
-        log.info("continuing after epoch %d of %d", start_epoch, plan.epochs)
 
-    # --- schedule -------------------------------------------------------------------------------------------------
-    scheduler = callbacks.BatchSizeScheduler(plan)
-
-    # --- train ----------------------------------------------------------------------------------------------------
+    # --- schedule, and what watches the run -----------------------------------------------------------------------
     from keras_tricks.data import WaitClock
+    from keras_tricks.distribution import several_workers
 
     clock = WaitClock()
-    run_log = callbacks.RunLog(folder, plan, clock)
-    watchers = [*([ema] if ema else []), callbacks.OverflowLog(), run_log, checkpoint]
+    run_log, overflows = callbacks.RunLog(folder, plan, clock), callbacks.OverflowLog()
+    ema = callbacks.WeightEMA(recipe.optimizer.ema_decay, validation) if recipe.optimizer.ema_decay else None
+    section, together = recipe.train, several_workers(ready.strategy)  # whose clocks differ
+    checkpoint = callbacks.Checkpoint(
+        folder, ema=ema, plan=plan, every_steps=section.checkpoint_steps,
+        every_minutes=None if together else section.checkpoint_minutes,
+        keep=section.keep_checkpoints, about=_identity(source), callbacks=[run_log, overflows])  # fmt: skip
+    start = checkpoint.restore(trainer, resume_from, changes != "new") if resume else callbacks.Position()
+    first_step = _first_step(plan, start, section.steps_per_execution)
+    scheduler = callbacks.BatchSizeScheduler(plan, (start.epoch, first_step))
+    interruption = callbacks.Interruption(checkpoint, save=not together)
+    watchdog = callbacks.Watchdog(checkpoint, section.stall_minutes)
+    watchers = [*([ema] if ema else []), overflows, run_log, watchdog, checkpoint, interruption]
+
+    # --- train ----------------------------------------------------------------------------------------------------
     history = {}
-    with data_errors_in_words(source, ready.service):
-        for epochs in _fits(ready, start_epoch):
+    with interruption, failures.in_words(ready, resume_from, checkpoint, training_batches), watchdog, run_log:
+        for name, text in (("recipe.json", recipe.to_json()), ("env.json", json.dumps(environment(), indent=2) + "\n")):
+            with replaced(folder / name) as partial:
+                partial.write_text(text)
+        log.info("%s: %d training and %d validation images of %d classes, %d epochs", recipe.name,
+                 source.train.num_examples, source.validation.num_examples, source.num_classes, plan.epochs)
+        log.info("%s", plan)
+        if start != callbacks.Position():
+            log.info("continuing %s of %d", start, plan.epochs)
+        elif resume:
+            log.info("no checkpoint in %s: starting from the beginning", resume_from)
+
+        for epochs in _fits(ready, start.epoch):
             # --- data, augment ------------------------------------------------------------------------------------
+            batches = training_batches(ready, epochs, first_step if epochs.start == start.epoch else 0)
             done = trainer.fit(
-                clock.watch(training_batches(ready, epochs)),
+                clock.watch(batches),
                 epochs=epochs.stop,
                 initial_epoch=epochs.start,
                 steps_per_epoch=max(plan.phase(e).steps_per_epoch for e in epochs),
@@ -228,9 +251,27 @@ def _train(ready, folder, resume_from, resume, verbose):
     for kind, path in export.export(model, folder / "export", recipe.export.formats, source.class_names,
                                     pixels_of).items():  # fmt: skip
         log.info("exported %s to %s", kind, path)
-    (folder / "export" / "classes.json").write_text(json.dumps(source.class_names) + "\n")
+    with replaced(folder / "export" / "classes.json") as partial:
+        partial.write_text(json.dumps(source.class_names) + "\n")
     report_result(folder)
     return Run(history, model, folder, ready.network)
+
+
+def _identity(source):
+    """What must be the same data when a run is continued."""
+    count = str(source.train.num_examples)
+    return {"number of training images": count, "set of classes": ", ".join(source.class_names)}
+
+
+def _first_step(plan, start, together):
+    """Batches of the first epoch that are done already. `together`: steps in each call of the step function."""
+    phase = plan.phase(start.epoch)
+    step, rest = divmod(start.images, phase.step_size)
+    if rest or step % together or (start.images and step >= phase.steps_per_epoch):
+        raise UserError(f"The run stopped {start}. An epoch now has {phase.steps_per_epoch} batches of "
+                        f"{phase.step_size}, {together} to a call, which does not fit: continue with the batch size "
+                        "and the train.steps_per_execution it had.")
+    return step
 
 
 def _fits(ready, start_epoch):
@@ -245,19 +286,19 @@ def _fits(ready, start_epoch):
 
 def _dry_run(ready, verbose):
     training, validation = training_batches(ready, range(1)).take(1), validation_batches(ready)
-    with data_errors_in_words(ready.source, ready.service):
+    with failures.of_data_in_words(ready.source, ready.service):
         history = ready.trainer.fit(training, validation_data=validation.take(1), shuffle=False, verbose=verbose)
     print("Dry run: one training step and one evaluation step done; nothing was written.")
     return Run(history.history, ready.network, None, ready.network)
 
 
-def training_batches(ready, epochs):
-    """Batches of some consecutive epochs, a `range`."""
+def training_batches(ready, epochs, first_step=0):
+    """Batches of some consecutive epochs, a `range`, without the first ones of the first epoch."""
     from keras_tricks import data
 
     recipe, source = ready.recipe, ready.source
     return data.training_batches(source.train, recipe.data, recipe.augment, source.num_classes, ready.plan, recipe.seed,
-                                 epochs, ready.service)
+                                 epochs, ready.service, first_step)
 
 
 def validation_batches(ready):
@@ -306,6 +347,8 @@ def build_optimizer(recipe, accumulates=False):
         optimizer = optimizers.GradientAccumulation(optimizer, section.accumulation_steps)
     if recipe.train.precision == "mixed_float16":
         optimizer = optimizers.LossScale(optimizer)
+    elif recipe.train.skip_non_finite:
+        optimizer = optimizers.LossScale(optimizer, 1.0, 2**31 - 1)
     return optimizer
 
 
@@ -334,43 +377,3 @@ def _check_against_data(recipe, source):
     if recipe.schedule.batch_size > source.train.num_examples:
         raise UserError(f"`schedule.batch_size` is {recipe.schedule.batch_size}, more than the "
                         f"{source.train.num_examples} training images of {source.name}.")
-
-
-class data_errors_in_words:
-    """Turns errors raised inside the input pipeline into `UserError`s."""
-
-    def __init__(self, source, service=None):
-        self.source, self.service = source, service
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
-        import tensorflow as tf
-
-        if not isinstance(error, tf.errors.OpError):
-            return False
-        if self.service is not None and self.service.error is not None:
-            error = self.service.error
-            if isinstance(error, UserError):
-                raise error from None
-        if isinstance(error, (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)):
-            reason = (error.message or type(error).__name__).splitlines()[0][:200]
-            raise WorkerLost(f"another worker ended or cannot be reached ({reason}). Start all workers again with "
-                             "--resume: they continue after the last complete epoch.") from None
-        for split in (self.source.train, self.source.validation):
-            if split.bad is not None:
-                split.bad.check()
-        text = error.message or str(error)
-        if "is not in [0, " in text and "Gather" in text:
-            raise UserError(f"A label of {self.source.name} is not one of its {self.source.num_classes} classes: "
-                            f"{_line(text, 'is not in [0, ')}") from None
-        if any(word in text for word in ("JPEG", "jpeg", "PNG", "image data")):
-            raise UserError(f"An image of {self.source.name} cannot be decoded: {text.splitlines()[0]} "
-                            "`keras-tricks data check` finds it.") from None
-        return False
-
-
-def _line(text, word):
-    """The line of TensorFlow's message that holds `word`; the first ones only say where."""
-    return next((line.strip() for line in text.splitlines() if word in line), text.splitlines()[0])

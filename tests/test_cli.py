@@ -73,6 +73,8 @@ BAD_INPUT = {
     "batch larger than the data": (lambda t: [*TRAIN, *set_("schedule.batch_size=5000")], ["5000", "1198"]),
     "unwritable output": (lambda t: [*TRAIN, *TINY, "--output", a_file(t) / "run"], ["cannot be written", "--output"]),
     "output is a file": (lambda t: [*TRAIN, *TINY, "--output", a_file(t)], ["cannot be written", "--output"]),
+    "train what": (lambda t: ["train"], ["train needs a recipe, or --resume and the folder of a run"]),
+    "resume no run": (lambda t: ["train", "--resume", t / "no"], ["is not a run folder"]),
     "existing run": (lambda t: [*TRAIN, *TINY, "--output", a_run(t)], ["already holds a run", "--resume"]),
     "image size 0": (lambda t: [*TRAIN, *set_("data.image_size=0")], ["`data.image_size`", "greater than 0"]),
     "image size a word": (lambda t: ["plan", "quickstart", *set_("data.image_size=big")], ["data.image_size", "'big'"]),
@@ -122,7 +124,7 @@ def test_bad_input_is_one_line_and_exit_code_2(case, tmp_path, elsewhere, capfd)
     assert files(tmp_path) == before  # nothing was written
 
 
-@pytest.mark.parametrize("arguments", [[], ["trian"], ["train"], ["train", "quickstart", "--precision", "float8"],
+@pytest.mark.parametrize("arguments", [[], ["trian"], ["plan"], ["train", "quickstart", "--precision", "float8"],
                                        ["benchmark", "quickstart"],
                                        ["train", "quickstart", "--outptu", "x"], ["list", "modles"]])  # fmt: skip
 def test_a_misused_command_exits_with_2_and_says_how(arguments, capsys):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_tricks import cli, evaluation, models, training
+from keras_tricks import cli, evaluation, exporting, models, training
 from keras_tricks.errors import UserError
+from keras_tricks.export import lite
 from keras_tricks.recipe import Augment, Data, Model, Recipe, Schedule
 from keras_tricks.weights import files
 
@@ -97,3 +98,42 @@ def test_mistakes(run, tmp_path):
         command(tmp_path)
     with pytest.raises(UserError, match="`formats` must be one of"):
         command(run, "--output", tmp_path, "--format", "tflite")
+    with pytest.raises(UserError, match="`litert_int8` learns its ranges from images: give --images FOLDER"):
+        command("resnet50d", "--weights", "w.safetensors", "--output", tmp_path, "--format", "litert_int8")
+    with pytest.raises(UserError, match="--fold writes float32. Received: --dtype mixed_bfloat16"):
+        command(run, "--output", tmp_path / "a", "--format", "keras", "--fold", "--dtype", "mixed_bfloat16")
+
+
+def test_the_integer_model_is_compared_with_the_exact_one(run, tmp_path):
+    command(run, "--output", tmp_path, "--format", "keras,litert_int8")
+    (row,) = [line for line in (tmp_path / "README.md").read_text().splitlines() if "8-bit model: same top-1" in line]
+    share = float(row.split("|")[2].split()[0])
+    assert "of 100 images" in row and 80 <= share <= 100
+    examples = exporting._examples(None, RECIPE)
+    exact = keras.models.load_model(tmp_path / "model.keras", compile=False).predict(examples, verbose=0)
+    integers = lite.predict(tmp_path / "model_int8.tflite", examples)
+    assert share == pytest.approx(100 * np.mean(exact.argmax(-1) == integers.argmax(-1)), abs=0.1)
+
+
+def test_ranges_from_a_folder_of_images(run, tmp_path):
+    (tmp_path / "images").mkdir()
+    for i in range(2):
+        image = np.random.default_rng(i).integers(0, 256, (20, 24, 3)).astype("uint8")
+        keras.utils.save_img(tmp_path / "images" / f"{i}.png", image, scale=False)
+    command(run, "--output", tmp_path / "out", "--format", "litert_int8", "--images", tmp_path / "images")
+    assert "of 2 images" in (tmp_path / "out" / "README.md").read_text()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty holds no images"):
+        command(run, "--output", tmp_path / "b", "--format", "litert_int8", "--images", tmp_path / "empty")
+
+
+def test_other_precisions(run, tmp_path):
+    command(run, "--output", tmp_path, "--format", "keras", "--dtype", "mixed_bfloat16")
+    model = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    network = next(layer for layer in model.layers if isinstance(layer, keras.Model))
+    assert {layer.compute_dtype for layer in network.layers if isinstance(layer, keras.layers.Conv2D)} == {"bfloat16"}
+    assert model.output.dtype == "float32"
+    assert "| computes in | mixed_bfloat16 |" in (tmp_path / "README.md").read_text()
+    plain = keras.models.load_model(run / "export" / "model.keras", compile=False)
+    x = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype("float32")
+    np.testing.assert_allclose(model(x), plain(x), atol=0.05)

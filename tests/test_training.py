@@ -1,6 +1,5 @@
 """Whole runs of a tiny recipe. One uninterrupted run is shared; each test compares another one with it."""
 
-import csv
 import json
 import pathlib
 
@@ -9,42 +8,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from runs import (  # noqa: F401
+    GROWN_STEPS,
+    NO_EXPORT,
+    STEPS,
+    growing,
+    leave_tensorflow_as_it_was,
+    state,
+    summary,
+    tiny,
+)  # fmt: skip
 from sklearn.datasets import load_digits
 
 import keras_tricks as kt
 from keras_tricks import callbacks, evaluation, run_folder, training
 from keras_tricks.errors import UserError
-from keras_tricks.recipe import Augment, Data, Loss, Model, Optimizer, Recipe, Schedule
+from keras_tricks.recipe import Recipe
 from keras_tricks.weights import files
-
-STEPS = 1198 // 128
-NO_EXPORT = {"formats": ()}
-
-
-def tiny(**changes):
-    """Every random part is on: crop, jitter, mixup, dropout and drop path."""
-    recipe = Recipe(
-        name="tiny/digits",
-        seed=3,
-        data=Data(image_size=8, eval_crop="whole", mean=(78.0,) * 3, std=(96.0,) * 3, workers=1),
-        augment=Augment(crop="pad", pad=1, flip=False, color_jitter="gluoncv", mixup_alpha=0.2),
-        model=Model(name="test_resnet", zero_gamma=True,
-                    options={"stem": "cifar", "dropout_rate": 0.1, "drop_path_rate": 0.1}),
-        loss=Loss(label_smoothing=0.1),
-        optimizer=Optimizer(no_bias_decay=True),
-        schedule=Schedule(epochs=2, batch_size=128, base_learning_rate=0.2, warmup_epochs=0.5, decay="cosine"),
-    )  # fmt: skip
-    return recipe.replace(**changes)
-
-
-@pytest.fixture(autouse=True)
-def leave_tensorflow_as_it_was():
-    """Training makes TensorFlow deterministic for the whole process."""
-    from tensorflow.python.framework import config
-
-    yield
-    config.disable_op_determinism()
-    keras.config.set_dtype_policy("float32")
 
 
 @pytest.fixture(scope="module")
@@ -54,21 +34,11 @@ def finished(tmp_path_factory):
     return run
 
 
-def state(folder):
-    tensors, metadata = files.read(pathlib.Path(folder) / "checkpoints" / "last.safetensors")
-    return tensors, metadata
-
-
 def assert_same_end(folder, other):
     (a, a_metadata), (b, b_metadata) = state(folder), state(other)
     assert a.keys() == b.keys() and a_metadata == b_metadata
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
-
-
-def summary(folder):
-    with open(pathlib.Path(folder) / "summary.csv", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_what_a_run_leaves(finished):
@@ -334,14 +304,6 @@ def test_a_label_out_of_range_is_told_in_words(tmp_path, monkeypatch):
 # ---- a batch that grows
 
 
-def growing(**changes):
-    """Batches of 64, 128 and 256 images for 1, 2 and 1 epochs, instead of a rate that is halved twice."""
-    schedule = dict(epochs=4, batch_size=64, decay="step", milestones=(1, 3), factor=0.5, mode="increase_batch",
-                    max_batch_size=256, warmup_epochs=0.5)  # fmt: skip
-    return tiny(schedule=schedule, export=NO_EXPORT).replace(**changes)
-
-
-GROWN_STEPS = [18, 27, 36, 40]  # 1198 // 64, and twice 1198 // 128, and 1198 // 256
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,10 @@
 """What watches or changes a run between steps."""
 
 from keras_tricks.callbacks.batch_size_scheduler import BatchSizeScheduler
-from keras_tricks.callbacks.checkpoint import Checkpoint
+from keras_tricks.callbacks.checkpoint import Checkpoint, Position
+from keras_tricks.callbacks.interruption import Interrupted, Interruption
 from keras_tricks.callbacks.overflow_log import OverflowLog
 from keras_tricks.callbacks.run_log import RunLog
 from keras_tricks.callbacks.warmup_linear_scaling import WarmupLinearScaling
+from keras_tricks.callbacks.watchdog import NonFiniteLoss, Watchdog
 from keras_tricks.callbacks.weight_ema import WeightEMA

@@ -34,6 +34,8 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
 
     Args:
         plan: `kt.schedules.BatchSizePlan`, see `kt.schedules.batch_size_plan`. Print it: it is a table.
+        start: `(epoch, batches)` done when `fit` begins, for a run that goes on in the middle of an epoch, whose data
+            then begin there. Defaults to `(0, 0)`.
 
     Attributes: `plan`; `epoch`, the current 0-based epoch.
 
@@ -52,9 +54,9 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
     ```
     """
 
-    def __init__(self, plan):
+    def __init__(self, plan, start=(0, 0)):
         super().__init__()
-        self.plan = plan
+        self.plan, self.start = plan, start
         self.epoch, self.phase = 0, None
         self.state = None  # the current epoch as a variable, read by the data set when an epoch begins
 
@@ -196,7 +198,8 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch, self.phase = epoch, self.plan.phase(epoch)
         self.target = self.phase.steps_per_epoch  # of the progress bar
-        self.steps = 0
+        self.done = self.start[1] if epoch == self.start[0] else 0
+        self.steps = self.done
         if self.state is not None:
             self.state.assign(epoch)
         if self.accumulation is not None:
@@ -205,14 +208,15 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
         super().on_epoch_begin(epoch, logs)
 
     def on_train_batch_begin(self, batch, logs=None):
-        self.model.optimizer.learning_rate = self.plan.rate(self.epoch, batch // self.phase.accumulation_steps)
+        self.model.optimizer.learning_rate = self.plan.rate(
+            self.epoch, (self.done + batch) // self.phase.accumulation_steps)
 
     def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(batch, logs)
-        self.steps = batch + 1
+        super().on_train_batch_end(self.done + batch, logs)
+        self.steps = self.done + batch + 1
         # TensorFlow's loop would ask for one more batch, and count an update when there is none. Elsewhere the loop
         # ends with the data, which is the only end a PyDataset bears.
-        if self.steps != self.target or self.target == self.params.get("steps"):
+        if self.steps != self.target or self.target - self.done == self.params.get("steps"):
             return
         if keras.backend.backend() != "tensorflow":
             self.hushed = warnings.catch_warnings()

@@ -17,13 +17,23 @@ class OverflowLog(keras.callbacks.Callback):
         super().__init__()
         self.skipped, self.scale = 0, None
 
+    def state(self):
+        return {"skipped": self.skipped, "scale": self.scale}
+
+    def set_state(self, state):
+        self.skipped, self.scale = state["skipped"], state["scale"]
+
     def on_train_batch_end(self, batch, logs=None):
         optimizer = self.model.optimizer
         if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             return
-        before = self.scale or optimizer.initial_scale
+        plain = optimizer.initial_scale == 1.0  # `train.skip_non_finite` without float16
+        before = 1.0 if plain else self.scale or optimizer.initial_scale
         self.scale = float(keras.ops.convert_to_numpy(optimizer.dynamic_scale))
         if self.scale < before:
             self.skipped += 1
             step = int(keras.ops.convert_to_numpy(optimizer.iterations))
-            log.warning("step %d: float16 overflow, update skipped, loss scale %g -> %g", step, before, self.scale)
+            if plain:
+                log.warning("step %d: the gradient is not finite, update skipped", step)
+            else:
+                log.warning("step %d: float16 overflow, update skipped, loss scale %g -> %g", step, before, self.scale)

@@ -4,10 +4,12 @@
 same file, and an epoch that is run again after a crash replaces its old row.
 """
 
+import contextlib
 import csv
 import io
 import math
 import pathlib
+import shutil
 import time
 
 import keras
@@ -26,6 +28,8 @@ class RunLog(keras.callbacks.Callback):
         folder: run folder.
         plan: `BatchSizePlan`, for the batch size, images and noise scale of each epoch.
         clock: object whose `seconds` are those spent waiting for input so far, or `None`.
+
+    As a context around `fit` it draws the plot also when `fit` raises.
     """
 
     def __init__(self, folder, plan, clock=None):
@@ -33,12 +37,22 @@ class RunLog(keras.callbacks.Callback):
         self.folder = pathlib.Path(folder)
         self.plan, self.clock = plan, clock
         self.started = self.waited = 0.0
+        self.before = {"seconds": 0.0, "waited": 0.0}  # of this epoch, in a process that ended
         self.writer = None
 
+    def state(self):
+        """Seconds of this epoch so far, for a checkpoint."""
+        waited = self.clock.seconds - self.waited if self.clock else 0.0
+        return {"seconds": time.perf_counter() - self.started, "waited": waited}
+
+    def set_state(self, state):
+        self.before = state
+
     def on_epoch_begin(self, epoch, logs=None):
-        self.started = time.perf_counter()
+        before, self.before = self.before, {"seconds": 0.0, "waited": 0.0}
+        self.started = time.perf_counter() - before["seconds"]
         self.training_seconds = None
-        self.waited = self.clock.seconds if self.clock else 0.0
+        self.waited = (self.clock.seconds if self.clock else 0.0) - before["waited"]
 
     def on_test_begin(self, logs=None):
         if self.training_seconds is None:
@@ -70,21 +84,34 @@ class RunLog(keras.callbacks.Callback):
             "seconds": seconds,
         }
         rows = [r for r in read_summary(self.folder) if int(r["epoch"]) < epoch + 1]
-        write_summary(self.folder, [*rows, {k: _text(v) for k, v in row.items()}])
-        self._events(row)
+        row = {k: _text(v) for k, v in row.items()}
+        write_summary(self.folder, [*rows, row])
+        self._events([row])
+        self.started, self.waited = time.perf_counter(), self.clock.seconds if self.clock else 0.0
 
     def on_train_end(self, logs=None):
         draw_curves(self.folder)
 
-    def _events(self, row):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """Draws what there is, however `fit` ended."""
+        with contextlib.suppress(OSError):  # a full disk, which something else tells
+            draw_curves(self.folder)
+
+    def _events(self, rows):
         import tensorflow as tf
 
-        if self.writer is None:
+        if self.writer is None:  # a continued run: the curves begin anew, with the rows of before
+            shutil.rmtree(self.folder / "events", ignore_errors=True)
             self.writer = tf.summary.create_file_writer(str(self.folder / "events"))
+            rows = read_summary(self.folder)
         with self.writer.as_default():
-            for name in ("lr", "batch_size", "train_loss", "val_loss", "top1", "top5", "images_per_s"):
-                if row[name] is not None:
-                    tf.summary.scalar(name, row[name], step=row["step"])
+            for row in rows:
+                for name in ("lr", "batch_size", "train_loss", "val_loss", "top1", "top5", "images_per_s"):
+                    if row[name]:
+                        tf.summary.scalar(name, float(row[name]), step=int(row["step"]))
         self.writer.flush()
 
 

@@ -51,7 +51,8 @@ class WeightEMA(keras.callbacks.Callback):
         if self.averages:
             return
         self.set_model(model)
-        self.sources = [v for v in model.variables if "float" in v.dtype]
+        network = getattr(model, "student", model)  # a distiller's teacher does not move
+        self.sources = [v for v in network.variables if "float" in v.dtype]
         strategy = getattr(model, "distribute_strategy", None)
         with strategy.scope() if strategy is not None else contextlib.nullcontext():
             self.averages = [
@@ -61,6 +62,12 @@ class WeightEMA(keras.callbacks.Callback):
             updates = _copy(model.optimizer.iterations)
             self.last = keras.Variable(updates, dtype="int", trainable=False, name="last_update")
         self._advance = self._tensorflow() if keras.backend.backend() == "tensorflow" else self._anywhere
+
+    def start(self):
+        """Starts the average anew, at the weights of this moment."""
+        for average, source in zip(self.averages, self.sources, strict=True):
+            average.assign(_copy(source))
+        self.last.assign(_copy(self.model.optimizer.iterations))
 
     def on_train_batch_end(self, batch, logs=None):
         self._advance()

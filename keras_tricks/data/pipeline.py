@@ -25,7 +25,7 @@ PARALLEL_CALLS = 2 * (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffi
 AHEAD = 2  # batches finished while one is used
 
 
-def training_batches(split, data, augment, num_classes, plan, seed, epochs=None, service=None):
+def training_batches(split, data, augment, num_classes, plan, seed, epochs=None, service=None, first_step=0):
     """Batches of consecutive epochs, one after the other, in a shuffled order of their own each.
 
     Args:
@@ -37,6 +37,7 @@ def training_batches(split, data, augment, num_classes, plan, seed, epochs=None,
         epochs: `range` of 0-based epochs. Defaults to those of the plan.
         service: `keras_tricks.data.service.Service`, whose workers make the batches. Defaults to `None`, this process;
             the bits are the same.
+        first_step: integer, batches of the first epoch that are left out. Defaults to `0`.
 
     Returns:
         `tf.data.Dataset` of (images float32 `(batch, size, size, 3)`, labels float32 `(batch, classes)`) of known
@@ -44,17 +45,19 @@ def training_batches(split, data, augment, num_classes, plan, seed, epochs=None,
     """
     epochs = range(plan.epochs) if epochs is None else epochs
     arguments = data, augment, num_classes, plan, seed, epochs
-    parts = list(stretches(split, *arguments))
+    parts = from_step(stretches(split, *arguments), first_step)
     if service is None:
         made = [part.make(tf.data.Dataset.range(part.steps.start, part.steps.stop)) for part in parts]
+        if split.fetch is None:
+            made[0] = made[0].skip(first_step)  # a stream makes them all
     else:
         abroad = data.model_copy(update={"workers": data.workers or tf.data.AUTOTUNE})  # other machines, other CPUs
-        remote = stretches(service.split, abroad, *arguments[1:])
+        remote = from_step(stretches(service.split, abroad, *arguments[1:]), first_step)
         made = [service.batches(here, there) for here, there in zip(parts, remote, strict=True)]
     finished = [batches.map(part.finish, AHEAD, deterministic=True)
                 for batches, part in zip(made, parts, strict=True)]  # fmt: skip
     batches = functools.reduce(lambda a, b: a.concatenate(b), finished)
-    count = plan.steps_before(epochs.stop) - plan.steps_before(epochs.start)
+    count = plan.steps_before(epochs.stop) - plan.steps_before(epochs.start) - first_step
     return _finish(batches.apply(tf.data.experimental.assert_cardinality(count)))
 
 
@@ -87,6 +90,19 @@ def stretches(split, data, augment, num_classes, plan, seed, epochs):
             if common:
                 steps = range(plan.steps_before(common.start), plan.steps_before(common.stop))
                 yield _stretch(split, data, section, num_classes, phase, seed, common, steps)
+
+
+def from_step(parts, first_step):
+    """The `Stretch`es as a list, the first one without its first batches."""
+    first, *others = parts
+    return [dataclasses.replace(first, steps=first.steps[first_step:]), *others]
+
+
+def batch_indices(split, plan, seed, epoch, step):
+    """Which training examples the 0-based `step` of the 0-based `epoch` holds, by number in the split."""
+    size = plan.phase(epoch).step_size
+    return [int(_shuffled(tf.constant(p, tf.int64), seed, epoch, split.num_examples))
+            for p in range(step * size, (step + 1) * size)]  # fmt: skip
 
 
 def _stretch(split, data, augment, num_classes, phase, seed, epochs, steps):

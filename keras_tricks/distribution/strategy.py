@@ -99,6 +99,13 @@ def _devices(tf, logical_devices):
     return [device.name for device in tf.config.list_logical_devices("CPU")]
 
 
+def several_workers(strategy):
+    """Whether a strategy spans processes, which must then do everything that communicates at the same step."""
+    import tensorflow as tf
+
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
 def cluster_config():
     """`TF_CONFIG` as a dictionary, `None` when it is not set.
 

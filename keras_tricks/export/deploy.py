@@ -1,6 +1,19 @@
 """The finished model: preprocessing in front, softmax behind, float32 inside."""
 
+import contextlib
+
 import keras
+
+
+@contextlib.contextmanager
+def precision(policy):
+    """Builds under another precision policy, such as `"float32"`, and goes back to the one before."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 @keras.saving.register_keras_serializable(package="keras_tricks")
@@ -31,27 +44,24 @@ class Normalize(keras.layers.Layer):
         return {**super().get_config(), "mean": self.mean, "std": self.std}
 
 
-def deployable(build, trained, data):
+def deployable(build, trained, data, dtype="float32"):
     """The model people are given: pixels 0-255 in, probabilities out, float32 whatever it was trained in.
 
     Args:
         build: function `() -> keras.Model`, the network that returns logits, in the current precision policy.
         trained: the trained network, same variables in the same order.
         data: the `data` section of the recipe: size, mean and std.
+        dtype: precision policy it computes in. Defaults to `"float32"`.
 
     Returns:
         A `keras.Model`: float32 `(batch, size, size, 3)` in 0-255 -> float32 `(batch, classes)` summing to 1.
     """
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
+    with precision(dtype):
         network = build()
         for new, old in zip(network.variables, trained.variables, strict=True):
             new.assign(old)
-        pixels = keras.Input((data.test_size, data.test_size, 3), name="pixels")
+        pixels = keras.Input((data.test_size, data.test_size, 3), name="pixels", dtype="float32")
         x = Normalize(data.mean, data.std, name="normalize")(pixels)
         x = network(x)
-        outputs = keras.layers.Softmax(name="probabilities")(x)
+        outputs = keras.layers.Softmax(name="probabilities", dtype="float32")(x)
         return keras.Model(pixels, outputs, name=f"{trained.name}_deploy")
-    finally:
-        keras.config.set_dtype_policy(policy)

@@ -2,6 +2,8 @@
 
 import pathlib
 
+import numpy as np
+
 
 def write(model, path, examples=None):
     """Writes a `.tflite` file.
@@ -23,3 +25,18 @@ def write(model, path, examples=None):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ([image[None]] for image in examples)
     pathlib.Path(path).write_bytes(converter.convert())
+
+
+def predict(path, images):
+    """The answers of a `.tflite` file of `write`: float32 `(n, height, width, 3)` in 0-255 -> `(n, classes)`."""
+    import tensorflow as tf
+
+    interpreter = tf.lite.Interpreter(str(path))
+    interpreter.allocate_tensors()
+    first, last = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    answers = []
+    for image in images:
+        interpreter.set_tensor(first, np.asarray(image[None], "float32"))
+        interpreter.invoke()
+        answers.append(interpreter.get_tensor(last)[0])
+    return np.stack(answers)

@@ -6,7 +6,7 @@ from keras_tricks.models.efficientnet_rs import (
     EfficientNetRSB0, EfficientNetRSB1, EfficientNetRSB2, EfficientNetRSB3,
     EfficientNetRSB4, EfficientNetRSB5, EfficientNetRSB6, EfficientNetRSB7,
 )  # fmt: skip
-from keras_tricks.models.feature_pyramid import feature_pyramid
+from keras_tricks.models.feature_pyramid import FeaturePyramid, feature_pyramid
 from keras_tricks.models.fixup_resnet import FixupResNet, FixupResNet50
 from keras_tricks.models.inception_resnet_v2 import InceptionResNet, InceptionResNetV2
 from keras_tricks.models.nf_resnet import (

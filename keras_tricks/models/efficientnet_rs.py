@@ -5,11 +5,11 @@ Paper      Bello et al. 2021, arXiv:2103.07579, section 7.2; networks: Tan & Le 
 Use when   parameters or multiply-adds are what you pay for
 Do not     expect multiply-adds to predict time on accelerators: depthwise convolutions are bound by memory
 Cost       `kt.models.model_info(name).parameters`, `.macs(image_size)`
-Differs    nothing. The paper prints no table of sizes and accuracies per model; the sizes here are EfficientNet's,
-           choose yours by `input_shape`
-Status     outputs equal `keras.applications`; the ImageNet recipes `efficientnet_rs/*` were not run here
-
-The network itself scales pixels and normalizes: it takes 0 to 255, so its mean is 0 and its standard deviation 1.
+Differs    takes normalized images, as every model of the zoo: the network of `keras.applications` without the two
+           layers that scale pixels. The paper prints no table of sizes and accuracies per model; the sizes here are
+           EfficientNet's, choose yours by `input_shape`
+Status     outputs equal `keras.applications` and timm's `tf_efficientnet_b0` (tests/models, tests/weights); the
+           ImageNet recipes `efficientnet_rs/*` were not run here
 
 | name | width | depth | EfficientNet's size | dropout | parameters |
 |------|-------|-------|---------------------|---------|------------|
@@ -26,28 +26,31 @@ The network itself scales pixels and normalizes: it takes 0 to 255, so its mean 
 import keras
 
 from keras_tricks.errors import UserError
-from keras_tricks.models.heads import finish
+from keras_tricks.models.heads import classifier, finish, image_input
 from keras_tricks.models.registry import variant
 
 SIZES = {0: 224, 1: 240, 2: 260, 3: 300, 4: 380, 5: 456, 6: 528, 7: 600}
+DROPOUT = {0: 0.2, 1: 0.2, 2: 0.3, 3: 0.3, 4: 0.4, 5: 0.4, 6: 0.5, 7: 0.5}
+FIRST = "stem_conv_pad"  # the layer behind those that scale pixels
 
 
 def EfficientNetRS(level, include_top=True, weights=None, input_tensor=None, input_shape=None, pooling=None,
-                   classes=1000, classifier_activation="softmax", name=None):
-    """Builds an EfficientNet of `keras.applications` for any image size.
+                   classes=1000, classifier_activation="softmax", name=None, *, dropout_rate=None):
+    """Builds an EfficientNet of `keras.applications` for any image size and normalized images.
 
     Args:
         level: integer 0 to 7.
         include_top: bool, pool and classify. Defaults to `True`.
-        weights: `None` (random) or the path of a `.safetensors`, `.weights.h5` or `.keras` file.
+        weights: `None` (random), a file, or a name such as `"timm/tf_efficientnet_b0.in1k"`.
         input_tensor: Keras tensor to build on, or `None`.
         input_shape: `(height, width, channels)`, 32 pixels or more. Defaults to EfficientNet's own size.
         pooling: without top: `None` (feature map), `"avg"` or `"max"`.
         classes: integer > 0. Defaults to `1000`.
         classifier_activation: `"softmax"`, or `None` for logits.
         name: of the model. Defaults to `"efficientnet_rs_b<level>"`.
+        dropout_rate: float in [0, 1), before the classifier. Defaults to `None`: that of the table.
 
-    Input: float `(batch, height, width, 3)` in 0-255. Output: float32 `(batch, classes)`.
+    Input: float `(batch, height, width, 3)`, normalized. Output: float32 `(batch, classes)`.
 
     Returns:
         A `keras.Model`.
@@ -57,27 +60,28 @@ def EfficientNetRS(level, include_top=True, weights=None, input_tensor=None, inp
     """
     if level not in SIZES:
         raise UserError(f"`level` must be 0 to 7. Received: {level}")
-    if input_shape is None and input_tensor is None and include_top:
-        input_shape = (SIZES[level], SIZES[level], 3)
     if input_shape is not None and None not in input_shape and min(input_shape[:2]) < 32:
         raise UserError("EfficientNets halve their images five times: `input_shape` needs 32 pixels or more. "
                         f"Received: {tuple(input_shape)}")
-    build = getattr(keras.applications, f"EfficientNetB{level}")
-    model = build(include_top, None, input_tensor, input_shape, pooling, classes, classifier_activation,
-                  name=name or f"efficientnet_rs_b{level}")  # fmt: skip
-    outputs = model.output
-    if include_top and keras.config.dtype_policy().compute_dtype != "float32":
-        outputs = keras.layers.Activation("linear", dtype="float32", name="head_float32")(outputs)
-    return finish(model.input, outputs, model.name, weights)
+    inputs = image_input(input_tensor, input_shape, include_top, SIZES[level])
+    x = _features(level, inputs)
+    rate = DROPOUT[level] if dropout_rate is None else dropout_rate
+    outputs = classifier(x, include_top, pooling, classes, classifier_activation, rate,
+                         kernel_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_out", "uniform"))
+    return finish(inputs, outputs, name or f"efficientnet_rs_b{level}", weights)
+
+
+def _features(level, inputs):
+    """The layers of `keras.applications` from the first padding to the last activation, on `inputs`."""
+    whole = getattr(keras.applications, f"EfficientNetB{level}")(False, None, None, tuple(inputs.shape[1:]))
+    body = keras.Model(whole.get_layer(FIRST).input, whole.output)
+    return keras.models.clone_model(body, input_tensors=inputs).output
 
 
 def _variant(level):
     size = (SIZES[level], SIZES[level], 3)
-    return variant(
-        f"EfficientNetRSB{level}", EfficientNetRS, key=f"efficientnet_rs_b{level}", level=level, paper="2103.07579",
-        info=dict(input_size=size, test_input_size=size, interpolation="bicubic", mean=(0.0, 0.0, 0.0),
-                  std=(1.0, 1.0, 1.0)),
-    )  # fmt: skip
+    return variant(f"EfficientNetRSB{level}", EfficientNetRS, key=f"efficientnet_rs_b{level}", level=level,
+                   paper="2103.07579", info=dict(input_size=size, test_input_size=size, interpolation="bicubic"))
 
 
 (EfficientNetRSB0, EfficientNetRSB1, EfficientNetRSB2, EfficientNetRSB3, EfficientNetRSB4, EfficientNetRSB5,

@@ -1,4 +1,11 @@
-"""Feature maps of a zoo model at chosen strides, for detection and segmentation."""
+"""Feature maps of a zoo model at chosen strides, for detection and segmentation.
+
+The model has the property `pyramid_outputs` that KerasHub reads, so it is an `image_encoder` of its task models:
+
+    encoder = kt.models.feature_pyramid("resnet50d", input_shape=(512, 512, 3))
+    keras_hub.models.DeepLabV3Backbone(encoder, "P5", 8, [6, 12, 18], "P2", image_shape=(512, 512, 3))
+    keras_hub.models.RetinaNetBackbone(encoder, min_level=3, max_level=7, use_p5=False, image_shape=(512, 512, 3))
+"""
 
 import math
 import re
@@ -19,20 +26,38 @@ def feature_pyramid(name, strides=(4, 8, 16, 32), input_shape=(224, 224, 3), **k
         **kwargs: further arguments of the model (`weights`, `drop_path_rate`, ...).
 
     Returns:
-        A `keras.Model`: image `(batch, height, width, 3)` -> list of `(batch, height / s, width / s, channels)`, one
-        for each stride; `output_names` tells the stage each comes from.
+        A `FeaturePyramid`, a `keras.Model`: image `(batch, height, width, 3)` -> list of `(batch, height / s, width /
+        s, channels)`, one for each stride; `output_names` tells the stage each comes from.
 
     Raises:
         UserError: the model has no feature map at a stride asked for.
     """
-    if None in input_shape:
-        raise UserError(f"`input_shape` must be known to find the strides. Received: {input_shape}")
-    model = create_model(name, include_top=False, input_shape=input_shape, **kwargs)
-    taps = stage_outputs(model)
-    missing = [s for s in strides if s not in taps]
-    if missing:
-        raise UserError(f"{name} has no feature map at stride {missing[0]}. It has: {sorted(taps)}.")
-    return keras.Model(model.input, [taps[s] for s in strides], name=f"{name}_pyramid")
+    return FeaturePyramid(name, strides, input_shape, **kwargs)
+
+
+@keras.saving.register_keras_serializable(package="keras_tricks")
+class FeaturePyramid(keras.Model):
+    """What `feature_pyramid` returns; arguments there. `pyramid_outputs`: {"P2": map at stride 4, "P3": at 8, ...}."""
+
+    def __init__(self, model, strides=(4, 8, 16, 32), input_shape=(224, 224, 3), name=None, **options):
+        if None in input_shape:
+            raise UserError(f"`input_shape` must be known to find the strides. Received: {input_shape}")
+        whole = create_model(model, include_top=False, input_shape=tuple(input_shape), **options)
+        taps = stage_outputs(whole)
+        missing = [s for s in strides if s not in taps]
+        if missing:
+            raise UserError(f"{model} has no feature map at stride {missing[0]}. It has: {sorted(taps)}.")
+        super().__init__(whole.input, [taps[s] for s in strides], name=name or f"{model}_pyramid")
+        self.pyramid_outputs = {f"P{int(math.log2(s))}": taps[s] for s in sorted(strides)}
+        options.pop("weights", None)  # a saved model has its own
+        self._config = {"model": model, "strides": list(strides), "input_shape": list(input_shape), **options}
+
+    def get_config(self):
+        return {"name": self.name, **self._config}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)
 
 
 def stage_outputs(model):

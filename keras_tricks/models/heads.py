@@ -1,5 +1,8 @@
 """What families do the same at both ends: check the arguments, make the input, pool and classify."""
 
+import contextlib
+import sys
+
 import keras
 
 from keras_tricks.errors import UserError, check_choice
@@ -52,10 +55,22 @@ def classifier(x, include_top, pooling, classes, classifier_activation, dropout_
     return keras.layers.Dense(classes, classifier_activation, dtype="float32", name=name, **dense)(x)
 
 
+@contextlib.contextmanager
+def _deep_graphs():
+    """Keras walks a graph by recursion, and the deepest networks have more than Python's 1,000 levels."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 10_000))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
 def finish(inputs, outputs, name, weights):
     """The functional model, with weights loaded when a file or a name is given; see `keras_tricks.weights.load`."""
     source = keras.utils.get_source_inputs(inputs)[0] if hasattr(keras.utils, "get_source_inputs") else inputs
-    model = keras.Model(source, outputs, name=name)
+    with _deep_graphs():
+        model = keras.Model(source, outputs, name=name)
     if weights is not None:
         from keras_tricks.weights import load
 

@@ -100,9 +100,10 @@ def NFNet(blocks, include_top=True, weights=None, input_tensor=None, input_shape
 
 
 def _stem(x, filters, make):
-    """Four 3x3 convolutions, the first and the last with stride 2."""
-    for i, (width, strides) in enumerate(zip((8, 4, 2, 1), (2, 1, 1, 2), strict=True), start=1):
-        x = make.conv(x, filters // width, 3, strides, name=f"stem_conv{i}")
+    """Four 3x3 convolutions, the first and the last with stride 2. Wide networks have no wider first three."""
+    widths = min(16, filters // 8), min(32, filters // 4), min(64, filters // 2), filters
+    for i, (width, strides) in enumerate(zip(widths, (2, 1, 1, 2), strict=True), start=1):
+        x = make.conv(x, width, 3, strides, name=f"stem_conv{i}")
         if i < 4:
             x = make.act(x, f"stem_act{i}")
     return x

@@ -1,8 +1,12 @@
-"""ResNets of `keras.applications` and ours (layout A): the same function, each in its own weights.
+"""Networks of `keras.applications` and ours: the same function, each in its own weights.
 
-Theirs have biases in their convolutions and a batch norm epsilon of 1.001e-5. A bias before a batch norm only shifts
-the mean it subtracts; the epsilon goes into gamma. Their images are BGR less the means of ImageNet
-(`keras.applications.resnet.preprocess_input`), which the weights expect here too.
+ResNets (layout A): theirs have biases in their convolutions and a batch norm epsilon of 1.001e-5. A bias before a batch
+norm only shifts the mean it subtracts; the epsilon goes into gamma. Inception-ResNet-v2 (`bn_scale=False`) and
+EfficientNets: the same weights in the same order.
+
+What the weights expect of their images stays: the ResNets' are BGR less the means of ImageNet, Inception-ResNet-v2's
+between -1 and 1. EfficientNets normalize by themselves there; here they take images normalized with ImageNet's mean and
+standard deviation, as all models do.
 """
 
 import re
@@ -13,18 +17,24 @@ import numpy as np
 from keras_tricks.errors import UserError
 
 EPSILON, THEIRS = 1e-5, 1.001e-5
+SAME_ORDER = ("conv_7b", "top_conv")  # layers of their Inception-ResNet-v2 and of their EfficientNets
 
 
 def from_applications(model, theirs):
-    """Puts the weights of `keras.applications.ResNet50`, `101` or `152` into ours.
+    """Puts the weights of a `keras.applications` model into ours.
 
     Args:
-        model: `kt.models.ResNet50`, `ResNet101` or `ResNet152` of as many classes, or without a top.
+        model: `kt.models.ResNet50`, `101`, `152`, `InceptionResNetV2(bn_scale=False)` or `EfficientNetRSB0` to `B7` of
+            as many classes, or without a top.
         theirs: the `keras.applications` model.
 
     Raises:
         UserError: the two are not the same network.
     """
+    if _in_the_same_order(model, theirs):
+        for ours, value in zip(model.weights, _own_weights(theirs), strict=True):
+            ours.assign(value)
+        return
     _check(model, theirs)
     for ours, conv in _pairs(model, theirs):
         bias = keras.ops.convert_to_numpy(conv.bias)
@@ -38,7 +48,11 @@ def from_applications(model, theirs):
 
 
 def to_applications(model, theirs):
-    """The other way: puts our weights into a `keras.applications` model. Its biases become 0."""
+    """The other way: puts our weights into a `keras.applications` model. Biases of its ResNets become 0."""
+    if _in_the_same_order(model, theirs):
+        for value, weight in zip(model.weights, _own_weights(theirs), strict=True):
+            weight.assign(value)
+        return
     _check(model, theirs)
     for ours, conv in _pairs(model, theirs):
         if isinstance(conv, keras.layers.Dense):
@@ -48,6 +62,19 @@ def to_applications(model, theirs):
         conv.set_weights([ours.kernel, np.zeros(conv.bias.shape, "float32")])
         theirs.get_layer(_norm(conv.name)).set_weights(
             [gamma * np.sqrt((variance + THEIRS) / (variance + EPSILON)), beta, mean, variance])
+
+
+def _in_the_same_order(model, theirs):
+    if not any(layer.name in SAME_ORDER for layer in theirs.layers):
+        return False
+    if [w.shape for w in model.weights] != [w.shape for w in _own_weights(theirs)]:
+        raise UserError(_words(model, theirs))
+    return True
+
+
+def _own_weights(theirs):
+    """Their weights, without those that normalize pixels."""
+    return [w for layer in theirs.layers if not isinstance(layer, keras.layers.Normalization) for w in layer.weights]
 
 
 def _norm(name):
@@ -75,5 +102,9 @@ def _check(model, theirs):
         return sorted(tuple(layer.kernel.shape) for layer in network.layers if isinstance(layer, kinds))
 
     if shapes(model) != shapes(theirs) or not any(layer.name == "conv1_conv" for layer in theirs.layers):
-        raise UserError(f"{theirs.name} is not the `keras.applications` form of {model.name}: give ResNet50, ResNet101 "
-                        "or ResNet152 on both sides, with as many classes.")
+        raise UserError(_words(model, theirs))
+
+
+def _words(model, theirs):
+    return (f"{theirs.name} is not the `keras.applications` form of {model.name}: give ResNet50, 101 or 152, "
+            "InceptionResNetV2 (bn_scale=False) or an EfficientNet on both sides, with as many classes.")

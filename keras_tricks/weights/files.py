@@ -1,9 +1,13 @@
 """Weights in files: safetensors by variable path, `.weights.h5` and `.keras` through Keras. Pickles are refused.
 
-A safetensors file written here holds one tensor per variable, named by its path (`stem/conv1/kernel`). It is written
-to a temporary file, flushed to disk and renamed, so that a reader sees the old file or the new one, never half of it.
+A safetensors file written here holds one tensor per variable, named by its path (`stem/conv1/kernel`), and the sha256
+of its contents, which is compared when it is read. It is written to a temporary file, flushed to disk and renamed: a
+reader sees the old file or the new one, never half of it.
 """
 
+import errno
+import hashlib
+import json
 import os
 import pathlib
 import re
@@ -20,35 +24,68 @@ HEAD = re.compile(r"(^|/)head/")  # variables of the classifier
 
 
 def save(path, variables, metadata=None):
-    """Writes {name: variable or array} atomically as safetensors. `metadata`: {str: str}."""
+    """Writes {name: variable or array} atomically as safetensors. `metadata`: {str: str}. `OSError` when it cannot."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     path = pathlib.Path(path)
     tensors = {n: np.asarray(keras.ops.convert_to_numpy(v), order="C") for n, v in variables.items()}
+    metadata = {k: str(v) for k, v in (metadata or {}).items()}
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        save_file(tensors, partial, metadata={k: str(v) for k, v in (metadata or {}).items()})
+        save_file(tensors, partial, metadata=metadata | {"sha256": digest(tensors, metadata)})
         with open(partial, "rb") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
+    except SafetensorError as error:
+        full = "No space left" in str(error) or "os error 28" in str(error)
+        raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(path)) from None
     finally:
         partial.unlink(missing_ok=True)
 
 
-def read(path):
-    """Reads a safetensors file: ({name: array}, metadata)."""
+def digest(tensors, metadata):
+    """The sha256 of {name: array} and {str: str}, in hexadecimal."""
+    sha256 = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        sha256.update(json.dumps([name, str(array.dtype), list(array.shape)]).encode())
+        sha256.update(array.reshape(-1).view("uint8"))
+    return sha256.hexdigest()
+
+
+def read(path, checked=False):
+    """Reads a safetensors file: ({name: array}, metadata without the checksum).
+
+    Args:
+        path: of the file.
+        checked: bool, refuse a file without a checksum. Defaults to `False`: files of others have none.
+
+    Raises:
+        UserError: it cannot be read, or its contents are not those that were written.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+            tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is not a readable safetensors file ({error}).") from error
+    written = metadata.pop("sha256", None)
+    if written is None and checked:
+        raise UserError(f"{path} has no checksum: it was not written by a run of this version.")
+    if written is not None and written != digest(tensors, metadata):
+        raise UserError(f"{path} is damaged: its contents do not have the checksum that was written with them.")
+    return tensors, metadata
 
 
 def by_path(variables):
     """{path: variable}, the names used in a file."""
-    return {v.path: v for v in variables}
+    variables = list(variables)
+    named = {v.path: v for v in variables}
+    if len(named) < len(variables):
+        raise ValueError(f"{len(variables)} variables share {len(named)} paths, so that a file cannot hold them all.")
+    return named
 
 
 def weights_of(model):
@@ -89,7 +126,8 @@ def load(model, weights, new_head=False):
     if path.suffix == ".safetensors":
         tensors, _ = read(path)
         if timm.is_timm(tensors):
-            timm.assign_timm(model, tensors, source.name, new_head)
+            architecture = source.info.architecture if source.info else ""
+            timm.assign_timm(model, tensors, source.name, new_head, architecture)
             return
         prefix = "model/" if any(name.startswith("model/") for name in tensors) else ""
         variables = {f"{prefix}{n}": v for n, v in weights_of(model).items()}

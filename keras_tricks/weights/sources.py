@@ -37,6 +37,7 @@ class WeightInfo:
     mean: tuple
     std: tuple
     license: str
+    class_names: tuple = ()
 
     def data(self):
         """The fields of a recipe's `data` section that evaluate these weights as they were evaluated when published."""
@@ -145,6 +146,7 @@ def _info(config, origin):
             crop_pct=float(cfg.get("test_crop_pct", cfg["crop_pct"])), crop_mode=cfg.get("crop_mode", "center"),
             interpolation=cfg["interpolation"], mean=tuple(255 * m for m in cfg["mean"]),
             std=tuple(255 * s for s in cfg["std"]), license=cfg.get("license", ""),
+            class_names=tuple(described.get("label_names") or cfg.get("label_names") or ()),
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None

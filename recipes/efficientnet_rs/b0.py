@@ -1,8 +1,8 @@
 """EfficientNet-B0 at 224 pixels, trained the EfficientNet-RS way; choose a lower resolution for the paper's trade.
 
 Run      keras-tricks train efficientnet_rs/b0 --data-dir ~/tensorflow_datasets --set data.image_size=192
-Paper    Bello et al. 2021, arXiv:2103.07579, section 7.2; it prints no resolution or accuracy per model. Magnitudes of
-         RandAugment follows the resolution: 10 up to 224 pixels, 15 up to 320, 20 beyond
+Paper    Bello et al. 2021, arXiv:2103.07579, section 7.2; it prints no resolution or accuracy per model. The magnitude
+         of RandAugment follows the resolution: 10 up to 224 pixels, 15 up to 320, 20 beyond
 Differs  SGD with momentum for RMSProp, dropout of `keras.applications` (0.2 in every size)
 """
 
@@ -10,9 +10,7 @@ from keras_tricks.recipe import About, Augment, Data, Loss, Model, Optimizer, Re
 
 RECIPE = Recipe(
     about=About(paper="arXiv:2103.07579", note="no accuracy of this very run is published"),
-    # The network normalizes by itself.
-    data=Data(source="tfds:imagenet2012", image_size=224, eval_crop="center", interpolation="bicubic",
-              mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+    data=Data(source="tfds:imagenet2012", image_size=224, eval_crop="center", interpolation="bicubic"),
     augment=Augment(rand_augment_layers=2, rand_augment_magnitude=10),
     model=Model(name="efficientnet_rs_b0"),
     loss=Loss(label_smoothing=0.1, smoothing="uniform"),

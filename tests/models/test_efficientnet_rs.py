@@ -6,6 +6,7 @@ import pytest
 
 import keras_tricks as kt
 from keras_tricks.errors import UserError
+from keras_tricks.weights import from_applications
 
 COUNTS = [5_288_548, 7_794_184, 9_109_994, 12_233_232, 19_341_616, 30_389_784, 43_040_704, 66_347_960]
 
@@ -17,16 +18,24 @@ def test_parameters(level):
 
 
 def test_outputs_equal_keras_applications_at_the_chosen_resolution():
+    """Theirs divides pixels by 255 itself."""
     ours = kt.models.EfficientNetRSB0(input_shape=(96, 96, 3))
     theirs = keras.applications.EfficientNetB0(weights=None, input_shape=(96, 96, 3))
-    ours.set_weights(theirs.get_weights())
+    from_applications(ours, theirs)
     x = np.random.default_rng(0).uniform(0, 255, size=(2, 96, 96, 3)).astype("float32")
-    np.testing.assert_allclose(ours(x), theirs(x), rtol=1e-5)
+    np.testing.assert_allclose(ours(x / 255), theirs(x), rtol=1e-4)
 
 
-def test_info_hands_pixels_over_as_they_are():
-    info = kt.models.model_info("efficientnet_rs_b3")
-    assert (info.mean, info.std, info.input_size) == ((0.0,) * 3, (1.0,) * 3, (300, 300, 3))
+def test_weights_have_the_same_names_whatever_was_built_before():
+    first, second = (kt.models.EfficientNetRSB0(input_shape=(32, 32, 3), classes=3) for _ in range(2))
+    assert [w.path for w in first.weights] == [w.path for w in second.weights]
+    assert first.weights[-1].path == "head/bias"
+
+
+def test_options():
+    model = kt.models.EfficientNetRSB0(input_shape=(32, 32, 3), classes=3, dropout_rate=0.35)
+    assert model.get_layer("head_dropout").rate == 0.35
+    assert kt.models.EfficientNetRSB4(include_top=False, pooling="avg").output_shape == (None, 1792)
 
 
 def test_mistakes():

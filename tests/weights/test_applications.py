@@ -34,6 +34,24 @@ def test_both_ways(name):
     np.testing.assert_allclose(back(x), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("ours, theirs, options", [
+    ("InceptionResNetV2", "InceptionResNetV2", {"bn_scale": False}),
+    ("EfficientNetRSB0", "EfficientNetB0", {}),
+])  # fmt: skip
+def test_the_same_weights_in_the_same_order(ours, theirs, options):
+    arguments = {"input_shape": (75, 75, 3), "classes": 7, "classifier_activation": None}
+    model = getattr(kt.models, ours)(**arguments, **options)
+    original, back = (getattr(keras.applications, theirs)(weights=None, **arguments) for _ in range(2))
+    from_applications(model, scrambled(original))
+    to_applications(model, back)
+    x = np.random.default_rng(1).uniform(0, 1, size=(2, 75, 75, 3)).astype("float32")
+    scale = 255 if "Efficient" in theirs else 1  # theirs divides by 255
+    expected = np.asarray(original(scale * x))
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(model(x), expected, rtol=1e-5, atol=2e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(back(scale * x), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
 def test_names():
     assert in_applications("stage2_block10_conv3") == "conv3_block10_3_conv"
     assert in_applications("stage4_block1_shortcut") == "conv5_block1_0_conv"

@@ -14,7 +14,7 @@ import keras_tricks as kt
 from keras_tricks import evaluation, weights
 from keras_tricks.errors import UserError
 from keras_tricks.recipe import Recipe
-from keras_tricks.weights.timm import timm_name
+from keras_tricks.weights.timm_names import timm_name
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 constants, errors = (pytest.importorskip(f"huggingface_hub.{name}") for name in ("constants", "errors"))
@@ -215,3 +215,41 @@ def test_keras_is_not_told_of_a_path_with_a_slash(tmp_path, original, monkeypatc
     weights.files.save("timm/own.safetensors", weights.files.weights_of(original))
     assert_equal(kt.models.create_model("test_resnet_rs", weights="timm/own.safetensors"), original)
     keras.utils.clear_session()
+
+
+class TestPreprocessing:
+    """The command line, else the weights, else the model."""
+
+    @pytest.fixture
+    def photo(self, tmp_path):
+        keras.utils.save_img(tmp_path / "photo.png", np.random.default_rng(0).integers(0, 256, (300, 280, 3)),
+                             scale=False)  # fmt: skip
+        return tmp_path / "photo.png"
+
+    def test_predict_with_what_the_weights_say(self, cache, photo, original, caplog):
+        import tensorflow as tf
+
+        from keras_tricks.data import evaluation_image
+
+        config = CONFIG | {"num_classes": 10}
+        (cache / "snapshots" / ("a" * 40) / "config.json").unlink()
+        (cache / "snapshots" / ("a" * 40) / "config.json").write_text(json.dumps(config))
+        with caplog.at_level("INFO", logger="absl"):
+            ((_, answers),) = evaluation.predict("test_resnet_rs", [photo], 10, "timm/resnetrs50.tf_in1k",
+                                                 ["data.crop_pct=0.8"])  # fmt: skip
+        said = caplog.text
+        assert "test_image_size 224 (weights)" in said and "crop_pct 0.8 (command line)" in said
+        assert "interpolation bicubic (weights)" in said and "crop_padding 32 (model)" in said
+        data = evaluation.of_model("test_resnet_rs", "timm/resnetrs50.tf_in1k").override(["data.crop_pct=0.8"]).data
+        pixels = evaluation_image(tf.constant(photo.read_bytes()), data)
+        model = kt.models.create_model("test_resnet_rs", input_shape=(224, 224, 3), weights="timm/resnetrs50.tf_in1k",
+                                       classes=10)  # fmt: skip
+        expected = model(((np.asarray(pixels) - data.mean) / data.std)[None].astype("float32"))[0]
+        found = {int(label.removeprefix("class ")): share for label, share in answers}
+        np.testing.assert_allclose([found[i] for i in range(10)], expected, atol=1e-5)
+
+    def test_mistakes(self, photo):
+        with pytest.raises(UserError, match="predict needs weights for resnet50d"):
+            list(evaluation.predict("resnet50d", [photo]))
+        with pytest.raises(UserError, match="resnet50e is not a run folder, and no model has that name. Did you mean"):
+            list(evaluation.predict("resnet50e", [photo]))

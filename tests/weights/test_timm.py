@@ -10,7 +10,8 @@ import pytest
 
 import keras_tricks as kt
 from keras_tricks.errors import UserError
-from keras_tricks.weights.timm import assign_timm, timm_name
+from keras_tricks.weights.timm import assign_timm
+from keras_tricks.weights.timm_names import timm_name
 
 GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "timm_logits.json").read_text())["models"]
 OURS = {  # timm's name: ours, options. timm's plain ResNets of 50 layers and more are layout B.
@@ -23,6 +24,9 @@ OURS = {  # timm's name: ours, options. timm's plain ResNets of 50 layers and mo
     "resnet50d": ("resnet50d", {}),
     "resnetrs50": ("resnet_rs50", {}),
     "resnetrs101": ("resnet_rs101", {}),
+    "inception_resnet_v2": ("inception_resnet_v2", {}),
+    "tf_efficientnet_b0": ("efficientnet_rs_b0", {}),
+    "tf_efficientnet_b1": ("efficientnet_rs_b1", {}),
 }
 
 
@@ -49,9 +53,9 @@ def test_logits_equal_timm(timm):
 
 def tensors_of(model):
     """The model's own weights under timm's names and axes."""
-    paths = {v.path for v in model.variables}
+    paths = {v.path for v in model.weights}
     return {timm_name(v.path, paths): value.transpose(3, 2, 0, 1) if (value := v.numpy()).ndim == 4 else value.T
-            for v in model.variables}  # fmt: skip
+            for v in model.weights}  # fmt: skip
 
 
 @pytest.mark.parametrize("fault, words", [
@@ -59,6 +63,7 @@ def tensors_of(model):
     ("renamed", "no tensor 'stages.0.0.conv2.weight' for 'stage1_block1_conv2/kernel'.*Did you mean"),
     ("left over", "'stages.0.0.conv9.weight' has no place"),
     ("cut", "'stages.0.0.conv2.weight' has shape"),
+    ("transposed", "'stages.0.0.conv2.weight' has shape"),
     ("not finite", "'stages.0.0.conv2.weight' holds values that are not finite"),
 ])  # fmt: skip
 def test_a_checkpoint_that_does_not_fit(fault, words):
@@ -69,7 +74,7 @@ def test_a_checkpoint_that_does_not_fit(fault, words):
     if fault in ("renamed", "left over"):
         tensors[name.replace("conv2", "conv9")] = value
     elif fault != "missing":
-        tensors[name] = value[:, :2] if fault == "cut" else value * np.nan
+        tensors[name] = {"cut": value[:, :2], "transposed": value.T, "not finite": value * np.nan}[fault]
     with pytest.raises(UserError, match=words):
         assign_timm(model, tensors)
     assert all(np.array_equal(a, v.numpy()) for a, v in zip(before, model.variables, strict=True))
@@ -86,3 +91,9 @@ def test_own_weights_come_back():
 def test_families_that_timm_has_not():
     with pytest.raises(UserError, match="its family has no converter"):
         assign_timm(kt.models.create_model("test_wide_resnet"), {})
+
+
+def test_an_efficientnet_that_pads_otherwise_is_refused():
+    model = kt.models.EfficientNetRSB0(input_shape=(32, 32, 3), classes=3)
+    with pytest.raises(UserError, match="pads its images otherwise.*weights of tf_efficientnet_b0"):
+        assign_timm(model, tensors_of(model), architecture="efficientnet_b0")

@@ -1,0 +1,120 @@
+"""Kills a run at random moments, continues it each time, and compares its end with that of a run left alone.
+
+Run      python benchmarks/crash_test.py [--kills 50] [--output crash_test] [--seed 0]
+Work     `quickstart` for 12 epochs with accumulation, a weight average, a batch that grows, float16 and dropped paths;
+         a checkpoint every 2 steps, so that many kills fall into its writing.
+Method   One process trains without interruption. Another is sent SIGKILL after a random time, again and again, each
+         time continued by `--resume`; every second kill is aimed at a checkpoint that is being written. After the given
+         number of kills it is left to finish. Then every tensor of the last checkpoint is compared, bit by bit, and the
+         rows of `summary.csv` without their times.
+"""
+
+import argparse
+import csv
+import json
+import pathlib
+import random
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SETTINGS = [
+    "schedule.epochs=12", "schedule.mode=increase_batch", "schedule.decay=step", "schedule.milestones=[4,8]",
+    "schedule.factor=0.5", "schedule.batch_size=32", "schedule.max_batch_size=128", "train.max_batch_per_replica=32",
+    "train.precision=mixed_float16", "train.checkpoint_steps=2", "optimizer.ema_decay=0.99",
+    'model.options={"drop_path_rate":0.1}', "export.formats=[]",
+]  # fmt: skip
+TIMES = ("images_per_s", "data_wait", "seconds")
+
+
+def command(folder):
+    words = [sys.executable, "-m", "keras_tricks", "train", "quickstart", "--output", str(folder), "--resume"]
+    return [*words, *(word for setting in SETTINGS for word in ("--set", setting))]
+
+
+def start(folder):
+    log = open(folder.with_suffix(".log"), "a")
+    return subprocess.Popen(command(folder), cwd=ROOT, stdout=log, stderr=log)
+
+
+def position(folder):
+    """Words about where the run stands: rows of the summary, and the files of checkpoints there are."""
+    rows = len(list(csv.DictReader(open(folder / "summary.csv")))) if (folder / "summary.csv").exists() else 0
+    return f"{rows} epochs, {sorted(p.name for p in (folder / 'checkpoints').glob('*'))}"
+
+
+def rows_of(folder):
+    with open(folder / "summary.csv") as file:
+        return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
+
+
+def tensors_of(folder):
+    from safetensors.numpy import load_file
+
+    return load_file(folder / "checkpoints" / "last.safetensors")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--output", type=pathlib.Path, default="crash_test")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    whole, killed = args.output.resolve() / "whole", args.output.resolve() / "killed"
+    whole.parent.mkdir(parents=True, exist_ok=True)
+    begin = time.perf_counter()
+    if start(whole).wait():
+        raise SystemExit(f"the run failed: see {whole.with_suffix('.log')}")
+    length = time.perf_counter() - begin
+    print(f"uninterrupted: {length:.0f} s", flush=True)
+
+    numbers, mid_write, kills = random.Random(args.seed), 0, 0
+    while kills < args.kills:
+        process = start(killed)
+        checkpoints = killed / "checkpoints"
+        begun = time.time()
+        # The start takes most of the time: count from the first new checkpoint, or from there being none.
+        while process.poll() is None and time.time() - begun < 120:
+            files = list(checkpoints.glob("last.safetensors")) + list(checkpoints.glob(".*partial"))
+            if any(f.stat().st_mtime > begun for f in files if f.exists()):
+                break
+            time.sleep(0.01)
+        time.sleep(numbers.uniform(0, 4.0))
+        aimed, begun = kills % 2 == 1, time.time()
+        while aimed and process.poll() is None and not list(checkpoints.glob(".*")) and time.time() - begun < 20:
+            pass
+        if process.poll() is not None:
+            print("finished before the kill: starting over", flush=True)
+            if process.returncode:
+                raise SystemExit(f"the run failed: see {killed.with_suffix('.log')}")
+            compare(whole, killed)
+            killed.rename(killed.with_name(f"killed_{kills}"))
+            continue
+        process.kill()
+        process.wait()
+        kills += 1
+        partial = bool(list(checkpoints.glob(".*")))
+        mid_write += partial
+        print(f"kill {kills}: {position(killed)}{', while a checkpoint was written' if partial else ''}", flush=True)
+    if start(killed).wait():
+        raise SystemExit(f"the run failed: see {killed.with_suffix('.log')}")
+    compare(whole, killed)
+    summary = {"kills": kills, "while_writing": mid_write, "seconds_uninterrupted": length}
+    (args.output / "crash_test.json").write_text(json.dumps(summary, indent=1) + "\n")
+    print(f"{kills} kills, {mid_write} of them while a checkpoint was written: the same bits")
+
+
+def compare(whole, killed):
+    mine, theirs = tensors_of(whole), tensors_of(killed)
+    different = [n for n in mine if n not in theirs or not np.array_equal(mine[n], theirs[n])]
+    if different or mine.keys() != theirs.keys():
+        raise SystemExit(f"{len(different)} of {len(mine)} tensors differ, {different[:3]} among them")
+    if rows_of(whole) != rows_of(killed):
+        raise SystemExit("the summaries differ")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""A long run of short epochs: whether memory, open files and traces grow.
+
+Run      python benchmarks/soak.py [--minutes 120] [--output soak.json]
+Work     `quickstart` with a weight average and a checkpoint every 10 steps, epoch after epoch, until the time is over;
+         then SIGTERM, which must end it with a checkpoint.
+Method   Resident memory and open files of the process are read every 10 seconds. The slope is a straight line fitted to
+         the memory after the first tenth of the time. Traces are those of the training step.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import signal
+import sys
+import tempfile
+import threading
+import time
+
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=120)
+    parser.add_argument("--output", type=pathlib.Path, default="soak.json")
+    args = parser.parse_args()
+    import keras
+
+    import keras_tricks as kt
+
+    samples, models = [], []
+    original = keras.Model.fit
+
+    def fit(model, *arguments, **options):
+        models.append(model)
+        return original(model, *arguments, **options)
+
+    keras.Model.fit = fit
+
+    def watch():
+        start = time.monotonic()
+        while time.monotonic() - start < 60 * args.minutes:
+            time.sleep(10)
+            pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+            samples.append((time.monotonic() - start, pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
+                            len(os.listdir("/proc/self/fd"))))  # fmt: skip
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+    recipe = kt.load_recipe("quickstart").replace(
+        schedule={"epochs": 100_000}, optimizer={"ema_decay": 0.999}, train={"checkpoint_steps": 10})  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            kt.train(recipe, folder, verbose=0)
+        except kt.callbacks.Interrupted as error:
+            print(error)
+        rows = len((pathlib.Path(folder) / "summary.csv").read_text().splitlines()) - 1
+    seconds, memory, files = np.array(samples).T
+    late = seconds > seconds[-1] / 10
+    slope = np.polyfit(seconds[late] / 3600, memory[late], 1)[0]
+    traces = models[0].train_function.experimental_get_tracing_count()
+    found = {"minutes": args.minutes, "epochs": rows, "slope_mib_per_hour": slope, "traces": traces,
+             "memory_mib": {"after a tenth": memory[late][0], "end": memory[-1], "most": memory.max()},
+             "open_files": {"after a tenth": files[late][0], "end": files[-1]}, "samples": samples}  # fmt: skip
+    args.output.write_text(json.dumps(found) + "\n")
+    print(json.dumps({k: v for k, v in found.items() if k != "samples"}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
