@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from runs import NO_EXPORT, growing, leave_tensorflow_as_it_was, state, summary, tiny  # noqa: F401
+from tiny_runs import NO_EXPORT, growing, leave_tensorflow_as_it_was, state, summary, tiny  # noqa: F401
 
 import keras_tricks as kt
 from keras_tricks import callbacks, run_folder, training

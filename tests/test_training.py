@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from runs import (  # noqa: F401
+from sklearn.datasets import load_digits
+from tiny_runs import (  # noqa: F401
     GROWN_STEPS,
     NO_EXPORT,
     STEPS,
@@ -18,7 +19,6 @@ from runs import (  # noqa: F401
     summary,
     tiny,
 )  # fmt: skip
-from sklearn.datasets import load_digits
 
 import keras_tricks as kt
 from keras_tricks import callbacks, evaluation, run_folder, training
