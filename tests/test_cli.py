@@ -9,7 +9,7 @@ import sys
 import pytest
 from PIL import Image
 
-from keras_tricks import cli, models
+from keras_tricks import cli, commands, models
 from keras_tricks.recipe import Recipe, list_recipes
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -176,7 +176,7 @@ def test_plan_in_numbers(capsys):
 def test_options_of_the_command_line_reach_the_recipe():
     arguments = ["--data-dir", "/d", "--precision", "mixed_float16", "--seed", "7", "--data-service", "host:1234"]
     args = cli.parse(["keras-tricks", *TRAIN, *arguments, *set_("schedule.epochs=3", "optimizer.momentum=0.5")])
-    recipe = cli._recipe(args)
+    recipe = commands._recipe(args)
     assert (recipe.data.data_dir, recipe.train.precision, recipe.seed) == ("/d", "mixed_float16", 7)
     assert recipe.data.service == "grpc://host:1234"
     assert (recipe.schedule.epochs, recipe.optimizer.momentum) == (3, 0.5)

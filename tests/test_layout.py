@@ -10,7 +10,8 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "keras_tricks"
 FILES = sorted(PACKAGE.rglob("*.py"))
 ANYONE = {"errors", "files", "graph", "imagenet", "quiet"}  # small files that build on nothing else, open to all
 MAY_IMPORT = {  # part: the parts it may import. What is not listed imports nothing of the package.
-    "cli": {"training", "evaluation", "planning", "comparison", "benchmark", "doctor", "recipe", "data", "models",
+    "cli": {"commands"},
+    "commands": {"training", "evaluation", "planning", "comparison", "benchmark", "doctor", "recipe", "data", "models",
             "analysis", "scaling_study", "exporting", "run_folder", "failures"},
     "evaluation": {"training", "recipe", "data", "models", "weights", "export", "run_folder"},
     "planning": {"training", "schedules", "analysis", "optimizers"},

@@ -12,13 +12,20 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_runs import NO_EXPORT, growing, leave_tensorflow_as_it_was, state, summary, tiny  # noqa: F401
+from tiny_runs import (  # noqa: F401
+    NO_EXPORT,
+    assert_same_end,
+    growing,
+    leave_tensorflow_as_it_was,
+    state,
+    summary,
+    timeless_summary,
+    tiny,
+)  # fmt: skip
 
 import keras_tricks as kt
 from keras_tricks import callbacks, run_folder, training
 from keras_tricks.errors import UserError
-
-TIMES = ("images_per_s", "data_wait", "seconds")
 
 
 def everything(**changes):
@@ -35,12 +42,8 @@ def whole(tmp_path_factory):
 
 
 def assert_same(folder, other):
-    (mine, about), (theirs, about_theirs) = state(folder), state(other)
-    assert mine.keys() == theirs.keys() and about == about_theirs
-    for name in mine:
-        np.testing.assert_array_equal(mine[name], theirs[name], err_msg=name)
-    rows = [[{k: v for k, v in row.items() if k not in TIMES} for row in summary(f)] for f in (folder, other)]
-    assert rows[0] == rows[1]
+    assert_same_end(folder, other)
+    assert timeless_summary(folder) == timeless_summary(other)
 
 
 class At:

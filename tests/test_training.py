@@ -13,10 +13,12 @@ from tiny_runs import (  # noqa: F401
     GROWN_STEPS,
     NO_EXPORT,
     STEPS,
+    assert_same_end,
     growing,
     leave_tensorflow_as_it_was,
     state,
     summary,
+    timeless_summary,
     tiny,
 )  # fmt: skip
 
@@ -32,13 +34,6 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     run = kt.train(tiny(), output=folder, verbose=0)
     return run
-
-
-def assert_same_end(folder, other):
-    (a, a_metadata), (b, b_metadata) = state(folder), state(other)
-    assert a.keys() == b.keys() and a_metadata == b_metadata
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
 def test_what_a_run_leaves(finished):
@@ -91,9 +86,7 @@ def test_killed_and_resumed_is_uninterrupted(finished, tmp_path, monkeypatch):
 
     kt.train(tiny(data={"workers": 2}, export=NO_EXPORT), output=folder, resume=True, verbose=0)
     assert_same_end(finished.folder, folder)
-    timeless = lambda rows: [{k: v for k, v in r.items() if k not in ("images_per_s", "data_wait", "seconds")}  # noqa: E731
-                             for r in rows]  # fmt: skip
-    assert timeless(summary(folder)) == timeless(summary(finished.folder))
+    assert timeless_summary(folder) == timeless_summary(finished.folder)
     assert "continuing after epoch 1 of 2" in (folder / "log.txt").read_text()
 
 

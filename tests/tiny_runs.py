@@ -4,6 +4,7 @@ import csv
 import pathlib
 
 import keras
+import numpy as np
 import pytest
 
 from keras_tricks.recipe import Augment, Data, Loss, Model, Optimizer, Recipe, Schedule
@@ -48,6 +49,19 @@ def state(folder):
 def summary(folder):
     with open(pathlib.Path(folder) / "summary.csv", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def assert_same_end(folder, other):
+    (a, a_metadata), (b, b_metadata) = state(folder), state(other)
+    assert a.keys() == b.keys() and a_metadata == b_metadata
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def timeless_summary(folder):
+    """The rows of `summary.csv` without what a clock said."""
+    return [{k: v for k, v in row.items() if k not in ("images_per_s", "data_wait", "seconds")}
+            for row in summary(folder)]  # fmt: skip
 
 
 def growing(**changes):
