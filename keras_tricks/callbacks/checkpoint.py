@@ -213,7 +213,8 @@ class Checkpoint(keras.callbacks.Callback):
     def restore(self, model, folder=None, same_data=True):
         """Loads the newest whole checkpoint into a compiled model. Returns the `Position` to go on from.
 
-        A damaged one is passed over, with a warning. Without any the position is the start.
+        A damaged one is passed over, with a warning. Without any the position is the start. What is being written is
+        waited for.
 
         Args:
             model: compiled `keras.Model`.
@@ -225,6 +226,7 @@ class Checkpoint(keras.callbacks.Callback):
         Raises:
             UserError: no checkpoint is whole; it is of another model, of other data or of a newer version.
         """
+        self.flush()
         folder = self.folder if folder is None else pathlib.Path(folder) / "checkpoints"
         found = newest(folder)
         if found is None:

@@ -1,5 +1,6 @@
 import errno
 import shutil
+import time
 
 import keras
 import numpy as np
@@ -61,6 +62,15 @@ def test_a_restored_model_goes_on_as_if_never_stopped(tmp_path):
     # Momentum, batch statistics, the number of updates and the dropout seeds were all in the file.
     for a, b in zip(everything(whole), everything(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_what_is_being_written_is_waited_for(tmp_path, monkeypatch):
+    save = files.save
+    monkeypatch.setattr(files, "save", lambda *args: (time.sleep(0.2), save(*args)))
+    model, checkpoint = make(), Checkpoint(tmp_path)
+    checkpoint.set_model(model)
+    checkpoint.on_epoch_end(0, {})
+    assert checkpoint.restore(make()) == Position(1)
 
 
 def test_nothing_to_restore_is_epoch_0(tmp_path):
