@@ -2,8 +2,10 @@
 
     python docs/make_pictures.py [NAME ...]
 
-The photograph is `china.jpg` of scikit-learn, by danielbuechele, https://www.flickr.com/photos/danielbuechele, licence
-https://creativecommons.org/licenses/by/2.0; it is cropped to a square and made smaller.
+The photographs are those of scikit-learn (sklearn/datasets/images/README.txt), cropped, mixed and made smaller; licence
+of both: https://creativecommons.org/licenses/by/2.0. `china.jpg` is by danielbuechele,
+https://www.flickr.com/photos/danielbuechele/6061409035; `flower.jpg` by vultilion, whose page it comes from,
+https://www.flickr.com/photos/vultilion/6056698931 (scikit-learn's text names danielbuechele again).
 """
 
 import argparse
@@ -12,9 +14,11 @@ import io
 import pathlib
 
 import keras
+import numpy as np
 import tensorflow as tf
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
@@ -24,14 +28,15 @@ from keras_tricks.data.rand_augment import operations
 
 FOLDER = pathlib.Path(__file__).parent / "images"
 CREDIT = "Photograph: danielbuechele\nCC BY 2.0, cropped"
+FLOWER_CREDIT = "Photographs: danielbuechele (pagoda), vultilion (flower), CC BY 2.0, cropped and mixed"
 DPI = 100  # everything below is in pixels
 INK, PALE = "#24292f", "#6e7781"
 
 
-def photograph(size=224):
-    """The middle of a real photograph, a PIL image."""
-    whole = Image.fromarray(load_sample_image("china.jpg"))
-    left = (whole.width - whole.height) // 2 - 60
+def photograph(size=224, name="china.jpg", shift=-60):
+    """The middle of a real photograph, moved by `shift` pixels, a PIL image."""
+    whole = Image.fromarray(load_sample_image(name))
+    left = (whole.width - whole.height) // 2 + shift
     square = whole.crop((left, 0, left + whole.height, whole.height))
     return square.resize((size, size), Image.Resampling.LANCZOS)
 
@@ -131,6 +136,206 @@ def without_norms(model):
     return keras.models.clone_model(model, clone_function=copy, call_function=call)
 
 
+# ---- cosine.png, step.png, warmup.png
+
+IMAGES = 1_281_167  # of ImageNet
+
+
+def rates(epochs, batch_size=1024, warmup_epochs=5, decay=None):
+    """Epochs, and the learning rate of a Bag of Tricks run at each: the arguments of `axes.plot`."""
+    per_epoch = IMAGES // batch_size
+    steps = np.arange(0, epochs * per_epoch, per_epoch // 50)
+    peak = kt.schedules.linear_scaling(batch_size)
+    return steps / per_epoch, kt.schedules.learning_rate(steps, per_epoch, peak, warmup_epochs, decay)
+
+
+def cosine(path):
+    """Cosine and step decay over 120 epochs."""
+    figure, (axes,) = charts()
+    axes.plot(*rates(120, decay=kt.schedules.Cosine(120)), label="cosine")
+    axes.plot(*rates(120, decay=kt.schedules.Step()), label="step: times 0.1 at epochs 30, 60, 90")
+    label(axes, "epoch", "learning rate", xlim=(0, 120), ylim=0, title="Batch 1024, 5 warmup epochs")
+    save(figure, path)
+
+
+def step(path):
+    """Step decay at two batch sizes, on a logarithmic scale."""
+    figure, (axes,) = charts()
+    axes.plot(*rates(120, decay=kt.schedules.Step()), label="batch 1024, 5 warmup epochs")
+    axes.plot(*rates(120, 256, 0, kt.schedules.Step()), label="batch 256, no warmup")
+    label(axes, "epoch", "learning rate (log scale)", xlim=(0, 120), yscale="log",
+          title="Times 0.1 at epochs 30, 60 and 90")  # fmt: skip
+    save(figure, path)
+
+
+def warmup(path):
+    """The first 10 epochs with and without warmup."""
+    figure, (axes,) = charts()
+    decay = kt.schedules.Cosine(120)
+    axes.plot(*rates(10, decay=decay), label="batch 1024, 5 warmup epochs")
+    axes.plot(*rates(10, 1024, 0, decay), "--", label="batch 1024, no warmup")
+    axes.plot(*rates(10, 256, 0, decay), ":", label="batch 256, no warmup")
+    label(axes, "epoch", "learning rate", xlim=(0, 10), ylim=0,
+          title="Linear scaling, 0.1 per 256 images; cosine decay over 120 epochs")  # fmt: skip
+    save(figure, path)
+
+
+# ---- batch_size_plan.png
+
+
+def batch_size_plan(path):
+    """Batch size and learning rate of the three modes, for a decay by 5 at three milestones."""
+    figure, (sizes, speeds) = charts(2)
+    for mode, style in (("decay", "-"), ("hybrid", "--"), ("increase_batch", ":")):
+        plan = kt.callbacks.BatchSizeScheduler.instead_of_decay(
+            learning_rate=0.1, batch_size=128, factor=5, milestones=(60, 120, 160), epochs=200, dataset_size=50_000,
+            max_batch_size=5120, momentum=0.9, mode=mode).plan  # fmt: skip
+        epochs = range(plan.epochs)
+        line = dict(label=f"{mode}: {plan.updates:,} updates", ls=style, lw=2.5, drawstyle="steps-post")
+        sizes.plot(epochs, [plan.phase(epoch).batch_size for epoch in epochs], **line)
+        speeds.plot(epochs, [plan.rate(epoch) for epoch in epochs], **line)
+    label(sizes, "epoch", "batch size (images, log scale)", legend=False, yscale="log")
+    label(speeds, "epoch", "learning rate (log scale)", legend=False, yscale="log")
+    grown = [phase.batch_size for phase in plan]  # of the last mode, which has all sizes
+    sizes.set_yticks(grown, [f"{size:,}" for size in grown])
+    sizes.minorticks_off()
+    figure.legend(*sizes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    save(figure, path)
+
+
+# ---- drop_path.png
+
+
+def drop_path(path):
+    """The drop rate of every block, read from models of the real depth but few channels."""
+    resnet = kt.models.ResNetRS200(drop_path_rate=0.1, width_factor=1 / 16)
+    nfnet = kt.models.NFNetF0(drop_path_rate=0.25, widths=(16,) * 4, group_width=8)
+    titles = "ResNet-RS-200, rate 0.1, by stage", "NFNet-F0, rate 0.25, linear (DeepMind)"
+    ticks = (1, 10, 20, 30, 40, 50, 60), range(1, 13)
+    figure, panels = charts(2, sharey=True)
+    for number, (axes, model) in enumerate(zip(panels, (resnet, nfnet), strict=True)):
+        layers = {layer.name: layer for layer in model.layers}
+        blocks = [name.removesuffix("_out") for name in layers if name.endswith("_out")]
+        drops = [getattr(layers.get(f"{block}_drop_path"), "rate", 0.0) for block in blocks]
+        axes.bar(range(1, len(drops) + 1), drops, color=f"C{number}")
+        label(axes, "residual block", "" if number else "drop rate (probability)", legend=False,
+              title=titles[number], xticks=ticks[number])  # fmt: skip
+    save(figure, path)
+
+
+# ---- label_smoothing.png
+
+
+def label_smoothing(path):
+    """Targets over 10 classes: hard and smoothed both ways."""
+    hard = np.eye(10)[3]
+    targets = {"hard": hard, **{f'"{way}"': kt.losses.smooth_labels(hard, 0.1, way) for way in ("others", "uniform")}}
+    figure, (axes,) = charts()
+    for number, (name, target) in enumerate(targets.items()):
+        text = f"{name}: label {target[3]:.3g}, other classes {target[0]:.3g}"
+        axes.bar(np.arange(10) + (number - 1) * 0.27, target, 0.25, label=text)
+    label(axes, "class (3 is the label)", "target probability", xticks=range(10),
+          title="10 classes, label_smoothing 0.1")  # fmt: skip
+    save(figure, path)
+
+
+# ---- agc.png
+
+
+def agc(path):
+    """A unit's gradient norm after clipping against the one before. Every column of the kernel is a unit of norm 1."""
+    norms = np.geomspace(1e-3, 10, 200)[None]
+    weights = np.ones_like(norms)
+    axis = kt.ops.unit_axes(norms.shape)
+    figure, (axes,) = charts()
+    axes.plot(norms[0], norms[0], "--", color=PALE, label="not clipped")
+    for factor in (1, 0.1, 0.01):
+        clipped = kt.ops.clip_unitwise(tf.constant(norms), tf.constant(weights), axis, factor)
+        axes.plot(norms[0], kt.ops.unitwise_norm(clipped, axis)[0], label=f"clip_factor {factor:g}")
+    label(axes, "gradient norm of a unit before clipping (log scale)", "after clipping (log scale)", xscale="log",
+          yscale="log", title="Weight norm 1")  # fmt: skip
+    save(figure, path)
+
+
+# ---- mixing.png
+
+LAMBDA_SEED, BOX_SEED = (0, 1276), (0, 1016)  # lambda 0.7; a box of 0.3 of the area, not cut by the border
+
+
+def mixing(path):
+    """Two photographs, mixed by mixup and by CutMix."""
+    pair = [photograph(), photograph(name="flower.jpg", shift=-14)]
+    images, labels = tf.cast(tf.stack(pair), tf.float32), tf.eye(2)
+    tiles = {
+        "$x_i$": (images[0], labels[0]),
+        "$x_j$": (images[1], labels[1]),
+        "mixup": [both[0] for both in kt.data.mixup(images, labels, 0.2, LAMBDA_SEED)],
+        "CutMix": [both[0] for both in kt.data.cutmix(images, labels, 1.0, BOX_SEED)],
+    }
+    figure = Figure(figsize=(9.6, 2.95), dpi=DPI, layout="constrained")
+    for axes, (title, (image, target)) in zip(figure.subplots(1, 4), tiles.items(), strict=True):
+        shares = zip(target.numpy(), ("pagoda", "flower"), strict=True)
+        tile(axes, image, title, "label: " + " + ".join(f"{share:.2g} {name}" for share, name in shares if share))
+    figure.supxlabel(FLOWER_CREDIT, size=7.5, color=PALE)
+    save(figure, path, step=8)
+
+
+# ---- crops.png
+
+
+def crops(path):
+    """Four random-resized crops and the evaluation crop, and where they lie in the photograph."""
+    image, size = tf.constant(load_sample_image("china.jpg")), 224
+    height, width = kt.data.crops.image_shape(image)
+    figure = Figure(figsize=(9.2, 3.2), dpi=DPI, layout="constrained")
+    grid = [["whole", "0", "1", "2"], ["whole", "3", "evaluation", "credit"]]
+    panels = figure.subplot_mosaic(grid, width_ratios=(3.2, 1, 1, 1))
+    tile(panels["whole"], image, "photograph", alpha=0.6)
+    for number, name in enumerate(["0", "1", "2", "3", "evaluation"]):
+        if name == "evaluation":
+            box, crop = kt.data.crops.center_box(height, width, size), kt.data.crops.center_crop(image, size)
+        else:
+            seed = 0, number
+            box = kt.data.crops.random_resized_box(height, width, seed)
+            crop = kt.data.crops.random_resized_crop(image, size, seed)
+        top, left, rows, columns = map(int, box)
+        frame = dict(fill=False, lw=2.5, ec=f"C{number}")
+        panels["whole"].add_patch(Rectangle((left, top), columns, rows, **frame))
+        share = f"{100 * rows * columns / int(height * width):.0f} % of the area"
+        tile(panels[name], crop, "evaluation crop" if name == "evaluation" else share, border=f"C{number}")
+    panels["credit"].axis("off")
+    panels["credit"].text(0, 0, CREDIT, size=7.5, color=PALE, linespacing=1.4)
+    save(figure, path, step=10)
+
+
+# ---- what they share
+
+
+def charts(columns=1, **options):
+    """A figure 1000 pixels wide and its axes, side by side."""
+    figure = Figure(figsize=(10, 4), dpi=DPI, layout="constrained")
+    return figure, figure.subplots(1, columns, squeeze=False, **options)[0]
+
+
+def label(axes, x, y, legend=True, **settings):
+    """Titles, a thin grid and a legend. `settings` are those of `axes.set`."""
+    axes.set(xlabel=x, ylabel=y, **settings)
+    axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    if legend:
+        axes.legend()
+
+
+def tile(axes, image, title, below="", border=None, alpha=1.0):
+    """An image without ticks."""
+    axes.imshow(np.clip(image, 0, 255).astype("uint8"), alpha=alpha)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, size=9, color=INK)
+    axes.set_xlabel(below, size=9, color=INK)
+    axes.spines[:].set(visible=border is not None, color=border, lw=2)
+
+
 def save(figure, path, step=4):
     """A PNG file. Colours are rounded to multiples of `step`: a third fewer bytes, and the eye sees no difference."""
     drawn = io.BytesIO()
@@ -139,7 +344,11 @@ def save(figure, path, step=4):
     image.point(lambda value: min(round(value / step) * step, 255)).save(path, optimize=True)
 
 
-PICTURES = {"rand_augment": rand_augment, "signal_propagation": signal_propagation}
+PICTURES = {
+    function.__name__: function
+    for function in (rand_augment, signal_propagation, cosine, step, warmup, batch_size_plan, drop_path,
+                     label_smoothing, agc, mixing, crops)
+}  # fmt: skip
 
 
 def main():

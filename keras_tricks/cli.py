@@ -1,5 +1,5 @@
-"""The program `keras-tricks`: train, plan, compare, evaluate, predict, export, benchmark, inspect, scale, list, data,
-doctor.
+"""The program `keras-tricks`: train, plan, compare, evaluate, predict, export, benchmark, inspect, scale, ablate,
+list, data, doctor.
 
 A user's mistake is one line on stderr and exit code 2, never a traceback.
 """
@@ -144,8 +144,22 @@ def _parser():
                       default="resnet_rs/cifar10_scaling")  # fmt: skip
     command.set_defaults(run=commands.scale)
 
-    command = known.add_parser("list", help="list models or recipes")
-    command.add_argument("what", nargs="?", choices=("models", "recipes", "all"), default="all")
+    command = known.add_parser("ablate", help="what each trick buys: a table of recipes that differ by one")
+    _recipe_arguments(command, "recipe name, .py or .json file (with --chain: the paper's)", nargs="?")
+    command.add_argument("--add", action="append", default=[], metavar="TRICK",
+                         help='next row of a chain: a trick, "NAME: section.key=value", or "mixup -distillation"')
+    command.add_argument("--remove", action="append", default=[], metavar="TRICK", help="leave this one out")
+    command.add_argument("--chain", metavar="NAME", help="rows of a paper, such as bag_of_tricks_table_4")
+    command.add_argument("--let", action="append", default=[], metavar="TRICK: SECTION.KEY=VALUE",
+                         help="what a trick sets here (default: as `list tricks` says)")
+    command.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each row (default 3)")
+    command.add_argument("--output", default="ablation", metavar="FOLDER",
+                         help="ablation.csv, .md, .png and runs; the same command goes on where it was stopped")
+    command.add_argument("--dry-run", action="store_true", help="show the rows, train nothing")
+    command.set_defaults(run=commands.ablate)
+
+    command = known.add_parser("list", help="list models, tricks or recipes")
+    command.add_argument("what", nargs="?", choices=("models", "tricks", "recipes", "all"), default="all")
     command.add_argument("filter", nargs="?", default="*", help='pattern such as "resnet50*"')
     command.add_argument("--cost", action="store_true", help="models with parameters and multiply-adds (builds them)")
     command.set_defaults(run=commands.list_)

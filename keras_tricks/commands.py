@@ -173,6 +173,44 @@ def scale(args):
     print(f"written to {folder}: scaling.csv, scaling.png")
 
 
+def ablate(args):
+    from keras_tricks import ablation
+    from keras_tricks.files import replaced, writable_folder
+
+    if args.seeds < 1:
+        raise UserError(f"--seeds must be 1 or more. Received: {args.seeds}")
+    if sum(map(bool, (args.chain, args.add, args.remove))) != 1:
+        raise UserError("ablate takes --add (a chain), --remove (leave one out) or --chain (a paper's table): one of "
+                        f"them, --add and --remove as often as needed. Chains: {', '.join(ablation.CHAINS)}.")
+    if args.recipe is None and not args.chain:
+        raise UserError("ablate needs a recipe, or --chain, which has its own.")
+    tricks = ablation.with_own(args.let)
+    if args.recipe is None and args.chain in ablation.CHAINS:
+        args.recipe = ablation.CHAINS[args.chain].recipe
+    recipe = _recipe(args) if args.recipe else None
+    if args.chain:
+        rows = ablation.of_paper(args.chain, recipe, tricks)
+    elif args.add:
+        rows = ablation.added(recipe, args.add, tricks)
+    else:
+        rows = ablation.left_out(recipe, args.remove, tricks)
+    if args.dry_run:
+        print(*ablation.describe(rows), sep="\n")
+        return
+    folder = writable_folder(args.output)
+    seeds = range(rows[0].recipe.seed, rows[0].recipe.seed + args.seeds)
+    title = f"{args.chain or rows[0].recipe.name}, {rows[0].recipe.schedule.epochs} epochs"
+    for results in ablation.study(rows, seeds, folder):
+        ablation.write_csv(rows, results, folder / "ablation.csv")
+        ablation.draw(rows, results, folder / "ablation.png", title)
+        with replaced(folder / "ablation.md") as partial:
+            partial.write_text(ablation.table(rows, results) + "\n", encoding="utf-8")
+    print(ablation.table(rows, results))
+    if args.seeds < 2:
+        print("One seed: no standard deviation, so no difference above can be told from noise. Give --seeds 3.")
+    print(f"written to {folder}: ablation.csv, ablation.md, ablation.png")
+
+
 def _epochs(text):
     key, _, count = text.partition("=")
     if key != "epochs" or not count.isdigit() or int(count) < 1:
@@ -181,12 +219,24 @@ def _epochs(text):
 
 
 def list_(args):
-    if args.what != "recipes":
-        _list_models(args.filter, args.cost)
-    if args.what == "all":
-        print()
-    if args.what != "models":
-        _list_recipes(args.filter)
+    lists = {"models": lambda: _list_models(args.filter, args.cost), "tricks": lambda: _list_tricks(args.filter),
+             "recipes": lambda: _list_recipes(args.filter)}  # fmt: skip
+    for number, what in enumerate(lists if args.what == "all" else [args.what]):
+        if number:
+            print()
+        lists[what]()
+
+
+def _list_tricks(pattern):
+    from keras_tricks import cards
+
+    print(f"{'trick':<22}{'file':<42}switched on in a recipe by")
+    for card in cards.cards():
+        if "Recipe" not in card.fields:  # a family
+            continue
+        for name, changes in (card.switches or {card.name: ()}).items():
+            if fnmatch.fnmatch(name, pattern):
+                print(f"{name:<22}{card.path:<42}{' '.join(changes)}".rstrip())
 
 
 def _list_models(pattern, with_cost=False):

@@ -45,6 +45,20 @@ def recipe_of(folder):
     return Recipe.from_json((folder / "recipe.json").read_text(), folder / "recipe.json")
 
 
+def finished(run, recipe):
+    """The rows of `summary.csv` of a complete run of that recipe, or `None`.
+
+    Raises:
+        UserError: the folder holds a run of another recipe.
+    """
+    if not is_run(run):
+        return None
+    if (run / "recipe.json").read_text() != recipe.to_json():
+        raise UserError(f"{run} holds a run of other settings: give --output another folder, or remove it.")
+    summary = read_summary(run)
+    return summary if len(summary) == recipe.schedule.epochs and summary[-1]["top1"] else None
+
+
 def continued_recipe(folder, recipe, changes):
     """The recipe a run goes on with: its own, and the given one's where they may differ.
 

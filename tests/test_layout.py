@@ -6,20 +6,24 @@ import re
 
 import pytest
 
+from keras_tricks import cards
+from keras_tricks.recipe import Recipe
+
 PACKAGE = pathlib.Path(__file__).parents[1] / "keras_tricks"
 FILES = sorted(PACKAGE.rglob("*.py"))
 ANYONE = {"errors", "files", "graph", "imagenet", "quiet"}  # small files that build on nothing else, open to all
 MAY_IMPORT = {  # part: the parts it may import. What is not listed imports nothing of the package.
     "cli": {"commands"},
     "commands": {"training", "evaluation", "planning", "comparison", "benchmark", "doctor", "recipe", "data", "models",
-            "analysis", "scaling_study", "exporting", "run_folder", "failures"},
+            "analysis", "scaling_study", "ablation", "cards", "exporting", "run_folder", "failures"},
     "evaluation": {"training", "recipe", "data", "models", "weights", "export", "run_folder"},
     "planning": {"training", "schedules", "analysis", "optimizers"},
     "comparison": {"callbacks", "recipe"},
     "benchmark": {"schedules", "data"},
     "exporting": {"evaluation", "export", "publishing", "training", "callbacks", "recipe", "weights", "data"},
     "publishing": {"weights"},
-    "scaling_study": {"training", "models", "analysis", "callbacks"},
+    "scaling_study": {"training", "models", "analysis", "callbacks", "run_folder"},
+    "ablation": {"training", "callbacks", "recipe", "run_folder", "failures", "cards"},
     "doctor": {"run_folder"},
     "run_folder": {"callbacks", "recipe"},
     "training": {"recipe", "distribution", "data", "models", "losses", "optimizers", "schedules", "callbacks",
@@ -34,8 +38,8 @@ MAY_IMPORT = {  # part: the parts it may import. What is not listed imports noth
     "surgery": {"layers"},
     "__main__": {"cli"},
 }
+DEFAULTS = {"random_resized_crop", "resnet_d", "step_decay"}  # what a recipe has that says nothing
 HELPERS = {"layers/chain.py", "layers/convolution.py", "optimizers/wrapper.py"}  # no trick of their own, so no card
-HEADINGS = ["Formula", "Paper", "Use when", "Do not", "Cost", "Differs", "Status"]
 
 
 def relative(path):
@@ -129,8 +133,15 @@ CARDS = [*TRICKS, *FAMILIES, *(PACKAGE / "callbacks" / f"{name}.py"
 @pytest.mark.parametrize("path", CARDS, ids=relative)
 def test_every_trick_has_a_card(path):
     card = ast.get_docstring(parse(path)) or ""
-    found = re.findall(rf"^({'|'.join(HEADINGS)}) +\S", card, re.MULTILINE)
-    assert found == HEADINGS
+    found = cards.parse(card, relative(path)).fields
+    assert list(found) == [h for h in cards.HEADINGS if h != "Recipe" or path not in FAMILIES]
+
+
+def test_every_switch_of_a_card_is_of_the_recipe_and_changes_it():
+    names = [name for card in cards.cards() for name in card.switches]
+    assert len(names) == len(set(names)) > 20
+    for name, changes in cards.tricks().items():
+        assert Recipe().override(changes) != Recipe() or name in DEFAULTS
 
 
 @pytest.mark.parametrize("path", FILES, ids=relative)

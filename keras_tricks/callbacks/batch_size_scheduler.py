@@ -2,6 +2,7 @@
 
 Formula    as `kt.schedules.batch_size_plan`: the batch grows where a decay would have lowered the learning rate
 Paper      Smith et al. 2017, arXiv:1711.00489
+Recipe     always on: it sets rate and batch of every update
 Use when   the same accuracy is wanted from fewer parameter updates: larger batches keep more devices busy
 Do not     grow with batch statistics over the whole batch: `GhostBatchNormalization` keeps their size
 Cost       one epoch iterator per epoch; no retrace (batches of any size share one trace)

@@ -2,6 +2,7 @@
 
 Formula    as `kt.schedules.WarmupLinearScaling`, evaluated before every batch
 Paper      He et al. 2018, arXiv:1812.01187, sections 3.1 and 5.1
+Recipe     none: recipes have the schedule
 Use when   `model.fit(..., callbacks=[WarmupLinearScaling(batch_size=1024)])`
 Do not     combine with a `LearningRateSchedule`: Keras refuses to set a rate that has one
 Cost       one scalar assignment per batch

@@ -2,6 +2,7 @@
 
 Formula    a <- d * a + (1 - d) * w after every update, d = min(decay, (1 + t) / (10 + t)), t = updates so far
 Paper      Polyak & Juditsky 1992; ramp and decay: Brock et al. 2021, arXiv:2102.06171, appendix A (0.99999)
+Recipe     weight_ema: optimizer.ema_decay=0.9999
 Use when   long runs; ResNet-RS uses 0.9999, NFNets 0.99999
 Do not     judge a short run by its average with a decay near 1: that is what the ramp is for
 Cost       one copy of the weights; 1.027 of a ResNet-50 step (n = 9, 2 cores; `benchmarks/optimizer_cost.py`)

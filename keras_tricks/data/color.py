@@ -3,6 +3,7 @@
 Formula    jitter: hue, saturation, value each times U[0.6, 1.4]; PCA: x + eigenvectors @ (alpha * eigenvalues),
            alpha ~ N(0, 0.1) once per image
 Paper      He et al. 2018, arXiv:1812.01187, section 2.1 steps 4 and 5; PCA noise: Krizhevsky et al. 2012, section 4.1
+Recipe     color_jitter: augment.color_jitter=paper; pca_noise: augment.pca_noise=0.1
 Use when   ImageNet-like photographs
 Do not     apply PCA noise after normalization: its numbers are for the 0-255 scale
 Cost       measured with the pipeline (`keras-tricks benchmark`), not here

@@ -3,6 +3,7 @@
 Formula    random-resized crop: area ~ U[0.08, 1] of the image, aspect ratio ~ U[3/4, 4/3], resized to the model's size
 Paper      He et al. 2018, arXiv:1812.01187, section 2.1 (training) and 2.2 (validation: short side 256, centre crop).
            Validation of the others is in their code: `center_crop` and `squash_crop`
+Recipe     random_resized_crop: augment.crop=random_resized; pad_crop: augment.crop=pad
 Use when   photographs; for 32-pixel images `pad_crop`
 Do not     resize validation images by another rule than the checkpoint's: it costs up to several points of top-1
 Cost       JPEG files: only the crop is decoded

@@ -2,6 +2,7 @@
 
 Formula    each function's docstring
 Paper      Cubuk et al. 2018, arXiv:1805.09501 (operations); 2019, arXiv:1909.13719 (RandAugment)
+Recipe     none: the operations of rand_augment
 Use when   `rand_augment`, or one by one
 Do not     pass normalized images: everything here is uint8 in 0-255
 Cost       `benchmarks/input_pipeline.py`
@@ -220,6 +221,7 @@ def _compiled(function):
     """The function, compiled by XLA (once for each size of image) where the size is known."""
 
     def call(image, *arguments):
+        image = tf.convert_to_tensor(image)
         return (_xla(function) if image.shape.is_fully_defined() else function)(image, *arguments)
 
     return call

@@ -3,9 +3,12 @@
 Formula    an example belongs to it when sha256(name) < share * 2^256; the name decides, and nothing else
 Paper      Bello et al. 2021, arXiv:2103.07579, section 4: 2 % of ImageNet's training images; their code takes 20 of the
            1,024 training files
+Recipe     minival: data.minival=0.02
 Use when   choosing a magnitude, a dropout rate, an epoch to stop at
 Do not     report its accuracy as that of the validation split: train once more on everything
+Cost       the share is not trained on
 Differs    folders and packed data are divided by image; TFDS by slices (`train[:98%]`, `train[98%:]`)
+Status     no image is in both parts, whatever the order of the files (tests/data)
 """
 
 import hashlib

@@ -5,6 +5,7 @@ Formula    mixup   x <- lambda x_i + (1 - lambda) x_j, y <- lambda y_i + (1 - la
 Paper      mixup: Zhang et al. 2017, arXiv:1710.09412; He et al. 2018, arXiv:1812.01187, section 5.4 (alpha 0.2, 200
            epochs). CutMix: Yun et al. 2019, arXiv:1905.04899. Both, each on one half of the batch: Brock et al. 2021,
            arXiv:2102.06171, appendix (alpha 0.2 and 1)
+Recipe     mixup: augment.mixup_alpha=0.2; cutmix: augment.cutmix_alpha=1.0
 Use when   long training: it needs more epochs to converge (Bag of Tricks goes from 120 to 200)
 Do not     on short runs
 Cost       one pass over the batch, on the host

@@ -2,6 +2,7 @@
 
 Formula    repeat `num_layers` times: one of 16 operations, uniformly, at strength `magnitude` on a scale of 10
 Paper      Cubuk et al. 2019, arXiv:1909.13719; ResNet-RS (2 layers, magnitude 10 to 20) and NFNets (4 layers, 5 to 15)
+Recipe     rand_augment: augment.rand_augment_layers=2
 Use when   long training of networks that overfit; larger networks take larger magnitudes
 Do not     train short: it slows the fit down
 Cost       `benchmarks/input_pipeline.py`; only the chosen operation runs

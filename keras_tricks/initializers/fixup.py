@@ -2,6 +2,7 @@
 
 Formula    std = sqrt(2 / (k * k * out)) * L^(-1 / (2m - 2)), L residual blocks of m convolutions each
 Paper      Zhang et al. 2019, arXiv:1901.09321, section 3
+Recipe     fixup: model.name=fixup_resnet50
 Use when   for every convolution of a branch but the last, which starts at 0, as does the classifier
 Do not     with batch normalization: it undoes the scale
 Cost       none

@@ -2,6 +2,7 @@
 
 Formula    gamma of the last batch normalization of each residual branch <- 0 at initialization
 Paper      He et al. 2018, arXiv:1812.01187, section 3.1; Goyal et al. 2017, arXiv:1706.02677, section 5.1
+Recipe     zero_gamma: model.zero_gamma=true
 Use when   large batches (1024 and more): the network trains like a shallower one in the first epochs
 Do not     on the stem's, the shortcut's or any other batch normalization: only the last one of a branch
 Cost       none

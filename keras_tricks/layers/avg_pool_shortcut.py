@@ -2,6 +2,7 @@
 
 Formula    shortcut(x) = BN(conv1x1(avgpool2x2/2(x)))
 Paper      He et al. 2018, arXiv:1812.01187, figure 2c (ResNet-D)
+Recipe     resnet_d: model.name=resnet50d
 Use when   a residual stage halves the resolution: the strided 1x1 convolution it replaces ignores 3/4 of its input
 Do not     expect a change where the stride is 1: no pooling happens there (gluon-cv, timm; Model Garden differs)
 Cost       no parameter; the 1x1 convolution runs on the same number of pixels as before

@@ -2,6 +2,7 @@
 
 Formula    y = gamma * (x - mean) / sqrt(var + epsilon) + beta, moving <- momentum * moving + (1 - momentum) * batch
 Paper      Ioffe & Szegedy 2015, arXiv:1502.03167
+Recipe     always on in networks with batch normalization
 Use when   any Keras model trained on the TensorFlow backend
 Do not     expect a gain at inference: there Keras' own composed form is already folded by the graph optimizer
 Cost       less than Keras': one kernel instead of moments, casts and arithmetic over whole activations

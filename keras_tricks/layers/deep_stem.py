@@ -2,6 +2,7 @@
 
 Formula    conv3x3/2 (32) - BN - act - conv3x3 (32) - BN - act - conv3x3 (64) - BN - act
 Paper      He et al. 2018, arXiv:1812.01187, figure 2b (ResNet-C); first used in Inception-v2
+Recipe     resnet_c: model.name=resnet50c
 Use when   224-pixel images; the accuracy of the stem change alone is +0.2 % (ResNet-B to C, paper table 5)
 Do not     on 32-pixel images: it halves the resolution twice with the max-pool behind it; use `stem="cifar"`
 Cost       +19,232 parameters over the 7x7 stem and +0.24 G multiply-adds at 224 pixels

@@ -2,6 +2,7 @@
 
 Formula    y = x * keep / (1 - rate) while training, keep ~ Bernoulli(1 - rate), one coin per image; y = x otherwise
 Paper      Huang et al. 2016, arXiv:1603.09382
+Recipe     drop_path: model.options.drop_path_rate=0.1
 Use when   long training of deep networks (ResNet-RS: 0.1 from 200 layers on; NFNets: 0.25)
 Do not     on short runs or small networks: it slows the fit
 Cost       one multiplication per residual branch; branches are computed and then dropped

@@ -2,6 +2,7 @@
 
 Formula    output channels of group g see the input channels of group g only
 Paper      Krizhevsky et al. 2012; as an architecture: Xie et al. 2017 (ResNeXt), arXiv:1611.05431
+Recipe     always on in networks with grouped convolutions
 Use when   a model with grouped convolutions trains on the TensorFlow backend
 Do not     expect a difference on other backends: there it is `keras.layers.Conv2D`
 Cost       less than Keras', which compiles every grouped convolution with XLA: on a CPU its gradient took 10 times as

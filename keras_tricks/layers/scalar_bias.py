@@ -2,6 +2,7 @@
 
 Formula    y = x + bias, bias trained, 0 at the start
 Paper      Zhang et al. 2019 (Fixup), arXiv:1901.09321, section 3
+Recipe     always on in fixup_resnet50
 Use when   in front of every convolution and activation of a Fixup network
 Do not     decay it; Fixup also trains it with a tenth of the learning rate
 Cost       one addition

@@ -2,6 +2,7 @@
 
 Formula    y = gain * f(x), gain = 1 / sqrt(Var f(z)), z ~ N(0, 1)
 Paper      Brock et al. 2021, arXiv:2101.08692, section 3.2
+Recipe     always on in nf_resnet* and nfnet_*
 Use when   in front of every scaled weight-standardized convolution
 Do not     in networks with normalization: the next norm divides the constant out
 Cost       one multiplication; none once folded into the next convolution (`kt.export.fold`)

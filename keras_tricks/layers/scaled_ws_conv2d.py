@@ -2,6 +2,7 @@
 
 Formula    W' = gain * (W - mean) / sqrt(max(N * var, eps)), mean and var over the fan-in N of an output channel
 Paper      Brock et al. 2021, arXiv:2101.08692, section 3.2
+Recipe     scaled_ws: model.options.scaled_ws=true
 Use when   a residual network is built without batch normalization
 Do not     put batch normalization behind it: the norm undoes gain and scale. `kt.layers.WSConv2D` is made for that
 Cost       10 to 50 % of the step of its convolution (`benchmarks/nfnet.py`); nothing once folded (`kt.export.fold`)

@@ -3,6 +3,7 @@
 Formula    y = scale * gain * x, gain trained, 0 at the start (any value <= 1 / sqrt(depth) works)
 Paper      De & Smith 2020 (SkipInit), arXiv:2002.10444; with 1 at the start: Zhang et al. 2019 (Fixup),
            arXiv:1901.09321
+Recipe     skip_init: model.options.skip_gain_init=0.0
 Use when   a residual network is trained without normalization: blocks begin as the identity
 Do not     decay it: `kt.optimizers.no_decay` exempts it as it does biases
 Cost       one multiplication per branch

@@ -2,11 +2,12 @@
 
 Formula    y = scale * x * sigmoid(W2 act(W1 mean(x) + b1) + b2), W1: C -> ratio * C, W2: back to C
 Paper      Hu et al. 2018, arXiv:1709.01507; scale 2: Brock et al. 2021, arXiv:2102.06171, section 4
+Recipe     squeeze_excite: model.options.se_ratio=0.25
 Use when   ResNet-RS (ratio 0.25) and NFNets (ratio 0.5 and scale 2, so that the gate starts around 1)
 Do not     expect the parameters to be cheap: they add a third to ResNet-50 at ratio 0.25
 Cost       2 * ratio * C^2 parameters; one multiplication of the feature map and one mean over it
 Differs    nothing. The NFNet paper's figure shows GELU inside, its code has ReLU, as here
-Status     in the NFNets
+Status     in ResNet-RS and the NFNets; logits of both equal timm's (tests/weights)
 """
 
 import keras

@@ -2,6 +2,7 @@
 
 Formula    W' = (W - mean) / (std + eps), mean and std over the fan-in of an output channel
 Paper      Qiao et al. 2019, arXiv:1903.10520
+Recipe     none: for networks of your own
 Use when   batches are small and group normalization stands behind the convolution (micro-batch training)
 Do not     build networks without normalization from it: the output grows with the fan-in; that is what
            `kt.layers.ScaledWSConv2D` corrects

@@ -2,6 +2,7 @@
 
 Formula    loss(p, softmax(z)) + T^2 * CE(softmax(r / T), softmax(z / T));  z student, r teacher logits
 Paper      Hinton et al. 2015, arXiv:1503.02531; He et al. 2018, arXiv:1812.01187, section 5.3 (T = 20)
+Recipe     distillation: loss.teacher=resnet152d
 Use when   the teacher is of the student's family: ResNet-152-D for ResNet-50-D
 Do not     distil from another family: Inception-v3 and MobileNet lost accuracy (paper, table 6)
 Cost       one forward pass of the teacher per step

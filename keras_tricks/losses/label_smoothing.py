@@ -3,6 +3,7 @@
 Formula    "others":  q_y = 1 - eps, q_i = eps / (K - 1) for i != y          (the paper's text)
            "uniform": q_y = 1 - eps + eps / K, q_i = eps / K                  (gluon-cv, DeepMind, Keras, torch)
 Paper      Szegedy et al. 2015, arXiv:1512.00567, section 7; He et al. 2018, arXiv:1812.01187, section 5.2 (eps 0.1)
+Recipe     label_smoothing: loss.label_smoothing=0.1
 Use when   clean labels, many classes
 Do not     train a distillation teacher's student on it twice: smooth the hard label only
 Cost       none worth measuring

@@ -31,7 +31,7 @@ WIDTHS = (256, 512, 1024, 2048)
 def NFResNet(blocks, include_top=True, weights=None, input_tensor=None, input_shape=None, pooling=None, classes=1000,
              classifier_activation="softmax", name="nf_resnet", *, stem="imagenet", stem_filters=64, widths=WIDTHS,
              bottleneck_ratio=0.25, se_ratio=0.0, activation="relu", alpha=ALPHA, skip_gain_init=0.0, dropout_rate=0.0,
-             drop_path_rate=0.0, layout=None):
+             drop_path_rate=0.0, scaled_ws=True, layout=None):
     """Builds a normalizer-free ResNet as a functional model.
 
     Args:
@@ -54,6 +54,8 @@ def NFResNet(blocks, include_top=True, weights=None, input_tensor=None, input_sh
         skip_gain_init: float, what a branch is multiplied by at the start. Defaults to `0.0`: blocks are the identity.
         dropout_rate: float in [0, 1), before the classifier.
         drop_path_rate: float in [0, 1), stochastic depth, growing linearly from 0.
+        scaled_ws: bool, standardize the kernels. `False` leaves plain convolutions, which let the mean of the signal
+            drift (paper, section 4.2): a row of the ablation. Defaults to `True`.
         layout: `"dm"` or `"timm"`: whose numbers and weights, see the card. Defaults to that of `weights` where they
             are timm's, else `"dm"`.
 
@@ -67,7 +69,8 @@ def NFResNet(blocks, include_top=True, weights=None, input_tensor=None, input_sh
     """
     check_choice("stem", stem, ("imagenet", "cifar"))
     layout = layout or layout_for(weights)
-    make = style(layout, activation, alpha, se_ratio, skip_gain_init, layout == "timm", layouts=("dm", "timm"))
+    make = style(layout, activation, alpha, se_ratio, skip_gain_init, layout == "timm", scaled_ws,
+                 ("dm", "timm"))
     inputs = image_input(input_tensor, input_shape, include_top, 224 if stem == "imagenet" else 32)
     if stem == "imagenet":
         x = make.max_pool(make.conv(inputs, stem_filters, 7, 2, name="stem"), "stem_pool")

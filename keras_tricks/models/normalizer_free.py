@@ -79,6 +79,7 @@ class Style:
     se_ratio: float
     skip_gain_init: float
     pooled_shortcut: bool  # average-pool a strided shortcut, instead of striding its convolution
+    scaled_ws: bool = True  # standardize the kernels; without, plain convolutions, to see what they lack
 
     def act(self, x, name, beta=1.0):
         """gain * beta * activation(x); the gain is left to the next convolution where the layout says so."""
@@ -88,6 +89,10 @@ class Style:
 
     def conv(self, x, filters, size, strides=1, *, groups=1, gain="ones", name):
         """Scaled weight-standardized convolution with bias."""
+        if not self.scaled_ws:
+            init = keras.initializers.VarianceScaling(1.0, "fan_in", "truncated_normal")
+            return keras.layers.Conv2D(filters, size, strides, "same", groups=groups, kernel_initializer=init,
+                                       name=name)(x)  # fmt: skip
         symmetric = self.layout.padding == "symmetric" and strides > 1 and size > 1
         if symmetric:
             x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
@@ -144,11 +149,19 @@ def layout_for(weights):
     return layout_of(weights) or "dm"
 
 
-def style(layout, activation, alpha, se_ratio, skip_gain_init, pooled_shortcut, layouts=tuple(LAYOUTS)):
-    """A `Style` from the arguments of a builder. Raises `UserError` for an unknown layout or activation."""
+def style(layout, activation, alpha, se_ratio, skip_gain_init, pooled_shortcut, scaled_ws=True,
+          layouts=tuple(LAYOUTS)):  # fmt: skip
+    """A `Style` from the arguments of a builder.
+
+    Raises:
+        UserError: an unknown layout or activation; plain convolutions in a layout that keeps its gains in kernels.
+    """
     check_choice("layout", layout, layouts)
     activation_gain(activation)
-    return Style(LAYOUTS[layout], activation, alpha, se_ratio, skip_gain_init, pooled_shortcut)
+    if not scaled_ws and layout != "dm":
+        raise UserError('`scaled_ws=False` needs layout="dm": the others keep gains in their kernels. Received: '
+                        f"{layout!r}")  # fmt: skip
+    return Style(LAYOUTS[layout], activation, alpha, se_ratio, skip_gain_init, pooled_shortcut, scaled_ws)
 
 
 def grouped_width(filters, ratio, group_width, rounding):

@@ -19,7 +19,7 @@ class ModelInfo:
     """What a model expects and where it comes from. Keys are timm's, sizes are (height, width, channels).
 
     `mean` and `std` are on the 0-255 scale. `paper_top1` is the ImageNet top-1 in percent printed by `paper_ids`, or
-    `None`.
+    `None`. `family` is the file under `keras_tricks/models`.
     """
 
     name: str
@@ -32,6 +32,7 @@ class ModelInfo:
     std: tuple = imagenet.STD
     num_classes: int = 1000
     paper_top1: float | None = None
+    family: str = ""
 
     @functools.cached_property
     def parameters(self):
@@ -64,7 +65,7 @@ def register(name, build, info):
     where = f"{build.__module__}.{build.__qualname__}"
     if name in _MODELS:
         raise ValueError(f"The model name {name!r} is taken by {_MODELS[name].where}; {where} needs another.")
-    _MODELS[name] = _Entry(build, info, where)
+    _MODELS[name] = _Entry(build, dataclasses.replace(info, family=build.__module__.rpartition(".")[2]), where)
 
 
 def variant(name, builder, /, *, key=None, paper="", info=None, **fixed):

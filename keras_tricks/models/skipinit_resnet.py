@@ -94,6 +94,12 @@ def _conv(x, filters, size, strides, name, use_bias=True):
 SkipInitResNet50 = variant("SkipInitResNet50", SkipInitResNet, key="skipinit_resnet50", blocks=(3, 4, 6, 3),
                            paper="2002.10444")  # fmt: skip
 
+SkipInitResNetCifar = variant(
+    "SkipInitResNetCifar", SkipInitResNet, key="skipinit_resnet_cifar", blocks=(3, 3, 3), widths=(64, 128, 256),
+    stem="cifar", stem_filters=16, paper="2002.10444",
+    info=dict(input_size=(32, 32, 3), test_input_size=(32, 32, 3), crop_pct=1.0, num_classes=10),
+)
+
 TestSkipInitResNet = variant(  # every layer kind of the family, for tests
     "TestSkipInitResNet", SkipInitResNet, key="test_skipinit_resnet", blocks=(1, 2), widths=(16, 32), stem_filters=8,
     paper="2002.10444", info=dict(input_size=(64, 64, 3), test_input_size=(64, 64, 3), num_classes=10),

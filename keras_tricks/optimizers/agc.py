@@ -2,6 +2,7 @@
 
 Formula    g_i <- g_i * min(1, clip_factor * max(||w_i||, eps) / ||g_i||), i = one output unit
 Paper      Brock et al. 2021, arXiv:2102.06171, section 4.1; code compared with: deepmind-research/nfnets/optim.py
+Recipe     agc: optimizer.agc_clip_factor=0.01
 Use when   networks without normalization; clip_factor 0.01 at batches of 1024 to 4096, smaller batches bear more
 Do not     clip the classifier's kernel (exempt by default): never clipping it is always better (section 4.1)
 Cost       within the noise of a ResNet-50 step (0.997 of SGD's, n = 9, 2 cores; `benchmarks/optimizer_cost.py`)

@@ -2,6 +2,7 @@
 
 Formula    g = (g_1 + ... + g_steps) / steps, then one update
 Paper      none; the large batch of any paper on a device that cannot hold it
+Recipe     gradient_accumulation: optimizer.accumulation_steps=4
 Use when   the batch does not fit, on any number of replicas
 Do not     expect batch statistics of the large batch: batch normalization sees each small one
 Cost       one variable per weight; the sum over replicas happens at every batch, not once per update

@@ -3,6 +3,7 @@
 Formula    loss * scale; a step whose global gradient is not finite is skipped and halves the scale; `growth_steps`
            finite steps in a row double it
 Paper      Micikevicius et al. 2017, arXiv:1710.03740, section 3.2; He et al. 2018, arXiv:1812.01187, section 3.2
+Recipe     mixed_float16: train.precision=mixed_float16; mixed_bfloat16: train.precision=mixed_bfloat16
 Use when   mixed_float16, always; bfloat16 needs none
 Do not     put it inside another wrapper: it must be the outermost
 Cost       one finite check of the gradients

@@ -2,6 +2,7 @@
 
 Formula    decayed: tensors of two or more axes; exempt: biases, normalization gains and offsets, scalar gains
 Paper      He et al. 2018, arXiv:1812.01187, section 3.1; Jia et al. 2018, arXiv:1807.11205
+Recipe     no_bias_decay: optimizer.no_bias_decay=true
 Use when   any network with batch normalization
 Do not     pass names or patterns: they differ between backends and wrappers
 Cost       none

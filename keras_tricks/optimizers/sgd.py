@@ -3,6 +3,7 @@
 Formula    d = g + weight_decay * w;  v <- momentum * v + d;  step = d + momentum * v if nesterov else v
            w <- w - learning_rate * step
 Paper      Sutskever et al. 2013 (momentum); He et al. 2018, arXiv:1812.01187, section 2.1 (Nesterov, 1e-4)
+Recipe     always on: the optimizer of every recipe, unless optimizer.name says adam
 Use when   reproducing a recipe written for PyTorch, TF1, optax or MXNet
 Do not     port `weight_decay` to `keras.optimizers.SGD`: there it is decoupled and multiplied by the learning rate,
            about 10 times weaker at momentum 0.9; and its velocity keeps old learning rates

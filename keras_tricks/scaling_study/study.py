@@ -8,7 +8,8 @@ import math
 from keras_tricks import training
 from keras_tricks.analysis import scaling, training_memory
 from keras_tricks.callbacks.run_log import read_summary
-from keras_tricks.errors import UserError, check_choice
+from keras_tricks.errors import check_choice
+from keras_tricks.run_folder import finished
 from keras_tricks.scaling_study import timing
 from keras_tricks.scaling_study.family import FAMILIES
 
@@ -115,13 +116,3 @@ def train(rows, family, recipe, epochs, folder):
             training.train(own, run, resume=(run / "recipe.json").exists(), verbose=0)
             summary = read_summary(run)
         row.errors[epochs] = 100 - float(summary[-1]["top1"])
-
-
-def finished(run, recipe):
-    """The rows of a complete run of that recipe, or `None`."""
-    if not (run / "recipe.json").is_file():
-        return None
-    if (run / "recipe.json").read_text() != recipe.to_json():
-        raise UserError(f"{run} holds a run of other settings: give --output another folder, or remove it.")
-    summary = read_summary(run)
-    return summary if len(summary) == recipe.schedule.epochs and summary[-1]["top1"] else None

@@ -3,6 +3,7 @@
 Formula    B(t) = the largest allowed size <= B_0 / f(t);  eps(t) = eps_0 * f(t) * B(t) / B_0        f: the decay
            so eps(t) * N / (B(t) * (1 - m)) is that of the decay at every t, below the cap and beyond it
 Paper      Smith et al. 2017, arXiv:1711.00489, sections 3 to 5
+Recipe     grow_batch: schedule.mode=increase_batch; grow_once: schedule.mode=hybrid
 Use when   devices stand idle at the small batch, or updates over a network are what costs
 Do not     grow beyond about N / 10: there the short noise scale departs from the exact one
 Cost       none

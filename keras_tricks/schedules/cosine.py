@@ -2,6 +2,7 @@
 
 Formula    eta_t = (1 + cos(pi * t / T)) / 2 * eta,  t and T counted without the warmup
 Paper      Loshchilov & Hutter 2016, arXiv:1608.03983; He et al. 2018, arXiv:1812.01187, section 5.1
+Recipe     cosine: schedule.decay=cosine
 Use when   the number of epochs is fixed in advance
 Do not     stop early: the rate is high until late
 Cost       none

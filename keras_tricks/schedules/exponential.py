@@ -2,6 +2,7 @@
 
 Formula    eta * rate ** (epoch / decay_epochs)
 Paper      Robbins & Monro 1951 ask for a decay; this form is that of TensorFlow's recipes (Inception, EfficientNet)
+Recipe     none: for schedules of your own
 Use when   reproducing those, or as the decay to turn into batch growth
 Do not     expect it to reach zero
 Cost       none

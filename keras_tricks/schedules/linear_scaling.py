@@ -2,6 +2,7 @@
 
 Formula    eta = base_learning_rate * batch_size / base_batch_size        (0.1 per 256 images)
 Paper      Goyal et al. 2017, arXiv:1706.02677; He et al. 2018, arXiv:1812.01187, section 3.1
+Recipe     always on: schedule.base_learning_rate for schedule.base_batch_size images
 Use when   SGD, with warmup from about 1024 images on
 Do not     beyond about 8192 images, or with adaptive optimizers, without tuning
 Cost       none

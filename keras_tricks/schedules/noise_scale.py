@@ -2,6 +2,7 @@
 
 Formula    g = eps * N / (B * (1 - m));  exactly eps / (1 - m) * (N / B - 1)
 Paper      Smith et al. 2017, arXiv:1711.00489, sections 2 to 4
+Recipe     none: a column of every plan and of summary.csv
 Use when   turning one schedule into another with fewer updates: B grows as eps, and as 1 / (1 - m)
 Do not     trust the short form near B = N: at B = N / 10 it is 11 % above the exact one
 Cost       none

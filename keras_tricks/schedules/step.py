@@ -2,6 +2,7 @@
 
 Formula    eta * factor ** (number of milestones passed)
 Paper      He et al. 2018, arXiv:1812.01187, section 2.1: factor 0.1 at epochs 30, 60 and 90 of 120
+Recipe     step_decay: schedule.decay=step
 Use when   reproducing baselines
 Do not     expect the paper's best: cosine is +0.75 % on ResNet-50-D (table 6)
 Cost       none

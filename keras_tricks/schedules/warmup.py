@@ -2,6 +2,7 @@
 
 Formula    batch i of m warmup batches uses i * eta / m, i = 1 ... m
 Paper      Goyal et al. 2017, arXiv:1706.02677; He et al. 2018, arXiv:1812.01187, section 3.1 (5 epochs)
+Recipe     warmup: schedule.warmup_epochs=5
 Use when   large batches, or networks without normalization
 Do not     leave it out at 1024 images and more: the first updates can be too large
 Cost       none

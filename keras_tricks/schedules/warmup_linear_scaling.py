@@ -2,6 +2,7 @@
 
 Formula    linear_scaling(batch_size) * (warmup(step) while step < m, else decay(epoch))
 Paper      He et al. 2018, arXiv:1812.01187, sections 3.1 and 5.1
+Recipe     always on: made of the three parts above
 Use when   `optimizer = SGD(WarmupLinearScaling(...))`; as a callback: `kt.callbacks.WarmupLinearScaling`
 Do not     use schedule and callback together
 Cost       none

@@ -68,6 +68,7 @@ def test_what_is_being_written_is_waited_for(tmp_path, monkeypatch):
     save = files.save
     monkeypatch.setattr(files, "save", lambda *args: (time.sleep(0.2), save(*args)))
     model, checkpoint = make(), Checkpoint(tmp_path)
+    model.optimizer.build(model.trainable_variables)
     checkpoint.set_model(model)
     checkpoint.on_epoch_end(0, {})
     assert checkpoint.restore(make()) == Position(1)

@@ -1,6 +1,5 @@
 """Weights by path and by name: a cache of the Hugging Face Hub made by hand, timm's files, and what can be wrong."""
 
-import hashlib
 import json
 import pathlib
 import struct
@@ -8,13 +7,13 @@ import struct
 import keras
 import numpy as np
 import pytest
+from hub_cache import in_timms_names, put
 from safetensors.numpy import save_file
 
 import keras_tricks as kt
 from keras_tricks import evaluation, weights
 from keras_tricks.errors import UserError
 from keras_tricks.recipe import Recipe
-from keras_tricks.weights.timm_names import timm_name
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 constants, errors = (pytest.importorskip(f"huggingface_hub.{name}") for name in ("constants", "errors"))
@@ -28,12 +27,6 @@ CONFIG = {
         "license": "apache-2.0",
     },
 }  # fmt: skip
-
-
-def in_timms_names(model):
-    paths = {v.path for v in model.variables if v.name != "seed_generator_state"}
-    return {timm_name(p, paths): np.ascontiguousarray(a.transpose(3, 2, 0, 1) if a.ndim == 4 else a.T)
-            for p, a in ((v.path, v.numpy()) for v in model.variables if v.path in paths)}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +46,7 @@ def cache(file, tmp_path, monkeypatch):
     """A cache of the Hub as huggingface_hub lays it out, and no network."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    repository, commit = tmp_path / "models--timm--resnetrs50.tf_in1k", "a" * 40
-    content = {"model.safetensors": file.read_bytes(), "config.json": json.dumps(CONFIG).encode()}
-    for folder in ("blobs", "refs", f"snapshots/{commit}"):
-        (repository / folder).mkdir(parents=True)
-    (repository / "refs" / "main").write_text(commit)
-    for name, data in content.items():
-        digest = hashlib.sha256(data).hexdigest() if name.endswith("safetensors") else hashlib.sha1(data).hexdigest()
-        (repository / "blobs" / digest).write_bytes(data)
-        (repository / "snapshots" / commit / name).symlink_to(repository / "blobs" / digest)
-    return repository
+    return put(tmp_path, "timm/resnetrs50.tf_in1k", file.read_bytes(), CONFIG)
 
 
 def assert_equal(a, b):

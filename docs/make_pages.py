@@ -1,0 +1,153 @@
+"""The pages of the site that are made from the package: tricks, families, recipes, API. Run by mkdocs (gen-files).
+
+Nothing is written to the repository. Sources: the cards at the top of the files, `recipes/`, docs/models.csv,
+docs/formulas.toml, docs/images/<card>.png, docs/results/ablation/*/ablation.csv; how they look is in docs/templates.
+"""
+
+import ast
+import csv
+import html
+import pathlib
+import sys
+
+import jinja2
+import mkdocs_gen_files
+import tomllib
+from latex2mathml.converter import convert
+
+DOCS = pathlib.Path(__file__).parent
+sys.path.insert(0, str(DOCS.parent))  # mkdocs runs this file by itself
+
+from keras_tricks import ablation, cards  # noqa: E402
+from keras_tricks.recipe import list_recipes, load_recipe  # noqa: E402
+
+FORMULAS = tomllib.loads((DOCS / "formulas.toml").read_text())
+PICTURES = {"scaled_ws_conv2d": "signal_propagation", "image_ops": "rand_augment", "exponential": "cosine",
+            "warmup_linear_scaling": "warmup", "linear_scaling": "warmup", "batch_size_scheduler": "batch_size_plan",
+            "noise_scale": "batch_size_plan"}  # fmt: skip
+HEADINGS = [heading for heading in cards.HEADINGS if heading not in ("Formula", "Recipe")]
+ROOMS = {"data": "Data and augmentation", "initializers": "Initialization", "layers": "Layers", "losses": "Losses",
+         "optimizers": "Optimizers", "schedules": "Schedules", "callbacks": "Callbacks"}  # fmt: skip
+REFERENCE = ("data", "models", "layers", "initializers", "losses", "optimizers", "schedules", "callbacks",
+             "distribution", "surgery", "weights", "analysis", "export")  # fmt: skip
+ENTRY_POINTS = ("training.train", "training.Run", "evaluation.evaluate", "recipe.Recipe", "recipe.load_recipe",
+                "recipe.list_recipes")  # fmt: skip
+
+
+def cell(text):
+    """A text of several lines in one cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def arxiv(paper):
+    return f"[{paper}](https://arxiv.org/abs/{paper.removeprefix('arXiv:')})" if paper.startswith("arXiv:") else paper
+
+
+templates = jinja2.Environment(loader=jinja2.FileSystemLoader(DOCS / "templates"), trim_blocks=True,
+                               undefined=jinja2.StrictUndefined)  # fmt: skip
+templates.filters |= {"cell": cell, "arxiv": arxiv}
+
+
+def write(path, text):
+    with mkdocs_gen_files.open(path, "w") as file:
+        file.write(text)
+
+
+def formula(card):
+    """The formula as MathML where docs/formulas.toml has it, else as the card writes it."""
+    if card.name in FORMULAS:
+        return f'<div class="formula">{convert(FORMULAS[card.name].strip(), display="block")}</div>'
+    return f'<pre class="formula">{html.escape(card.fields["Formula"])}</pre>'
+
+
+def picture(card):
+    name = PICTURES.get(card.name, card.name)
+    there = card.folder != "models" and (DOCS / "images" / f"{name}.png").is_file()
+    return f"![{card.title}](../../images/{name}.png)" if there else ""
+
+
+def measured(card):
+    """(table, `Summary`) for every row of the ablations in which a trick of the card was added or left out."""
+    for path in sorted((DOCS / "results" / "ablation").glob("*/ablation.csv")):
+        for row in ablation.summaries(*ablation.read_csv(path)):
+            if any(row.name in (f"+ {trick}", f"- {trick}") for trick in card.switches):
+                yield path.parent.name, row
+
+
+def public(path):
+    """Names of the public functions and classes of a file, in its order."""
+    body = ast.parse(path.read_text()).body
+    return [n.name for n in body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and not n.name.startswith("_")]
+
+
+def module(path):
+    return "keras_tricks." + path.relative_to(cards.PACKAGE).with_suffix("").as_posix().replace("/", ".")
+
+
+def links(card, up):
+    """Links to everything public in a card's file, in the API reference."""
+    path = cards.PACKAGE / card.path
+    found = [f"[`{name}`]({up}/reference/{card.folder}.md#{module(path)}.{name})" for name in public(path)]
+    return f"`keras_tricks/{card.path}`: {', '.join(found)}"
+
+
+def heading(card):
+    """The class of a trick, as a reader writes it, or the name of the file."""
+    first = next((name for name in public(cards.PACKAGE / card.path) if name[0].isupper()), None)
+    return first or card.name.replace("_", " ").capitalize()
+
+
+def tricks():
+    found = [card for card in cards.cards() if "Recipe" in card.fields]
+    assert {card.folder for card in found} == set(ROOMS), "a folder of tricks without a title in ROOMS"
+    index = ["# Tricks", "", "Each is one file of the package, and its page the card at the top of that file. "
+             "`keras-tricks list tricks` shows them, `keras-tricks ablate` measures them on your data."]  # fmt: skip
+    summary = ["- [All tricks](index.md)"]
+    for room, title in ROOMS.items():
+        own = [card for card in found if card.folder == room]
+        index += ["", f"## {title}", "", "| trick | what it is |", "|---|---|",
+                  *(f"| [{c.name}]({room}/{c.name}.md) | {cell(c.title)} |" for c in own)]  # fmt: skip
+        summary += [f"- {title}", *(f"    - [{c.name}]({room}/{c.name}.md)" for c in own)]
+        for card in own:
+            write(f"tricks/{room}/{card.name}.md", templates.get_template("trick.md").render(
+                card=card, heading=heading(card), formula=formula(card), picture=picture(card), headings=HEADINGS,
+                rows=list(measured(card)), links=links(card, "../..")))  # fmt: skip
+    write("tricks/index.md", "\n".join(index) + "\n")
+    write("tricks/SUMMARY.md", "\n".join(summary) + "\n")
+
+
+def families():
+    with open(DOCS / "models.csv", newline="") as file:
+        models = list(csv.DictReader(file))
+    found = [card for card in cards.cards() if card.folder == "models"]
+    for card in found:
+        write(f"families/{card.name}.md", templates.get_template("family.md").render(
+            card=card, formula=formula(card), picture="", headings=HEADINGS, links=links(card, ".."),
+            models=[m for m in models if m["family"] == card.name]))  # fmt: skip
+    write("families/SUMMARY.md", "\n".join(f"- [{c.name}]({c.name}.md)" for c in found) + "\n")
+
+
+def recipes():
+    found = []
+    for name in list_recipes():
+        text = ast.get_docstring(ast.parse((DOCS.parent / "recipes" / f"{name}.py").read_text())) or ""
+        found.append({"name": name, "what": text.partition("\n")[0].rstrip("."), "about": load_recipe(name).about})
+    write("recipes.md", templates.get_template("recipes.md").render(recipes=found))
+
+
+def reference():
+    for room in REFERENCE:
+        head = ast.get_docstring(ast.parse((cards.PACKAGE / room / "__init__.py").read_text()))
+        paths = [path for path in sorted((cards.PACKAGE / room).glob("*.py")) if path.name != "__init__.py"]
+        names = [f"::: {module(path)}.{name}\n" for path in paths for name in public(path)]
+        write(f"reference/{room}.md", "\n".join([f"# kt.{room}\n\n{head}\n", *names]))
+    write("reference/recipe.md", "\n".join(["# Recipe and training\n", *(f"::: keras_tricks.{name}\n"
+                                                                          for name in ENTRY_POINTS)]))  # fmt: skip
+    write("reference/SUMMARY.md", "\n".join(["- [Recipe and training](recipe.md)",
+                                             *(f"- [kt.{room}]({room}.md)" for room in REFERENCE)]) + "\n")  # fmt: skip
+
+
+tricks()
+families()
+recipes()
+reference()

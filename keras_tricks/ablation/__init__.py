@@ -1,0 +1,16 @@
+"""`keras-tricks ablate`: what each trick buys on your data, as the tables of the papers are made.
+
+    chain, papers -> study -> report
+
+    chain.py       which recipes the rows stand for: tricks added one after the other, or left out one by one
+    papers.py      the chains of the four works
+    study.py       trains every row with every seed; a run that is complete is not trained again
+    report.py      ablation.csv, ablation.md, ablation.png
+
+Everything is written to one folder, with `runs/<row>/seed<n>/` for the runs.
+"""
+
+from keras_tricks.ablation.chain import Row, added, describe, left_out, with_own
+from keras_tricks.ablation.papers import CHAINS, of_paper
+from keras_tricks.ablation.report import draw, read_csv, summaries, table, write_csv
+from keras_tricks.ablation.study import Result, study
