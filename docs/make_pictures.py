@@ -11,7 +11,9 @@ https://www.flickr.com/photos/vultilion/6056698931 (scikit-learn's text names da
 import argparse
 import dataclasses
 import io
+import json
 import pathlib
+import statistics
 
 import keras
 import numpy as np
@@ -311,6 +313,37 @@ def crops(path):
 # ---- what they share
 
 
+# ---- input_pipeline.png
+
+TASKS = {  # what is done to the images: {side: its name in sides.json}
+    "crop, flip": {"keras_tricks": "ours crop+flip", "timm": "timm crop+flip"},
+    "+ RandAugment,\nprobability 0.5": {"keras_tricks": "ours p05", "timm": "timm p05", "kecam": "kecam p05"},
+    "+ RandAugment,\nalways": {"keras_tricks": "ours always", "Model Garden": "model garden always",
+                              "keras.layers": "keras layer always"},
+    "+ four layers,\nprobability 0.5": {"keras_tricks": "ours p05 4 layers", "timm": "timm p05 4 layers",
+                                       "kecam": "kecam p05 4 layers"},
+}  # fmt: skip
+
+
+def input_pipeline(path):
+    """Images per second beside other packages, from docs/results/input_pipeline/sides.json: medians."""
+    sides = json.loads((FOLDER.parent / "results" / "input_pipeline" / "sides.json").read_text())["sides"]
+    figure, (axes,) = charts()
+    colours = dict(zip(("keras_tricks", "timm", "kecam", "Model Garden", "keras.layers"), range(5), strict=True))
+    for place, (_, names) in enumerate(TASKS.items()):
+        for number, (side, name) in enumerate(names.items()):
+            speed = statistics.median(run["images_per_s"] for run in sides[name])
+            at = place + 0.26 * (number - (len(names) - 1) / 2)
+            bar = axes.bar(at, speed, 0.24, color=f"C{colours[side]}", label=side)
+            axes.bar_label(bar, [f"{speed:,.0f}"], fontsize=8, color=INK)
+    known = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    label(axes, "", "images/s on two CPU cores", legend=False, xticks=range(len(TASKS)),
+          title="224-pixel ImageNet photographs, medians of 5 rounds")  # fmt: skip
+    axes.set_xticklabels(TASKS)
+    axes.legend(known.values(), known, frameon=False, ncols=len(known), loc="upper right", fontsize=9)
+    save(figure, path)
+
+
 def charts(columns=1, **options):
     """A figure 1000 pixels wide and its axes, side by side."""
     figure = Figure(figsize=(10, 4), dpi=DPI, layout="constrained")
@@ -347,7 +380,7 @@ def save(figure, path, step=4):
 PICTURES = {
     function.__name__: function
     for function in (rand_augment, signal_propagation, cosine, step, warmup, batch_size_plan, drop_path,
-                     label_smoothing, agc, mixing, crops)
+                     label_smoothing, agc, mixing, crops, input_pipeline)
 }  # fmt: skip
 
 

@@ -37,7 +37,7 @@ from keras_tricks.models.resnet_rs import (
     ResNetRS26, ResNetRS50, ResNetRS101, ResNetRS152, ResNetRS200, ResNetRS270, ResNetRS300, ResNetRS350, ResNetRS400,
     ResNetRS420,
 )  # fmt: skip
-from keras_tricks.models.skipinit_resnet import SkipInitResNet, SkipInitResNet50
+from keras_tricks.models.skipinit_resnet import SkipInitResNet, SkipInitResNet50, SkipInitResNetCifar
 from keras_tricks.models.wide_resnet import (
     WideResNet,
     WideResNet16_1, WideResNet16_4, WideResNet16_8,
