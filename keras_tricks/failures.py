@@ -13,10 +13,6 @@ class WorkerLost(UserError):
     """A run over several workers cannot go on without one of them."""
 
 
-class Diverged(UserError):
-    """The loss, or a weight, is not a finite number any more."""
-
-
 @contextlib.contextmanager
 def in_words(ready, folder, checkpoint, batches):
     """A context in which what ends a training is a `UserError`. What is to be on disk is there afterwards.
@@ -36,7 +32,7 @@ def in_words(ready, folder, checkpoint, batches):
         error.args = (f"{error}. Continue with: keras-tricks train --resume {folder}",)
         raise
     except callbacks.NonFiniteLoss as error:
-        raise Diverged(_about_non_finite(ready, error, folder, batches)) from None
+        raise callbacks.Diverged(_about_non_finite(ready, error, folder, batches)) from None
     except (OSError, tf.errors.ResourceExhaustedError) as error:
         if is_full(error):
             raise UserError(f"The disk of {folder} is full: free some space and continue with --resume.") from None

@@ -24,7 +24,8 @@ Natural = typing.Annotated[int, pydantic.Field(ge=0)]
 
 
 class Section(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False,
+                                       validate_default=True)
 
 
 class About(Section):

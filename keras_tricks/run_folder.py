@@ -53,7 +53,7 @@ def finished(run, recipe):
     """
     if not is_run(run):
         return None
-    if (run / "recipe.json").read_text() != recipe.to_json():
+    if recipe_of(run) != recipe:
         raise UserError(f"{run} holds a run of other settings: give --output another folder, or remove it.")
     summary = read_summary(run)
     return summary if len(summary) == recipe.schedule.epochs and summary[-1]["top1"] else None

@@ -8,11 +8,14 @@ One grammar serves the cards, the chains of the papers and the command line:
 """
 
 import dataclasses
+import logging
 import re
 
 from keras_tricks import cards
 from keras_tricks.errors import UserError, nearest
 from keras_tricks.recipe import Recipe
+
+log = logging.getLogger("absl")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +46,7 @@ def with_own(definitions, known=None):
     found = dict(cards.tricks() if known is None else known)
     for text in definitions:
         name, changes = _parse(text)
-        if name is None or not changes or not all(_is_assignment(c) for c in changes):
+        if not re.fullmatch(r"\w+", name or "") or not changes or not all(map(_is_assignment, changes)):
             raise UserError('--let takes NAME: section.key=value ..., such as "warmup: schedule.warmup_epochs=1". '
                             f"Received: {text!r}")
         found[name] = tuple(changes)
@@ -58,7 +61,8 @@ def added(recipe, texts, tricks, first="baseline", strict=True):
         texts: strings in the grammar above.
         tricks: {name: assignments}, see `with_own`.
         first: name of the first row.
-        strict: bool, refuse a trick that sets what another trick of the chain has set.
+        strict: bool, refuse a trick that sets what another trick of the chain has set, and a row that changes nothing,
+            which is left out otherwise.
 
     Returns:
         A list of `Row`.
@@ -71,7 +75,7 @@ def added(recipe, texts, tricks, first="baseline", strict=True):
         name, changes = _parse(text)
         before = rows[-1].recipe
         after = before
-        for change in changes:
+        for change in sorted(changes, key=lambda c: not c.startswith("-")):  # what goes makes room for what comes
             if change.startswith("-"):
                 after = off(after, change[1:], tricks)
                 owners = {key: owner for key, owner in owners.items() if owner != change[1:]}
@@ -83,9 +87,12 @@ def added(recipe, texts, tricks, first="baseline", strict=True):
                                         f'stand in one chain, unless one goes as the other comes: "{change} '
                                         f'-{owners[key]}".')  # fmt: skip
                     after = after.override([assignment])
+        if _same(after, before) and not strict:
+            log.info("the row %r is left out: the recipe has it already", text)
+            continue
         if _same(after, before):
-            raise UserError(f"The row {text!r} changes nothing: the recipe has it already"
-                            + (". Leave it out, or see what it is worth with --remove." if strict else "."))
+            raise UserError(f"The row {text!r} changes nothing: the recipe has it already. Leave it out, or see what "
+                            "it is worth with --remove.")
         shown = _shown(name, changes)
         if shown in (row.name for row in rows):
             raise UserError(f'Two rows are called {shown!r}: give one a name, such as "both: {text}".')
@@ -103,13 +110,24 @@ def left_out(recipe, names, tricks):
         UserError: an unknown trick, or one the recipe does not have.
     """
     rows = [Row("everything", recipe)]
+    if len(set(names)) < len(names):
+        raise UserError(f"--remove takes each trick once. Received: {', '.join(names)}")
     for name in names:
+        changes = _assignments(name, tricks)
+        if any(change.startswith("model.name=") for change in changes):
+            raise UserError(f"--remove {name}: {', '.join(changes)} names a network, not the one without it. Compare "
+                            "them with --add model.name=NAME.")
         without = off(recipe, name, tricks)
-        if _same(without, recipe):
-            raise UserError(f"--remove {name}: the recipe {recipe.name!r} does not have it "
-                            f"({', '.join(_assignments(name, tricks))}).")
+        if _same(without, recipe) or not _has(recipe, changes):
+            raise UserError(f"--remove {name}: the recipe {recipe.name!r} does not have it ({', '.join(changes)}).")
         rows.append(Row(f"- {name}", without, 0))
     return rows
+
+
+def _has(recipe, changes):
+    """Whether a recipe has a trick: its words as they are, its numbers in any size."""
+    with_it = _flat(recipe.override(changes))
+    return all(with_it[k] == v for k, v in _flat(recipe).items() if isinstance(v, str))
 
 
 def off(recipe, trick, tricks):
@@ -130,7 +148,7 @@ def describe(rows):
     width = max(len(row.name) for row in rows)
     for row in rows:
         if row.against is None:
-            yield f"{row.name:<{width}}  {row.recipe.name}"
+            yield f"{row.name:<{width}}  {row.recipe.name}, {row.recipe.model.name}"
             continue
         old, new = _flat(rows[row.against].recipe), _flat(row.recipe)
         changes = [f"{k}={new.get(k)!r}" for k in {**old, **new} if old.get(k) != new.get(k)]
@@ -146,7 +164,7 @@ def _parse(text):
 
 
 def _is_assignment(change):
-    return re.match(r"[\w.]+=", change) is not None
+    return re.match(r"\w+(\.\w+)*=", change) is not None
 
 
 def _assignments(change, tricks):

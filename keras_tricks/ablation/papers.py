@@ -79,8 +79,10 @@ def of_paper(name, recipe, tricks):
         recipe: `Recipe` to make them from, or `None`: the paper's.
         tricks: {name: assignments}, see `with_own`.
 
+    A row of values that the recipe has already is left out, and logged.
+
     Raises:
-        UserError: an unknown chain, a row that changes nothing.
+        UserError: an unknown chain.
     """
     chain = CHAINS[check_choice("--chain", name, tuple(CHAINS))]
     recipe = recipe or load_recipe(chain.recipe)
@@ -88,4 +90,5 @@ def of_paper(name, recipe, tricks):
         if change in tricks:
             recipe = off(recipe, change, tricks)
     first, _, changes = chain.first.partition(": ")
+    first = first if changes or recipe.name == chain.recipe else recipe.name
     return added(recipe.override(changes.split()), chain.rows, tricks, first, strict=False)

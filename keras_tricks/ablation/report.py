@@ -77,7 +77,8 @@ def table(rows, results):
     """
     lines = [HEAD]
     for s in summaries(rows, results):
-        lines.append((s.name, str(s.runs), s.top1, s.difference, f"{s.updates:,.0f}", f"{s.minutes:.1f}"))
+        name, updates, minutes = s.name.replace("|", "\\|"), f"{s.updates:,.0f}", f"{s.minutes:.1f}"
+        lines.append((name, str(s.runs), s.top1, s.difference, updates, minutes))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     shown = ["| " + " | ".join(_cell(text, width, i) for i, (text, width) in enumerate(zip(line, widths, strict=True)))
              + " |" for line in lines]  # fmt: skip

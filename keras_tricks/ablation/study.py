@@ -2,11 +2,12 @@
 
 import dataclasses
 import logging
+import math
 import re
 
 from keras_tricks import training
+from keras_tricks.callbacks import Diverged
 from keras_tricks.callbacks.run_log import read_summary
-from keras_tricks.failures import Diverged
 from keras_tricks.files import replaced
 from keras_tricks.run_folder import finished
 
@@ -44,7 +45,8 @@ def study(rows, seeds, folder):
     runs = [(number, seed, _recipe(row, seed), folder / "runs" / _slug(number, row.name) / f"seed{seed}")
             for seed in seeds for number, row in enumerate(rows)]  # fmt: skip
     for number, seed, recipe, run in runs:
-        if seed == seeds[0] and _result(number, seed, recipe, run) is None:
+        missing = _result(number, seed, recipe, run) is None  # raises what is wrong with the folder
+        if missing and seed == seeds[0]:
             training.prepare(recipe)
     results = []
     for done, (number, seed, recipe, run) in enumerate(runs, start=1):
@@ -62,7 +64,10 @@ def study(rows, seeds, folder):
 
 
 def _recipe(row, seed):
-    return row.recipe.replace(name=f"ablation/{row.name}", seed=seed, export={"formats": ()})
+    """The recipe of a run; its last epoch is evaluated."""
+    epochs, every = row.recipe.schedule.epochs, row.recipe.train.evaluate_every
+    return row.recipe.replace(name=f"ablation/{row.name}", seed=seed, export={"formats": ()},
+                              train={"evaluate_every": epochs if epochs % every else every})  # fmt: skip
 
 
 def _slug(number, name):
@@ -72,11 +77,12 @@ def _slug(number, name):
 def _result(row, seed, recipe, run):
     """The `Result` of a run that has ended, or `None`."""
     summary = finished(run, recipe)
-    diverged = summary is None and (run / DIVERGED).is_file()
-    if diverged:
-        summary = read_summary(run)
-    if summary is None:
+    if (run / DIVERGED).is_file():
+        summary, diverged = read_summary(run), True
+    elif summary is None:
         return None
+    else:
+        diverged = not all(math.isfinite(float(summary[-1][loss])) for loss in ("train_loss", "val_loss"))
     last = summary[-1] if summary else {"epoch": 0, "step": 0}
     top1 = None if diverged else float(last["ema_top1"] or last["top1"])
     minutes = sum(float(r["seconds"]) for r in summary) / 60

@@ -6,5 +6,5 @@ from keras_tricks.callbacks.interruption import Interrupted, Interruption
 from keras_tricks.callbacks.overflow_log import OverflowLog
 from keras_tricks.callbacks.run_log import RunLog
 from keras_tricks.callbacks.warmup_linear_scaling import WarmupLinearScaling
-from keras_tricks.callbacks.watchdog import NonFiniteLoss, Watchdog
+from keras_tricks.callbacks.watchdog import Diverged, NonFiniteLoss, Watchdog
 from keras_tricks.callbacks.weight_ema import WeightEMA

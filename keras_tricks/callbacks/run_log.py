@@ -38,7 +38,7 @@ class RunLog(keras.callbacks.Callback):
         self.plan, self.clock = plan, clock
         self.started = self.waited = 0.0
         self.before = {"seconds": 0.0, "waited": 0.0}  # of this epoch, in a process that ended
-        self.writer = None
+        self.writer, self.drawn = None, False
 
     def state(self):
         """Seconds of this epoch so far, for a checkpoint."""
@@ -87,18 +87,21 @@ class RunLog(keras.callbacks.Callback):
         row = {k: _text(v) for k, v in row.items()}
         write_summary(self.folder, [*rows, row])
         self._events([row])
+        self.drawn = False
         self.started, self.waited = time.perf_counter(), self.clock.seconds if self.clock else 0.0
 
     def on_train_end(self, logs=None):
         draw_curves(self.folder)
+        self.drawn = True
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        """Draws what there is, however `fit` ended."""
+        """Draws what there is, also when `fit` did not end well."""
         with contextlib.suppress(OSError):  # a full disk, which something else tells
-            draw_curves(self.folder)
+            if not self.drawn:
+                draw_curves(self.folder)
 
     def _events(self, rows):
         import tensorflow as tf

@@ -15,7 +15,11 @@ SMALLEST_SCALE = 2.0**-8  # a float16 loss scale below it: the gradients themsel
 MOST_SKIPPED = 8  # updates in a row that may be left out
 
 
-class NonFiniteLoss(UserError):
+class Diverged(UserError):
+    """A run has lost its numbers."""
+
+
+class NonFiniteLoss(Diverged):
     """The loss, or a weight, is not a finite number. `epoch` and `step` count from 0."""
 
     def __init__(self, epoch, step, what):
@@ -35,7 +39,7 @@ class Watchdog(keras.callbacks.Callback):
 
     Raises:
         NonFiniteLoss: in `fit`, after the step.
-        UserError: in `fit`, when a float16 loss scale has fallen below 2^-8, or when, with
+        Diverged: in `fit`, when a float16 loss scale has fallen below 2^-8, or when, with
             `train.skip_non_finite`, 8 updates in a row had to be left out.
     """
 
@@ -83,13 +87,13 @@ class Watchdog(keras.callbacks.Callback):
         if optimizer.initial_scale == 1.0:  # no float16: each step is for itself
             self.skipped = self.skipped + 1 if scale < 1.0 else 0
             if self.skipped == MOST_SKIPPED:
-                raise UserError(f"{MOST_SKIPPED} updates in a row had gradients that are not finite and were left out. "
-                                "Lower the learning rate.")
+                raise Diverged(f"{MOST_SKIPPED} updates in a row had gradients that are not finite and were left out. "
+                               "Lower the learning rate.")
             if self.skipped:
                 optimizer.dynamic_scale.assign(1.0)
         elif scale < SMALLEST_SCALE:
-            raise UserError(f"The float16 loss scale has fallen to {scale:g}: gradients are not finite whatever it is. "
-                            "Lower the learning rate, or use --precision mixed_bfloat16.")
+            raise Diverged(f"The float16 loss scale has fallen to {scale:g}: gradients are not finite whatever it is. "
+                           "Lower the learning rate, or use --precision mixed_bfloat16.")
 
     def _watch(self):
         warned = None

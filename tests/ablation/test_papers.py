@@ -130,6 +130,7 @@ def test_own_values_of_a_trick_reach_a_chain():
     assert [row.recipe.schedule.warmup_epochs for row in rows] == [0, 1, 1, 1, 1]
 
 
-def test_a_value_of_the_chain_that_the_recipe_has_is_named():
-    with pytest.raises(UserError, match="The row 'longer: schedule.epochs=350' changes nothing"):
-        of_paper("resnet_rs_table_1", load_recipe("resnet_rs/study_11_resnet_d"), TRICKS)
+def test_a_value_of_the_chain_that_the_recipe_has_is_no_row():
+    rows = of_paper("resnet_rs_table_1", load_recipe("resnet_rs/study_11_resnet_d"), TRICKS)
+    assert rows[0].name == "resnet_rs/study_11_resnet_d" and "+ longer" not in [row.name for row in rows]
+    assert [row.against for row in rows] == [None, *range(len(rows) - 1)]
