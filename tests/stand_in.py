@@ -20,6 +20,8 @@ def small(recipe):
             schedule={"batch_size": BATCH, "max_batch_size": 2 * BATCH},
             train={"precision": "float32", "eval_batch_size": None},
         )  # fmt: skip
+    if recipe.train.strategy == "mirrored":  # on two slices of the CPU
+        recipe = recipe.replace(train={"logical_devices": 2})
     warmup = min(recipe.schedule.warmup_epochs, 0.5)
     return recipe.replace(schedule={"epochs": 1, "warmup_epochs": warmup}, train={"evaluate_every": 1})
 

@@ -59,7 +59,8 @@ def measure(rows, family, count, batch_size, steps, most_macs=math.inf, deepest=
     able = [row for row in rows if row.memory <= memory_limit and row.candidate.macs <= most_macs
             and row.candidate.depth <= deepest]  # fmt: skip
     able.sort(key=lambda row: row.candidate.macs)
-    chosen = [able[round(i * (len(able) - 1) / max(count - 1, 1))] for i in range(min(count, len(able)))]
+    count = min(count, len(able))
+    chosen = [able[round(i * (len(able) - 1) / max(count - 1, 1))] for i in range(count)]
     for number, row in enumerate(chosen, start=1):
         c = row.candidate
         options = FAMILIES[family].options(c.width)

@@ -79,6 +79,15 @@ def test_measured_rows_are_spread_and_the_others_fitted(monkeypatch):
     assert scaling_study.measure(rows[:1], "resnet_rs", 0, 8, 5) is None
 
 
+def test_more_to_measure_than_there_is(monkeypatch):
+    seen = []
+    monkeypatch.setattr(timing, "in_a_process", lambda function, name, options, size, *rest:
+                        seen.append(size) or {"step": 1.0, "latency": 1.0, "peak_memory": 1.0})  # fmt: skip
+    rows = scaling_study.rows_of("resnet_rs", [0.0625], [26], [32, 64, 96], 8)
+    scaling_study.measure(rows, "resnet_rs", 22, 8, 5)
+    assert seen == [32, 64, 96]
+
+
 def test_too_few_times_to_fit_the_others(tmp_path):
     """Two networks are measured, three are not: the front and the picture go by memory."""
     rows = [Row(Candidate(1.0, 26, size, 10, 0, 1000 * size**2, size**2), memory=size) for size in range(32, 82, 10)]
