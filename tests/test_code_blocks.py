@@ -30,10 +30,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROO
 RECORDS = sorted((ROOT / "docs" / "results").rglob("*.md"))
 LANGUAGES = {"python", "bash", "text"}  # text: output, diagrams
 BY_CI = "pip install"  # `.ci/run` takes the README's two commands from it and runs them in an empty environment
-SMALLER = {  # flags that make a command small; the last one given counts
-    "scale": ["--widths", "0.25", "1", "--depths", "26", "50", "--resolutions", "128", "224", "--up-to", "1G",
-              "--steps", "1", "--batch-size", "2"],
-    "benchmark": ["--batches", "1"],
+SMALLER = {  # flags that make a command small, by a word of it; the last one given counts
+    "--measure": "--widths 0.25 1 --depths 26 50 --resolutions 128 224 --up-to 0.9G --steps 1 --batch-size 2",
+    "--train": "--widths 0.125 --depths 26 --resolutions 32",
+    "benchmark": "--batches 1",
 }
 ALONE = "mirrored"  # the CPU cannot be divided where TensorFlow runs already: a process of its own
 
@@ -103,7 +103,7 @@ def things(tmp_path_factory):
 
 @pytest.fixture
 def place(things, tmp_path, monkeypatch):
-    """An empty folder with those things, small recipes, one epoch of every `fit`, and no network."""
+    """An empty folder with those things, small recipes, and no network."""
     from huggingface_hub import constants
     from tensorflow.python.framework import config
 
@@ -118,12 +118,6 @@ def place(things, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(commands, "_recipe", commands._recipe)  # put back afterwards
     install()
-    fit = keras.Model.fit
-
-    def one_epoch(model, *args, epochs=1, **kwargs):
-        return fit(model, *args, epochs=kwargs.get("initial_epoch", 0) + 1, **kwargs)
-
-    monkeypatch.setattr(keras.Model, "fit", one_epoch)
     train = kt.train
     monkeypatch.setattr(kt, "train", lambda recipe, *args: train(small(recipe), *args, verbose=0), raising=False)
     yield tmp_path
@@ -155,7 +149,7 @@ def run_here(words):
     words = [recipe if word == "RECIPE" else word for word in words]
     code = 0
     try:
-        cli._run(cli.parse([*words, *SMALLER.get(words[1], [])]))
+        cli._run(cli.parse([*words, *(flag for word in words for flag in SMALLER.get(word, "").split())]))
     except SystemExit as stop:
         code = stop.code
     assert not code, f"{shlex.join(words)} ended with {code}"
@@ -181,6 +175,19 @@ def serve(words, folder, servers):
     servers.append((process, address[1]))
 
 
+def run_python(text, namespace):
+    """A block of Python; `fit` does one epoch."""
+    fit = keras.Model.fit
+
+    def one_epoch(model, *args, epochs=1, **kwargs):
+        return fit(model, *args, epochs=kwargs.get("initial_epoch", 0) + 1, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.Model, "fit", one_epoch)
+        namespace |= given(text)
+        exec(compile(text, "block", "exec"), namespace)
+
+
 def run_shell(text, folder):
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", text], env=program(folder), capture_output=True, text=True,
                           timeout=600)  # fmt: skip
@@ -190,8 +197,7 @@ def run_shell(text, folder):
 def run(language, text, namespace, folder, servers):
     assert language in LANGUAGES
     if language == "python":
-        namespace |= given(text)
-        exec(compile(text, "block", "exec"), namespace)
+        run_python(text, namespace)
     elif language == "bash" and text.startswith(BY_CI):
         assert "## Two commands" in (ROOT / ".ci" / "run").read_text()
     elif language == "bash" and all(line[0] == "keras-tricks" for line in commands_of(text)):
