@@ -94,12 +94,11 @@ def predict(args):
 def export(args):
     from keras_tricks import exporting
 
-    formats = [form.strip() for form in args.format.split(",")]
-    options = {key: getattr(args, key) for key in
-               ("output", "weights", "images", "fold", "dtype", "overwrite", "layout", "license", "owner")}  # fmt: skip
+    keys = ("images", "fold", "dtype", "overwrite", "layout", "license", "owner")
+    formats = tuple(form.strip() for form in args.format.split(","))
+    options = exporting.Options(formats, **{key: getattr(args, key) for key in keys})
     of = exporting.of_run if pathlib.Path(args.what).is_dir() else exporting.of_model
-    written = of(args.what, formats=formats, **options)
-    for form, path in written.items():
+    for form, path in of(args.what, options, args.output, args.weights).items():
         print(f"{form:<16}{path}")
 
 

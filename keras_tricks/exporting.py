@@ -32,15 +32,12 @@ class Exported:
     summary: tuple = ()  # the run's epochs
 
 
-def of_run(folder, formats, output=None, weights=None, images=None, fold=False, dtype="float32", overwrite=False,
-           layout=None, license="", owner=""):
-    """Exports a run: its best checkpoint, whatever precision it was trained in.
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How it is written.
 
-    Args:
-        folder: run folder.
+    Attributes:
         formats: see `keras_tricks.export.export`.
-        output: folder. Defaults to `<run>/export`.
-        weights: file. Defaults to the run's best checkpoint.
         images: folder of images from which `"litert_int8"` learns its ranges. Defaults to training images of the run.
         fold: bool, fold what only training needs into plain convolutions.
         dtype: precision policy the exported model computes in. Defaults to `"float32"`.
@@ -48,6 +45,32 @@ def of_run(folder, formats, output=None, weights=None, images=None, fold=False, 
         layout: `"huggingface"` or `"kaggle"`: a folder in their layout, see `keras_tricks/publishing.py`.
         license: of the weights, such as `"apache-2.0"`. Defaults to what they say of themselves.
         owner: account on Kaggle.
+    """
+
+    formats: tuple
+    images: str | None = None
+    fold: bool = False
+    dtype: str = "float32"
+    overwrite: bool = False
+    layout: str | None = None
+    license: str = ""
+    owner: str = ""
+
+    def __post_init__(self):
+        for name in self.formats:
+            check_choice("formats", name, export.FORMS)
+        if self.fold and self.dtype != "float32":
+            raise UserError(f"--fold writes float32. Received: --dtype {self.dtype}")
+
+
+def of_run(folder, options, output=None, weights=None):
+    """Exports a run: its best checkpoint, whatever precision it was trained in.
+
+    Args:
+        folder: run folder.
+        options: `Options`.
+        output: folder. Defaults to `<run>/export`.
+        weights: file. Defaults to the run's best checkpoint.
 
     Returns:
         {format: path}.
@@ -57,63 +80,57 @@ def of_run(folder, formats, output=None, weights=None, images=None, fold=False, 
     """
     folder = pathlib.Path(folder)
     recipe, best = evaluation.of_run(folder)
-    output = free_folder(output or folder / "export", formats, overwrite, layout)
+    output = free_folder(output or folder / "export", options)
     names = folder / "export" / "classes.json"
     names = json.loads(names.read_text()) if names.is_file() else training.open_data(recipe.data).class_names
-    with export.precision(dtype):
+    with export.precision(options.dtype):
         network = training.build_network(recipe.replace(model={"weights": None}), len(names))
     load(network, weights or best)
-    examples = _examples(images, recipe) if "litert_int8" in formats else None
+    examples = _examples(options.images, recipe) if "litert_int8" in options.formats else None
     what = Exported(recipe.model.name, network, recipe.data, names, weights or best, recipe, read_summary(folder))
-    return write(what, formats, output, fold, dtype, examples, layout, license, owner)
+    return write(what, options, output, examples)
 
 
-def of_model(name, weights, formats, output, images=None, fold=False, dtype="float32", overwrite=False, layout=None,
-             license="", owner=""):
+def of_model(name, options, output, weights):
     """Exports a model of the zoo with published weights; arguments as `of_run`."""
     if weights is None or output is None:
         raise UserError(f"To export {name}, give --weights and --output; or name the folder of a run.")
-    if "litert_int8" in formats and images is None:
+    if "litert_int8" in options.formats and options.images is None:
         raise UserError("`litert_int8` learns its ranges from images: give --images FOLDER, or export a run.")
     recipe = evaluation.of_model(name, weights)
-    output = free_folder(output, formats, overwrite, layout)
-    network, names = evaluation.network_of(recipe, weights, dtype)
-    examples = _examples(images, recipe) if images else None
-    what = Exported(name, network, recipe.data, names, weights)
-    return write(what, formats, output, fold, dtype, examples, layout, license, owner)
+    output = free_folder(output, options)
+    network, names = evaluation.network_of(recipe, weights, options.dtype)
+    examples = _examples(options.images, recipe) if options.images else None
+    return write(Exported(name, network, recipe.data, names, weights), options, output, examples)
 
 
-def write(what, formats, output, fold, dtype, examples, layout, license, owner):
+def write(what, options, output, examples):
     """Writes the forms, the card and what a hub wants beside them. Returns {format: path}."""
     from keras_tricks.data import evaluation_image
 
-    if fold and dtype != "float32":
-        raise UserError(f"--fold writes float32. Received: --dtype {dtype}")
-    network = export.fold(what.network) if fold else what.network
-    model = export.deployable(lambda: network, network, what.data, dtype)
+    network = export.fold(what.network) if options.fold else what.network
+    model = export.deployable(lambda: network, network, what.data, options.dtype)
     preprocess = functools.partial(evaluation_image, data=what.data)
-    written = export.export(model, output, formats, what.class_names, preprocess, examples)
+    written = export.export(model, output, options.formats, what.class_names, preprocess, examples)
     info = find(what.weights).info
-    license = license or (info.license if info else "")
-    text = card(what, written, fold, dtype, license, _agreement(written, model, examples))
-    if layout == "kaggle":
-        return publishing.kaggle(output, what, written, text, license, owner)
-    if layout == "huggingface":
+    license = options.license or (info.license if info else "")
+    text = card(what, options, license, written, _agreement(written, model, examples))
+    if options.layout == "kaggle":
+        return publishing.kaggle(output, what, written, text, license, options.owner)
+    if options.layout == "huggingface":
         text = publishing.hugging_face(output, what, text, license)
     with replaced(output / "README.md") as partial:
         partial.write_text(text)
     return written
 
 
-def free_folder(path, formats, overwrite, layout=None):
+def free_folder(path, options):
     """The folder, made. Raises `UserError` when it cannot be, or when a form is in it already, unless `overwrite`."""
-    for name in formats:
-        check_choice("formats", name, export.FORMS)
     output = writable_folder(path)
-    names = [*(export.FORMS[name] for name in formats), *publishing.FILES.get(layout, ())]
+    names = [*(export.FORMS[name] for name in options.formats), *publishing.FILES.get(options.layout, ())]
     there = ["README.md"] if not ours(output / "README.md") else []
     there += [name for name in names if (output / name).exists()]
-    if there and not overwrite:
+    if there and not options.overwrite:
         raise UserError(f"{output} holds {', '.join(there)} already: give --output another folder, or --overwrite.")
     return output
 
@@ -153,7 +170,7 @@ def _agreement(written, model, examples):
     return f"{100 * share:.1f} % of {len(examples)} images, those its ranges were learned from"
 
 
-def card(what, written, fold, dtype, license, agreement):
+def card(what, options, license, written, agreement):
     """The model card, Markdown: what the model is, what goes in and comes out, where its numbers come from."""
     data = what.data
     rows = [
@@ -161,8 +178,8 @@ def card(what, written, fold, dtype, license, agreement):
         ("preprocessing", _crop(data)),
         ("normalization", "inside the model"),
         ("output", "probabilities, float32"),
-        ("computes in", dtype),
-        ("batch normalization", "folded into the convolutions" if fold else "as trained"),
+        ("computes in", options.dtype),
+        ("batch normalization", "folded into the convolutions" if options.fold else "as trained"),
     ]
     if what.recipe is not None:
         rows.append(("recipe", f"{what.recipe.name} {what.recipe.about.paper}".strip()))
