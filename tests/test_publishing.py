@@ -58,15 +58,20 @@ def test_names_of_classes_come_back(original, tmp_path):
     assert all(label.startswith("flower ") for label, _ in answers)
 
 
-def test_a_kaggle_folder(original, tmp_path, capsys):
-    export(original[1], "--output", tmp_path, "--format", "keras,saved_model,feature_vector,litert", "--layout",
-           "kaggle", "--license", "apache-2.0", "--owner", "gardener")  # fmt: skip
+PLACES = {"keras": "keras/flowers", "saved_model": "tensorFlow2/flowers",
+          "feature_vector": "tensorFlow2/flowers-feature-vector", "litert": "tfLite/flowers"}  # fmt: skip
+
+
+@pytest.mark.parametrize("forms", [("keras", "saved_model"), pytest.param(tuple(PLACES), marks=pytest.mark.slow)],
+                         ids=["two", "all"])  # fmt: skip
+def test_a_kaggle_folder(forms, original, tmp_path, capsys):
+    export(original[1], "--output", tmp_path, "--format", ",".join(forms), "--layout", "kaggle", "--license",
+           "apache-2.0", "--owner", "gardener")  # fmt: skip
     described = json.loads((tmp_path / "model-metadata.json").read_text())
     assert (described["ownerSlug"], described["slug"], described["isPrivate"]) == ("gardener", "test-resnet-rs", True)
     places = {p.parent.relative_to(tmp_path).as_posix(): json.loads(p.read_text())
               for p in tmp_path.rglob("model-instance-metadata.json")}  # fmt: skip
-    assert sorted(places) == ["keras/flowers", "tensorFlow2/flowers", "tensorFlow2/flowers-feature-vector",
-                              "tfLite/flowers"]  # fmt: skip
+    assert sorted(places) == sorted(PLACES[form] for form in forms)
     for place, instance in places.items():
         assert f"{instance['framework']}/{instance['instanceSlug']}" == place
         assert (instance["modelSlug"], instance["licenseName"]) == ("test-resnet-rs", "Apache 2.0")

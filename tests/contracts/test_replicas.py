@@ -105,6 +105,14 @@ class TestOverflow:
         lines = [r.getMessage() for r in caplog.records if "overflow" in r.getMessage()]
         assert len(lines) == 1 and f"{scale:g} -> {scale / 2:g}" in lines[0]
 
+    @pytest.mark.parametrize("replica, finite", [(0, True), (1, False)])
+    def test_keras_own_loss_scale_looks_at_the_first_replica_only(self, replica, finite):
+        """What ours is for: an overflow on the second replica reaches the weights. Fails when Keras mends it."""
+        model = self.model(lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01)), count=2)
+        model.fit(replicas.batches(steps=2), verbose=0, shuffle=False)
+        model.fit(self.bad_batch(replica, 2), verbose=0, shuffle=False)
+        assert all(np.isfinite(v.numpy()).all() for v in model.trainable_variables) == finite
+
     @pytest.mark.parametrize("replica", range(2))
     def test_plain_agc_is_safe_inside_keras_own_loss_scale(self, replica):
         """`compile(AGC(...))` under mixed_float16: Keras wraps it in an optimizer that looks at replica 0 only."""
