@@ -31,9 +31,10 @@ RECORDS = sorted((ROOT / "docs" / "results").rglob("*.md"))
 LANGUAGES = {"python", "bash", "text"}  # text: output, diagrams
 BY_CI = "pip install"  # `.ci/run` takes the README's two commands from it and runs them in an empty environment
 SMALLER = {  # flags that make a command small, by a word of it; the last one given counts
-    "--measure": "--widths 0.25 1 --depths 26 50 --resolutions 128 224 --up-to 0.9G --steps 1 --batch-size 2",
+    "--measure": "--widths 0.25 1 --depths 26 50 --resolutions 128 224 --up-to 0.3G --steps 1 --batch-size 2",
     "--train": "--widths 0.125 --depths 26 --resolutions 32",
     "benchmark": "--batches 1",
+    "ablate": "--seeds 1",
 }
 ALONE = "mirrored"  # the CPU cannot be divided where TensorFlow runs already: a process of its own
 
