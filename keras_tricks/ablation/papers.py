@@ -90,5 +90,5 @@ def of_paper(name, recipe, tricks):
         if change in tricks:
             recipe = off(recipe, change, tricks)
     first, _, changes = chain.first.partition(": ")
-    first = first if changes or recipe.name == chain.recipe else recipe.name
+    first = first if changes or recipe.name == chain.recipe else "baseline"
     return added(recipe.override(changes.split()), chain.rows, tricks, first, strict=False)

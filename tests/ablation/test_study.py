@@ -354,7 +354,7 @@ def test_an_output_that_cannot_be_written(recipe, trainer, tmp_path, capsys):
     (["--let", "mine: schedule.epochs=7", "--add", "mine"],
      ["baseline  tiny/digits, test_resnet", "+ mine    schedule.epochs=7"]),
     (["--let", "warmup: schedule.warmup_epochs=1", "--chain", "bag_of_tricks_table_4"],
-     ["tiny/digits      tiny/digits, test_resnet", "+ warmup         schedule.warmup_epochs=1.0",
+     ["baseline         tiny/digits, test_resnet", "+ warmup         schedule.warmup_epochs=1.0",
       "+ zero_gamma     model.zero_gamma=True", "+ no_bias_decay  optimizer.no_bias_decay=True",
       "+ mixed_float16  train.precision='mixed_float16'"]),
 ], ids=["add", "take away", "remove", "let", "chain"])  # fmt: skip
