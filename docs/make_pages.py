@@ -75,9 +75,12 @@ def measured(card):
 
 
 def public(path):
-    """Names of the public functions and classes of a file, in its order."""
+    """Names of the functions and classes of a file that its folder hands on, in the order of the file."""
+    handed_on = {alias.name for node in ast.parse((path.parent / "__init__.py").read_text()).body
+                 if isinstance(node, ast.ImportFrom) for alias in node.names}  # fmt: skip
     body = ast.parse(path.read_text()).body
-    return [n.name for n in body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and not n.name.startswith("_")]
+    found = [node.name for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    return [name for name in found if not name.startswith("_") and (name in handed_on or path.stem in handed_on)]
 
 
 def module(path):
@@ -88,7 +91,7 @@ def links(card, up):
     """Links to everything public in a card's file, in the API reference."""
     path = cards.PACKAGE / card.path
     found = [f"[`{name}`]({up}/reference/{card.folder}.md#{module(path)}.{name})" for name in public(path)]
-    return f"`keras_tricks/{card.path}`: {', '.join(found)}"
+    return ": ".join(filter(None, [f"`keras_tricks/{card.path}`", ", ".join(found)]))
 
 
 def heading(card):
