@@ -11,7 +11,7 @@ Do not     on short runs
 Cost       one pass over the batch, on the host
 Differs    partner j is the reversed batch, lambda one per batch (gluon-cv); `per="sample"` and partners of their own
            are DeepMind's choice
-Status     in recipes; ImageNet results not reproduced here
+Status     in recipes; costs accuracy in short training, as expected (docs/results/ablation, n = 3)
 """
 
 import tensorflow as tf

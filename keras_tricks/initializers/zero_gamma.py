@@ -7,7 +7,8 @@ Use when   large batches (1024 and more): the network trains like a shallower on
 Do not     on the stem's, the shortcut's or any other batch normalization: only the last one of a branch
 Cost       none
 Differs    nothing
-Status     `zero_gamma=True` of the zoo's ResNets; `kt.surgery.zero_gamma` for the model you already have
+Status     `zero_gamma=True` of the zoo's ResNets; `kt.surgery.zero_gamma` for the model you already have. Reproduced at
+           batch 512 on small images (docs/results/ablation, n = 3)
 """
 
 import keras

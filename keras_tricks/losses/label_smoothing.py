@@ -8,7 +8,7 @@ Use when   clean labels, many classes
 Do not     train a distillation teacher's student on it twice: smooth the hard label only
 Cost       none worth measuring
 Differs    nothing; with K = 1000 the two conventions differ by eps / K = 1e-4 in a target
-Status     in recipes; ImageNet results not reproduced here
+Status     in recipes; no difference in short training on small images (docs/results/ablation, n = 3)
 """
 
 import keras

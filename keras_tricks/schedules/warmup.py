@@ -7,7 +7,7 @@ Use when   large batches, or networks without normalization
 Do not     leave it out at 1024 images and more: the first updates can be too large
 Cost       none
 Differs    gluon-cv starts at 0; here the first batch uses eta / m, as in the paper's text
-Status     in every large-batch recipe
+Status     in every large-batch recipe; reproduced at batch 512 on small images (docs/results/ablation, n = 3)
 """
 
 import numpy
