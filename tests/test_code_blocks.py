@@ -17,6 +17,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import servers
 from hub_cache import in_timms_names, put
 from PIL import Image
 from stand_in import install, small
@@ -165,15 +166,11 @@ def program(folder):
     return os.environ | {"PATH": f"{stub.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
 
-def serve(words, folder, servers):
+def serve(words, folder, running):
     """Starts `keras-tricks data serve` as a process of its own; the first one's address stands for A."""
-    words = [f"grpc://{servers[0][1]}" if word == "grpc://A:5050" else word for word in words]
+    words = [f"grpc://{running[0][1]}" if word == "grpc://A:5050" else word for word in words]
     port = [] if "--dispatcher" in words else ["--port", "0"]
-    process = subprocess.Popen([*words, *port, "--host", "localhost"], env=program(folder), stdout=subprocess.PIPE,
-                               text=True)  # fmt: skip
-    address = re.search(r"grpc://(\S+?),", process.stdout.readline())
-    assert address, "it did not say where"
-    servers.append((process, address[1]))
+    running.append(servers.start([*words, *port, "--host", "localhost"], program(folder)))
 
 
 def run_python(text, namespace):
@@ -195,7 +192,7 @@ def run_shell(text, folder):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def run(language, text, namespace, folder, servers):
+def run(language, text, namespace, folder, running):
     assert language in LANGUAGES
     if language == "python":
         run_python(text, namespace)
@@ -204,11 +201,11 @@ def run(language, text, namespace, folder, servers):
     elif language == "bash" and all(line[0] == "keras-tricks" for line in commands_of(text)):
         for words in commands_of(text):
             if words[1:3] == ["data", "serve"]:
-                serve(words, folder, servers)
+                serve(words, folder, running)
             elif ALONE in words:
                 run_shell(shlex.join(words), folder)
             else:
-                run_here([f"grpc://{servers[0][1]}" if word == "grpc://A:5050" else word for word in words])
+                run_here([f"grpc://{running[0][1]}" if word == "grpc://A:5050" else word for word in words])
     elif language == "bash":
         run_shell(text, folder)
 
@@ -216,14 +213,12 @@ def run(language, text, namespace, folder, servers):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 @pytest.mark.filterwarnings("ignore")
 def test_blocks_run(page, place):
-    namespace, servers = {}, []
+    namespace, running = {}, []
     try:
         for language, text in blocks(page):
-            run(language, text, namespace, place, servers)
+            run(language, text, namespace, place, running)
     finally:
-        for process, _ in servers:
-            process.kill()
-            process.wait()
+        servers.stop(process for process, _ in running)
 
 
 @pytest.mark.parametrize("page", RECORDS, ids=lambda page: page.relative_to(ROOT).as_posix())

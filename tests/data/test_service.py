@@ -1,4 +1,4 @@
-"""A service in this process (one dispatcher, two workers) and, where one must die, workers of their own processes."""
+"""A service (one dispatcher, two workers) in processes of its own; where one must die, workers of their own."""
 
 import logging
 import os
@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+import servers
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,10 +31,12 @@ CLASSES = 2
 
 @pytest.fixture(scope="module")
 def address():
-    first = service.serve(0, host="localhost")
-    second = service.serve(dispatcher=first.address, host="localhost")
-    yield first.address
-    del first, second
+    program = [sys.executable, "-m", "keras_tricks", "data", "serve", "--host", "localhost"]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    first, place = servers.start([*program, "--port", "0"], env)
+    second, _ = servers.start([*program, "--dispatcher", f"grpc://{place}"], env)
+    yield f"grpc://{place}"
+    servers.stop([second, first])
 
 
 @pytest.fixture(scope="module")
