@@ -27,12 +27,11 @@ def small(recipe):
 
 
 def install():
-    """Makes every command take small recipes. Returns what stood there."""
+    """Makes every command take small recipes."""
     from keras_tricks import commands
 
     original = commands._recipe
     commands._recipe = lambda *args: small(original(*args))
-    return original
 
 
 if __name__ == "__main__":
