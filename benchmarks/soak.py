@@ -3,8 +3,9 @@
 Run      python benchmarks/soak.py [--minutes 120] [--output soak.json]
 Work     `quickstart` with a weight average and a checkpoint every 10 steps, epoch after epoch, until the time is over;
          then SIGTERM, which must end it with a checkpoint.
-Method   Resident memory and open files of the process are read every 10 seconds. The slope is a straight line fitted to
-         the memory after the first tenth of the time. Traces are those of the training step.
+Method   Resident memory and open files of the process are read every 10 seconds. A slope is that of a straight line
+         fitted to the memory after the first tenth of the time, and to its last half. Traces are those of the training
+         step.
 """
 
 import argparse
@@ -60,11 +61,16 @@ def main():
             print(error)
         rows = len((pathlib.Path(folder) / "summary.csv").read_text().splitlines()) - 1
     seconds, memory, files = np.array(samples).T
-    late = seconds > seconds[-1] / 10
-    slope = np.polyfit(seconds[late] / 3600, memory[late], 1)[0]
-    found = {"minutes": args.minutes, "epochs": rows, "slope_mib_per_hour": slope, "traces": len(traces),
-             "memory_mib": {"after a tenth": memory[late][0], "end": memory[-1], "most": memory.max()},
-             "open_files": {"after a tenth": files[late][0], "end": files[-1]}, "samples": samples}  # fmt: skip
+
+    def slope(since):
+        late = seconds > since * seconds[-1]
+        return np.polyfit(seconds[late] / 3600, memory[late], 1)[0]
+
+    warm = np.argmax(seconds > seconds[-1] / 10)
+    found = {"minutes": args.minutes, "epochs": rows, "traces": len(traces),
+             "slope_mib_per_hour": {"after a tenth": slope(0.1), "last half": slope(0.5)},
+             "memory_mib": {"after a tenth": memory[warm], "end": memory[-1], "most": memory.max()},
+             "open_files": {"after a tenth": files[warm], "end": files[-1]}, "samples": samples}  # fmt: skip
     args.output.write_text(json.dumps(found) + "\n")
     print(json.dumps({k: v for k, v in found.items() if k != "samples"}, indent=1))
 

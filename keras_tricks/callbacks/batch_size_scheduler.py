@@ -202,15 +202,16 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
         self.done = self.start[1] if epoch == self.start[0] else 0
         self.steps = self.done
         if self.state is not None:
-            self.state.assign(epoch)
+            self.state.assign(np.int32(epoch))
         if self.accumulation is not None:
             self.accumulation.steps = self.phase.accumulation_steps
         self.hushed = None
         super().on_epoch_begin(epoch, logs)
 
     def on_train_batch_begin(self, batch, logs=None):
-        self.model.optimizer.learning_rate = self.plan.rate(
-            self.epoch, (self.done + batch) // self.phase.accumulation_steps)
+        rate = self.plan.rate(self.epoch, (self.done + batch) // self.phase.accumulation_steps)
+        # TensorFlow 2.21 keeps a tensor of every Python number it was ever given, but none of NumPy's.
+        self.model.optimizer.learning_rate = np.float32(rate)
 
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(self.done + batch, logs)

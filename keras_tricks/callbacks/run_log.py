@@ -13,6 +13,7 @@ import shutil
 import time
 
 import keras
+import numpy as np
 
 from keras_tricks.files import replaced
 from keras_tricks.schedules import noise_scale
@@ -114,7 +115,8 @@ class RunLog(keras.callbacks.Callback):
             for row in rows:
                 for name in ("lr", "batch_size", "train_loss", "val_loss", "top1", "top5", "images_per_s"):
                     if row[name]:
-                        tf.summary.scalar(name, float(row[name]), step=int(row["step"]))
+                        # NumPy's numbers: TensorFlow 2.21 keeps a tensor of every Python number it was ever given.
+                        tf.summary.scalar(name, np.float32(row[name]), step=np.int64(row["step"]))
         self.writer.flush()
 
 

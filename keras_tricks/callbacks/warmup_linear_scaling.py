@@ -11,6 +11,7 @@ Status     equal to the formulas to 1e-7 over 120 epochs (tests/callbacks)
 """
 
 import keras
+import numpy as np
 
 from keras_tricks.schedules import learning_rate, linear_scaling
 
@@ -50,7 +51,8 @@ class WarmupLinearScaling(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         batches = self.epoch * self.steps_per_epoch + batch
-        self.model.optimizer.learning_rate = self.rate(batches // self.accumulation_steps)
+        # NumPy's number: TensorFlow 2.21 keeps a tensor of every Python number it was ever given.
+        self.model.optimizer.learning_rate = np.float32(self.rate(batches // self.accumulation_steps))
 
     def on_epoch_end(self, epoch, logs=None):
         if logs is not None:
