@@ -134,6 +134,34 @@ def test_the_command_line_says_how_to_go_on(tmp_path):
     assert "Traceback" not in said
 
 
+TWICE = """
+import os, signal, sys
+import pytest
+import keras_tricks as kt
+from test_reliability import At, everything
+
+def twice():
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)
+
+At(pytest.MonkeyPatch(), 1, 7, twice)
+kt.train(everything(), sys.argv[1], verbose=0)
+"""
+
+
+def test_a_second_ctrl_c_ends_the_process_at_once(whole, tmp_path):
+    """In the middle of an update, which the first would wait for. The last regular checkpoint counts."""
+    paths = [str(pathlib.Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run([sys.executable, "-c", TWICE, str(tmp_path / "run")], capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)})  # fmt: skip
+    assert done.returncode == -signal.SIGINT, done.stderr
+    assert "SIGINT: finishing this step" in done.stderr and "ended at once; the last checkpoint is whole" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert int(state(tmp_path / "run")[1]["images"]) in (4 * 64, 6 * 64)  # the last may still have been written
+    kt.train(everything(), tmp_path / "run", resume=True, verbose=0)
+    assert_same(whole, tmp_path / "run")
+
+
 def test_a_run_goes_on_with_two_replicas(tmp_path, monkeypatch):
     """From one device to two in the middle of an epoch: the same curve, to rounding."""
     options = {"stem": "cifar", "sync_bn": True}
