@@ -16,7 +16,6 @@ import contextlib
 import dataclasses
 import logging
 import math
-import os
 import queue
 import socket
 import threading
@@ -26,11 +25,11 @@ import tensorflow as tf
 
 from keras_tricks.data.remote_split import remote_split
 from keras_tricks.errors import UserError
+from keras_tricks.patience import default_patience
 
 log = logging.getLogger("absl")
 
 PORT = 5050
-DEFAULT_PATIENCE = 300  # seconds
 NOTICE = 10  # seconds of silence after which the log says what is awaited
 EARLY_BATCHES, EARLY_BYTES = 16, 2**32  # so much may wait for an earlier batch, the larger of the two
 PART_BYTES = 2**23  # a batch travels in tensors of this size: memory for larger ones is asked of the system each time
@@ -63,7 +62,7 @@ class Service:
 
     def __init__(self, address, split, patience=None):
         self.address, self.split, self.error = address, split, None
-        self.patience = patience_from_environment() if patience is None else patience
+        self.patience = default_patience() if patience is None else patience
 
     def batches(self, here, there):
         """The batches of a stretch of epochs, as `here.make` returns them.
@@ -195,18 +194,6 @@ class _Arrivals:
         if seconds >= NOTICE:
             log.info("no batch from %s for %.0f s; a worker joins it with keras-tricks data serve --dispatcher %s",
                      self.service.address, seconds, self.service.address)
-
-
-def patience_from_environment():
-    """Seconds: `KERAS_TRICKS_PATIENCE`, default 300. Raises `UserError` unless it is above 0."""
-    text = os.environ.get("KERAS_TRICKS_PATIENCE") or DEFAULT_PATIENCE
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise UserError(f"KERAS_TRICKS_PATIENCE must be a number of seconds above 0. Received: {text!r}")
-    return seconds
 
 
 # --- addresses --------------------------------------------------------------------------------------------------

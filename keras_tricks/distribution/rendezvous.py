@@ -16,18 +16,17 @@ in a private network. Of anyone it reads one line of at most 4 kB; who says anyt
 import hashlib
 import json
 import logging
-import math
 import os
 import selectors
 import socket
 import time
 
 from keras_tricks.errors import UserError
+from keras_tricks.patience import default_patience
 
 log = logging.getLogger("absl")
 
 JOBS = ("chief", "worker")  # in TensorFlow's order; an evaluator or a parameter server takes no part in the steps
-DEFAULT_PATIENCE = 300  # seconds
 NOTICE = 10  # seconds of silent waiting before the log says for whom
 BEAT = 1  # seconds between two words of the first worker to those that wait with it
 SILENCE = 10  # seconds without a word after which a connection is given up
@@ -51,7 +50,7 @@ def meet(cluster, task_type, task_id, patience=None):
             worker's port is taken.
     """
     everyone, me = members(cluster), f"{task_type} {task_id}"
-    patience = patience_from_environment() if patience is None else patience
+    patience = default_patience() if patience is None else patience
     if len(everyone) < 2 or me not in everyone:
         return
     if me == next(iter(everyone)):
@@ -74,18 +73,6 @@ def split(address):
     """`"host:2222"` -> `("host", 2222)`. Raises `ValueError` for a port that is no number."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
-
-
-def patience_from_environment():
-    """Seconds to wait for a worker: `KERAS_TRICKS_PATIENCE`, default 300. Raises `UserError` unless it is above 0."""
-    text = os.environ.get("KERAS_TRICKS_PATIENCE") or DEFAULT_PATIENCE
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise UserError(f"KERAS_TRICKS_PATIENCE must be a number of seconds above 0. Received: {text!r}")
-    return seconds
 
 
 def hello(everyone, me):

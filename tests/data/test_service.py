@@ -291,10 +291,9 @@ def test_a_taken_port(address):
         service.serve(70000)
 
 
-@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan"])
-def test_a_patience_that_is_none(monkeypatch, text):
-    monkeypatch.setenv("KERAS_TRICKS_PATIENCE", text)
-    with pytest.raises(UserError, match=f"KERAS_TRICKS_PATIENCE must be a number .* Received: '{text}'"):
+def test_a_patience_that_is_none(monkeypatch):
+    monkeypatch.setenv("KERAS_TRICKS_PATIENCE", "soon")
+    with pytest.raises(UserError, match="KERAS_TRICKS_PATIENCE must be a number .* Received: 'soon'"):
         service.Service("grpc://localhost:1", numbers())
 
 

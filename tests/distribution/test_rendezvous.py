@@ -198,19 +198,6 @@ def test_something_else_answers(words):
         server.shutdown(socket.SHUT_RDWR)
 
 
-@pytest.mark.parametrize("text, seconds", [("", 300), ("2.5", 2.5)])
-def test_patience(text, seconds, monkeypatch):
-    monkeypatch.setenv("KERAS_TRICKS_PATIENCE", text)
-    assert rendezvous.patience_from_environment() == seconds
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "long"])
-def test_impatience(text, monkeypatch):
-    monkeypatch.setenv("KERAS_TRICKS_PATIENCE", text)
-    with pytest.raises(UserError, match="number of seconds above 0"):
-        rendezvous.patience_from_environment()
-
-
 def test_messages_stay_within_a_line():
     """A thousand workers, or a name out of all bounds, still fit into what is read."""
     everyone = {f"worker {i}": f"{'h' * 60}{i}:2222" for i in range(1000)}
