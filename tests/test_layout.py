@@ -11,7 +11,7 @@ from keras_tricks.recipe import Recipe
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "keras_tricks"
 FILES = sorted(PACKAGE.rglob("*.py"))
-ANYONE = {"errors", "files", "graph", "imagenet", "patience", "quiet"}  # small files that build on nothing else, open to all
+ANYONE = {"errors", "files", "graph", "imagenet", "patience", "quiet"}  # small files that build on nothing, open to all
 MAY_IMPORT = {  # part: the parts it may import. What is not listed imports nothing of the package.
     "cli": {"commands"},
     "commands": {"training", "evaluation", "planning", "comparison", "benchmark", "doctor", "recipe", "data", "models",
