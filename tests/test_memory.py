@@ -3,6 +3,7 @@
 import gc
 import itertools
 import sys
+import tracemalloc
 import types
 
 import keras
@@ -10,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from keras_tricks.callbacks import BatchSizeScheduler, RunLog, WarmupLinearScaling
+from keras_tricks.callbacks.run_log import COLUMNS, read_summary, write_summary
 from keras_tricks.data import WaitClock
 from keras_tricks.schedules import Cosine, batch_size_plan
 
@@ -66,6 +68,20 @@ def test_rows_of_the_run_log(tmp_path):
         log.on_epoch_end(0, {name: next(numbers) + 0.123 for name in ("loss", "val_loss", "val_top1", "val_top5")})
 
     assert kept(epoch, 100) < 2
+
+
+def test_an_epoch_of_a_long_run_needs_no_more_memory(tmp_path):
+    write_summary(tmp_path, ({name: epoch for name in COLUMNS} for epoch in range(1, 5001)))
+    log = callback_of_a_run(RunLog(tmp_path, PLAN))
+    log.on_epoch_begin(4999)
+    log.on_epoch_end(4999)  # writes the events of all epochs
+    log.on_epoch_begin(5000)
+    tracemalloc.start()
+    log.on_epoch_end(5000)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2**20  # a row is some kB while it is read
+    assert [int(r["epoch"]) for r in read_summary(tmp_path)] == list(range(1, 5002))
 
 
 def test_the_clock_of_the_input():

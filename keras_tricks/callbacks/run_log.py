@@ -6,7 +6,7 @@ same file, and an epoch that is run again after a crash replaces its old row.
 
 import contextlib
 import csv
-import io
+import itertools
 import math
 import pathlib
 import shutil
@@ -84,9 +84,9 @@ class RunLog(keras.callbacks.Callback):
             "data_wait": None if waited is None else min(waited / training, 1.0),
             "seconds": seconds,
         }
-        rows = [r for r in read_summary(self.folder) if int(r["epoch"]) < epoch + 1]
         row = {k: _text(v) for k, v in row.items()}
-        write_summary(self.folder, [*rows, row])
+        before = (r for r in _summary_rows(self.folder) if int(r["epoch"]) <= epoch)
+        write_summary(self.folder, itertools.chain(before, [row]))
         self._events([row])
         self.drawn = False
         self.started, self.waited = time.perf_counter(), self.clock.seconds if self.clock else 0.0
@@ -122,21 +122,23 @@ class RunLog(keras.callbacks.Callback):
 
 def read_summary(folder):
     """Rows of `summary.csv` as dictionaries of text, oldest first; empty when there is none."""
-    path = pathlib.Path(folder) / "summary.csv"
-    if not path.is_file():
-        return []
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
+    return list(_summary_rows(folder))
 
 
 def write_summary(folder, rows):
-    """Replaces `summary.csv` in one step."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    with replaced(pathlib.Path(folder) / "summary.csv") as partial:
-        partial.write_text(text.getvalue())
+    """Replaces `summary.csv` in one step. `rows` may be read from it meanwhile."""
+    with replaced(pathlib.Path(folder) / "summary.csv") as partial, open(partial, "w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _summary_rows(folder):
+    """One at a time, so that thousands of epochs need no more memory than one."""
+    path = pathlib.Path(folder) / "summary.csv"
+    if path.is_file():
+        with open(path, newline="") as file:
+            yield from csv.DictReader(file)
 
 
 def draw_curves(folder):
