@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import pathlib
+import tempfile
 
 from keras_tricks.errors import UserError
 
@@ -45,8 +46,7 @@ def writable_folder(path):
     folder = pathlib.Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".writable").touch()
-        (folder / ".writable").unlink()
+        tempfile.TemporaryFile(dir=folder).close()  # without a name: other workers try the same at the same moment
     except OSError as error:
         raise UserError(f"The output folder {folder} cannot be written ({error.strerror}): give --output.") from None
     return folder

@@ -1,5 +1,7 @@
 """Files replaced in one step, folders that can be written or a message."""
 
+import concurrent.futures
+
 import pytest
 
 from keras_tricks.errors import UserError
@@ -35,3 +37,9 @@ def test_places_that_cannot_be_written(tmp_path):
     with pytest.raises(UserError, match="output folder .* cannot be written .*: give --output"):
         writable_folder(tmp_path / "file" / "folder")
     assert writable_folder(tmp_path / "new" / "folder").is_dir()
+    assert not list((tmp_path / "new" / "folder").iterdir())
+
+
+def test_several_processes_may_try_one_folder_at_the_same_moment(tmp_path):
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(writable_folder, [tmp_path / "run"] * 2000)) == {tmp_path / "run"}
