@@ -80,13 +80,13 @@ def main():
         for mode, (model, plan) in sides.items():
             clock = Clock()
             model.fit(batches[mode], initial_epoch=epoch, epochs=epoch + 1, callbacks=[clock, plan], shuffle=False,
-                      verbose=0)  # fmt: skip
+                      verbose=0)
             seconds[mode].append(clock.seconds)
     one_fit = count_traces(args, data, per_phase=False)
     fit_per_phase = count_traces(args, data, per_phase=True)
 
     print(f"{args.model}, {args.images} images, cpus {os.cpu_count()}, {platform.platform()}, "
-          f"keras {keras.__version__}, n {args.rounds}")  # fmt: skip
+          f"keras {keras.__version__}, n {args.rounds}")
     print("| batch | updates per epoch | seconds per epoch, growing | at 32 | growing / at 32 |\n" + "|---" * 5 + "|")
     totals = []
     for phase, size in enumerate(SIZES):
@@ -99,7 +99,7 @@ def main():
     print(f"traces: {one_fit} in one fit, {fit_per_phase} with one fit per phase, {len(SIZES)} sizes")
     if args.output:
         result = {"setting": {k: str(v) for k, v in vars(args).items()}, "seconds": seconds, "ratio": ratio,
-                  "traces": {"one fit": one_fit, "one fit per phase": fit_per_phase}}  # fmt: skip
+                  "traces": {"one fit": one_fit, "one fit per phase": fit_per_phase}}
         args.output.write_text(json.dumps(result, indent=1) + "\n")
 
 
@@ -111,7 +111,7 @@ def count_traces(args, data, per_phase):
     else:
         for phase in plan.plan:
             model.fit(plan.batch(data, phase), initial_epoch=phase.epochs.start, epochs=phase.epochs.stop,
-                      callbacks=[plan], shuffle=False, verbose=0)  # fmt: skip
+                      callbacks=[plan], shuffle=False, verbose=0)
     return Counted.traces
 
 

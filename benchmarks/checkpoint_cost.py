@@ -53,7 +53,7 @@ def main():
     timed(keras.Model, "fit", "fit")
     recipe = kt.load_recipe("bag_of_tricks/cifar10_resnet20d").replace(
         data={"data_dir": args.images, "train_images": 10_000}, schedule={"epochs": args.epochs},
-        export={"formats": ()})  # fmt: skip
+        export={"formats": ()})
     with tempfile.TemporaryDirectory() as folder:
         kt.train(recipe, folder, verbose=0)
         run = dict(spent)
@@ -67,9 +67,9 @@ def main():
         copied = time.perf_counter() - start
         checkpoint.flush()
         large = {"waited": copied, "written": time.perf_counter() - start - copied,
-                 "MiB": sum(file.stat().st_size for file in checkpoint.folder.iterdir()) / 2**20}  # fmt: skip
+                 "MiB": sum(file.stat().st_size for file in checkpoint.folder.iterdir()) / 2**20}
     setting = {"cpus": os.cpu_count(), "platform": platform.platform(), "keras": keras.__version__,
-               "tensorflow": tf.__version__}  # fmt: skip
+               "tensorflow": tf.__version__}
     found = {"setting": setting, "cifar10_resnet20d": run, "resnet50d": large}
     print(json.dumps(found, indent=1))
     print(f"the training waited for {100 * run['waited'] / run['fit']:.2f} % of its wall-clock; the thread worked for "

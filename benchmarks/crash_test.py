@@ -26,7 +26,7 @@ SETTINGS = [
     "schedule.factor=0.5", "schedule.batch_size=32", "schedule.max_batch_size=128", "train.max_batch_per_replica=32",
     "train.precision=mixed_float16", "train.checkpoint_steps=2", "optimizer.ema_decay=0.99",
     'model.options={"drop_path_rate":0.1}', "export.formats=[]",
-]  # fmt: skip
+]
 TIMES = ("images_per_s", "data_wait", "seconds")
 
 
@@ -46,7 +46,7 @@ def position(folder):
     return f"{rows} epochs, {sorted(p.name for p in (folder / 'checkpoints').glob('*'))}"
 
 
-def rows_of(folder):
+def make_rows(folder):
     with open(folder / "summary.csv") as file:
         return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
 
@@ -112,7 +112,7 @@ def compare(whole, killed):
     different = [n for n in mine if n not in theirs or not np.array_equal(mine[n], theirs[n])]
     if different or mine.keys() != theirs.keys():
         raise SystemExit(f"{len(different)} of {len(mine)} tensors differ, {different[:3]} among them")
-    if rows_of(whole) != rows_of(killed):
+    if make_rows(whole) != make_rows(killed):
         raise SystemExit("the summaries differ")
 
 

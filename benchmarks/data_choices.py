@@ -32,7 +32,7 @@ from keras_tricks.schedules import batch_size_plan
 
 BATCH, DATA, LARGE = 100, Data(image_size=224), 512
 CHILD = "import sys, time; from keras_tricks.data.service import serve; kept = serve(0, host='localhost'); " \
-        "print(kept.address, flush=True); time.sleep(3600)"  # fmt: skip
+        "print(kept.address, flush=True); time.sleep(3600)"
 
 
 def per_image(dataset):
@@ -114,7 +114,7 @@ def decode(files, rounds):
 
 def serving(files, split, rounds):
     child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True,
-                             cwd=pathlib.Path(__file__).resolve().parents[1])  # fmt: skip
+                             cwd=pathlib.Path(__file__).resolve().parents[1])
     try:
         served = service.Service(child.stdout.readline().strip(), of_files(list(map(str, files)), [0] * len(files)))
         sides = {}

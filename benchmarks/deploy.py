@@ -87,13 +87,13 @@ def measure(model, side, args):
         call()
         seconds.append(time.perf_counter() - start)
     return {"seconds": seconds[SKIPPED:],
-            "versions": [f"{m} {sys.modules[m].__version__}" for m in VERSIONS if m in sys.modules]}  # fmt: skip
+            "versions": [f"{m} {sys.modules[m].__version__}" for m in VERSIONS if m in sys.modules]}
 
 
 def child(python, *words):
     environment = os.environ | {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run([python, __file__, *sys.argv[1:], *map(str, words)], env=environment, capture_output=True,
-                          text=True)  # fmt: skip
+                          text=True)
     if done.returncode:
         raise SystemExit(f"{words}: {done.stderr[-2000:]}")
     return done.stdout
@@ -114,7 +114,7 @@ def main():
             return prepare(model, MODELS[model][1], args.folder)
         return print(json.dumps(measure(model, side, args)))
     runs = {f"{model}, {side}": [] for model, side in itertools.product(MODELS, SIDES)
-            if args.python_torch or "timm" not in side}  # fmt: skip
+            if args.python_torch or "timm" not in side}
     with tempfile.TemporaryDirectory() as folder:
         for model in MODELS:
             child(sys.executable, "--folder", folder, "--child", model, "prepare")
@@ -125,14 +125,14 @@ def main():
             print(f"round {turn}: {name} done", flush=True)
     ms = {name: 1000 * statistics.median(s for run in found for s in run["seconds"]) for name, found in runs.items()}
     setting = {"rounds": args.rounds, "batch": args.batch, "cpus": os.cpu_count(), "platform": platform.platform(),
-               "versions": sorted({v for found in runs.values() for v in found[0]["versions"]})}  # fmt: skip
+               "versions": sorted({v for found in runs.values() for v in found[0]["versions"]})}
     print("\n" + ", ".join(f"{key} {value}" for key, value in setting.items()) + "\n")
     print("| model | px | " + " | ".join(f"{side}, ms" for side in SIDES) + " | folding | beside compiled |")
     print("|---" * (len(SIDES) + 4) + "|")
     for model, (_, size) in MODELS.items():
         row = [ms.get(f"{model}, {side}", float("nan")) for side in SIDES]
         print(f"| {model} | {size} | " + " | ".join(f"{value:.1f}" for value in row)
-              + f" | {row[0] / row[1]:.2f} | {row[3] / row[1]:.2f} |")  # fmt: skip
+              + f" | {row[0] / row[1]:.2f} | {row[3] / row[1]:.2f} |")
     if args.output:
         args.output.write_text(json.dumps({"setting": setting, "runs": runs}, indent=1) + "\n")
 

@@ -31,7 +31,7 @@ def measure(name, size, rounds):
     model = kt.models.create_model(name, input_shape=(size, size, 3), classifier_activation=None, **options)
     image = tf.constant(np.random.default_rng(0).normal(size=(1, size, size, 3)), tf.float32)
     sides = {kind: tf.function(lambda x, m=m: m(x, training=False), autograph=False)
-             for kind, m in (("model", model), ("folded", kt.export.fold(model)))}  # fmt: skip
+             for kind, m in (("model", model), ("folded", kt.export.fold(model)))}
     outputs = {kind: side(image).numpy() for kind, side in sides.items()}
     operations = {kind: len(side.get_concrete_function(image).graph.get_operations()) for kind, side in sides.items()}
     seconds = {kind: [] for kind in sides}
@@ -56,7 +56,7 @@ def main():
     import tensorflow as tf
 
     setting = {"rounds": args.rounds, "cpus": os.cpu_count(), "platform": platform.platform(),
-               "keras": keras.__version__, "tensorflow": tf.__version__}  # fmt: skip
+               "keras": keras.__version__, "tensorflow": tf.__version__}
     print("\n" + ", ".join(f"{key} {value}" for key, value in setting.items()) + "\n")
     print("| model | px | ms | folded ms | times faster | operations | folded | difference |\n" + "|---" * 8 + "|")
     for name, row in found.items():

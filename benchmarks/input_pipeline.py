@@ -135,7 +135,7 @@ def timm(files, args, policy=None):
 
     mean, std = tuple(m / 255 for m in MEAN), tuple(s / 255 for s in STD)
     transform = create_transform(SIZE, is_training=True, interpolation="bilinear", auto_augment=policy, mean=mean,
-                                 std=std, color_jitter=None)  # fmt: skip
+                                 std=std, color_jitter=None)
 
     class Files(torch.utils.data.Dataset):
         def __len__(self):

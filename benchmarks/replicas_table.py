@@ -44,7 +44,7 @@ def main():
     distribution.strategy("mirrored", logical_devices=4)
     import keras
     import tensorflow as tf
-    from replicas import CASES, Case, difference, keras_sgd, train
+    from support.replicas import CASES, Case, difference, keras_sgd, train
 
     plain = {
         "keras SGD": Case(keras_sgd),

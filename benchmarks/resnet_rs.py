@@ -114,7 +114,7 @@ def child(name, args):
     python = args.python_torch if SIDES[name][0] == "timm" else args.python_keras_tricks
     environment = os.environ | {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run([python, __file__, *sys.argv[1:], "--child", name], env=environment, capture_output=True,
-                          text=True)  # fmt: skip
+                          text=True)
     if done.returncode:
         raise SystemExit(f"{name}: {done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -138,7 +138,7 @@ def main():
         runs[name].append(child(name, args))
         print(f"round {turn}: {name} done", flush=True)
     speeds = {name: {kind: args.batch / statistics.median(s for run in found for s in run[kind])
-                     for kind in ("train", "infer")} for name, found in runs.items()}  # fmt: skip
+                     for kind in ("train", "infer")} for name, found in runs.items()}
     versions = sorted({v for found in runs.values() for run in found for v in run["versions"]})
     print(f"\nbatch {args.batch}, cpus {os.cpu_count()}, {', '.join(versions)}, n {args.rounds * args.steps}\n")
     print("| side | training, images/s | inference, images/s |\n|---|---|---|")
@@ -151,7 +151,7 @@ def main():
             print(f"| {a} | {b} | {' | '.join(ratios)} |")
     if args.output:
         setting = {"batch": args.batch, "steps": args.steps, "rounds": args.rounds, "cpus": os.cpu_count(),
-                   "platform": platform.platform(), "versions": versions}  # fmt: skip
+                   "platform": platform.platform(), "versions": versions}
         args.output.write_text(json.dumps({"setting": setting, "speeds": speeds, "runs": runs}, indent=1) + "\n")
 
 

@@ -47,13 +47,13 @@ def main():
             time.sleep(10)
             pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
             samples.append((time.monotonic() - start, pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
-                            len(os.listdir("/proc/self/fd"))))  # fmt: skip
+                            len(os.listdir("/proc/self/fd"))))
             args.output.write_text(json.dumps({"traces": len(traces), "samples": samples}) + "\n")  # if it is killed
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
     recipe = kt.load_recipe("quickstart").replace(
-        schedule={"epochs": 100_000}, optimizer={"ema_decay": 0.999}, train={"checkpoint_steps": 10})  # fmt: skip
+        schedule={"epochs": 100_000}, optimizer={"ema_decay": 0.999}, train={"checkpoint_steps": 10})
     with tempfile.TemporaryDirectory() as folder:
         try:
             kt.train(recipe, folder, verbose=0)
@@ -70,7 +70,7 @@ def main():
     found = {"minutes": args.minutes, "epochs": rows, "traces": len(traces),
              "slope_mib_per_hour": {"after a tenth": slope(0.1), "last half": slope(0.5)},
              "memory_mib": {"after a tenth": memory[warm], "end": memory[-1], "most": memory.max()},
-             "open_files": {"after a tenth": files[warm], "end": files[-1]}, "samples": samples}  # fmt: skip
+             "open_files": {"after a tenth": files[warm], "end": files[-1]}, "samples": samples}
     args.output.write_text(json.dumps(found) + "\n")
     print(json.dumps({k: v for k, v in found.items() if k != "samples"}, indent=1))
 

@@ -204,7 +204,7 @@ def main():
         ratio = f"{speed(sides['keras_tricks'], args) / speed(runs, args):.2f}" if "keras_tricks" in sides else "-"
         memory, parameters, versions = (runs[0][key] for key in ("peak_gib", "parameters", "versions"))
         print(f"| {name} | {speed(runs, args):.2f} | {rounds} | {ratio} | {memory:.1f} | {parameters:,} | "
-              f"{', '.join(versions)} |")  # fmt: skip
+              f"{', '.join(versions)} |")
     if args.output:
         args.output.write_text(json.dumps({"setting": setting, "sides": sides}, indent=1) + "\n")
 

@@ -70,7 +70,7 @@ def main():
             run("transfer/cifar10_few", args.output / "runs" / f"{arm.replace(', ', '_').replace(' ', '_')}_seed{seed}",
                 seed=seed, data={"data_dir": str(args.output / "few")}, model=model)
             for seed in range(args.seeds)
-        ]  # fmt: skip
+        ]
     print("| from | top-1 | minutes | n |\n|---|---|---|---|")
     for arm, rows in found.items():
         top1, minutes = zip(*rows, strict=True)

@@ -24,14 +24,14 @@ from keras_tricks.recipe import list_recipes, load_recipe  # noqa: E402
 FORMULAS = tomllib.loads((DOCS / "formulas.toml").read_text())
 PICTURES = {"scaled_ws_conv2d": "signal_propagation", "image_ops": "rand_augment", "exponential": "cosine",
             "warmup_linear_scaling": "warmup", "linear_scaling": "warmup", "batch_size_scheduler": "batch_size_plan",
-            "noise_scale": "batch_size_plan"}  # fmt: skip
+            "noise_scale": "batch_size_plan"}
 HEADINGS = [heading for heading in cards.HEADINGS if heading not in ("Formula", "Recipe")]
 ROOMS = {"data": "Data and augmentation", "initializers": "Initialization", "layers": "Layers", "losses": "Losses",
-         "optimizers": "Optimizers", "schedules": "Schedules", "callbacks": "Callbacks"}  # fmt: skip
+         "optimizers": "Optimizers", "schedules": "Schedules", "callbacks": "Callbacks"}
 REFERENCE = ("data", "models", "layers", "initializers", "losses", "optimizers", "schedules", "callbacks",
-             "distribution", "surgery", "weights", "analysis", "export")  # fmt: skip
+             "distribution", "surgery", "weights", "analysis", "export")
 ENTRY_POINTS = ("training.train", "training.Run", "evaluation.evaluate", "recipe.Recipe", "recipe.load_recipe",
-                "recipe.list_recipes")  # fmt: skip
+                "recipe.list_recipes")
 
 
 def cell(text):
@@ -44,7 +44,7 @@ def arxiv(paper):
 
 
 templates = jinja2.Environment(loader=jinja2.FileSystemLoader(DOCS / "templates"), trim_blocks=True,
-                               undefined=jinja2.StrictUndefined)  # fmt: skip
+                               undefined=jinja2.StrictUndefined)
 templates.filters |= {"cell": cell, "arxiv": arxiv}
 
 
@@ -77,7 +77,7 @@ def measured(card):
 def public(path):
     """Names of the functions and classes of a file that its folder hands on, in the order of the file."""
     handed_on = {alias.name for node in ast.parse((path.parent / "__init__.py").read_text()).body
-                 if isinstance(node, ast.ImportFrom) for alias in node.names}  # fmt: skip
+                 if isinstance(node, ast.ImportFrom) for alias in node.names}
     body = ast.parse(path.read_text()).body
     found = [node.name for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
     return [name for name in found if not name.startswith("_") and (name in handed_on or path.stem in handed_on)]
@@ -104,17 +104,17 @@ def tricks():
     found = [card for card in cards.cards() if "Recipe" in card.fields]
     assert {card.folder for card in found} == set(ROOMS), "a folder of tricks without a title in ROOMS"
     index = ["# Tricks", "", "Each is one file of the package, and its page the card at the top of that file. "
-             "`keras-tricks list tricks` shows them, `keras-tricks ablate` measures them on your data."]  # fmt: skip
+             "`keras-tricks list tricks` shows them, `keras-tricks ablate` measures them on your data."]
     summary = ["- [All tricks](index.md)"]
     for room, title in ROOMS.items():
         own = [card for card in found if card.folder == room]
         index += ["", f"## {title}", "", "| trick | what it is |", "|---|---|",
-                  *(f"| [{c.name}]({room}/{c.name}.md) | {cell(c.title)} |" for c in own)]  # fmt: skip
+                  *(f"| [{c.name}]({room}/{c.name}.md) | {cell(c.title)} |" for c in own)]
         summary += [f"- {title}", *(f"    - [{c.name}]({room}/{c.name}.md)" for c in own)]
         for card in own:
             write(f"tricks/{room}/{card.name}.md", templates.get_template("trick.md").render(
                 card=card, heading=heading(card), formula=formula(card), picture=picture(card), headings=HEADINGS,
-                rows=list(measured(card)), links=links(card, "../..")))  # fmt: skip
+                rows=list(measured(card)), links=links(card, "../..")))
     write("tricks/index.md", "\n".join(index) + "\n")
     write("tricks/SUMMARY.md", "\n".join(summary) + "\n")
 
@@ -126,7 +126,7 @@ def families():
     for card in found:
         write(f"families/{card.name}.md", templates.get_template("family.md").render(
             card=card, formula=formula(card), picture="", headings=HEADINGS, links=links(card, ".."),
-            models=[m for m in models if m["family"] == card.name]))  # fmt: skip
+            models=[m for m in models if m["family"] == card.name]))
     write("families/SUMMARY.md", "\n".join(f"- [{c.name}]({c.name}.md)" for c in found) + "\n")
 
 
@@ -145,9 +145,9 @@ def reference():
         names = [f"::: {module(path)}.{name}\n" for path in paths for name in public(path)]
         write(f"reference/{room}.md", "\n".join([f"# kt.{room}\n\n{head}\n", *names]))
     write("reference/recipe.md", "\n".join(["# Recipe and training\n", *(f"::: keras_tricks.{name}\n"
-                                                                          for name in ENTRY_POINTS)]))  # fmt: skip
+                                                                          for name in ENTRY_POINTS)]))
     write("reference/SUMMARY.md", "\n".join(["- [Recipe and training](recipe.md)",
-                                             *(f"- [kt.{room}]({room}.md)" for room in REFERENCE)]) + "\n")  # fmt: skip
+                                             *(f"- [kt.{room}]({room}.md)" for room in REFERENCE)]) + "\n")
 
 
 tricks()

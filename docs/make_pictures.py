@@ -100,7 +100,7 @@ def rand_augment(path):
             write(left + TILE / 2, top + TILE + 13, label, size=8, color=PALE, ha="center", va="baseline")
     beside, top = MARGIN + TILE + 14, MARGIN + TITLE
     write(beside, top + 2, f"Each operation at magnitude\n{MAGNITUDES[0]}, {MAGNITUDES[1]} and {MAGNITUDES[2]} on a "
-          "scale of 10,\n224 x 224 pixels.", linespacing=1.5)  # fmt: skip
+          "scale of 10,\n224 x 224 pixels.", linespacing=1.5)
     write(beside, top + TILE - 24, CREDIT, size=7.5, color=PALE, linespacing=1.4)
     save(figure, path)
 
@@ -114,7 +114,7 @@ def signal_propagation(path):
     normalized = keras.applications.ResNet50V2(weights=None)
     networks = [("ResNet-50-V2", normalized, {}),
                 ("ResNet-50-V2, norms removed, He initialization", without_norms(normalized), {}),
-                ("NF-ResNet-50, branches open", kt.models.NFResNet50(), {"open_branches": True})]  # fmt: skip
+                ("NF-ResNet-50, branches open", kt.models.NFResNet50(), {"open_branches": True})]
     signals = []
     for name, network, options in networks:
         signal = kt.analysis.signal_propagation(network, batch_size=4, **options)
@@ -166,7 +166,7 @@ def step(path):
     axes.plot(*rates(120, decay=kt.schedules.Step()), label="batch 1024, 5 warmup epochs")
     axes.plot(*rates(120, 256, 0, kt.schedules.Step()), label="batch 256, no warmup")
     label(axes, "epoch", "learning rate (log scale)", xlim=(0, 120), yscale="log",
-          title="Times 0.1 at epochs 30, 60 and 90")  # fmt: skip
+          title="Times 0.1 at epochs 30, 60 and 90")
     save(figure, path)
 
 
@@ -178,7 +178,7 @@ def warmup(path):
     axes.plot(*rates(10, 1024, 0, decay), "--", label="batch 1024, no warmup")
     axes.plot(*rates(10, 256, 0, decay), ":", label="batch 256, no warmup")
     label(axes, "epoch", "learning rate", xlim=(0, 10), ylim=0,
-          title="Linear scaling, 0.1 per 256 images; cosine decay over 120 epochs")  # fmt: skip
+          title="Linear scaling, 0.1 per 256 images; cosine decay over 120 epochs")
     save(figure, path)
 
 
@@ -191,7 +191,7 @@ def batch_size_plan(path):
     for mode, style in (("decay", "-"), ("hybrid", "--"), ("increase_batch", ":")):
         plan = kt.callbacks.BatchSizeScheduler.instead_of_decay(
             learning_rate=0.1, batch_size=128, factor=5, milestones=(60, 120, 160), epochs=200, dataset_size=50_000,
-            max_batch_size=5120, momentum=0.9, mode=mode).plan  # fmt: skip
+            max_batch_size=5120, momentum=0.9, mode=mode).plan
         epochs = range(plan.epochs)
         line = dict(label=f"{mode}: {plan.updates:,} updates", ls=style, lw=2.5, drawstyle="steps-post")
         sizes.plot(epochs, [plan.phase(epoch).batch_size for epoch in epochs], **line)
@@ -221,7 +221,7 @@ def drop_path(path):
         drops = [getattr(layers.get(f"{block}_drop_path"), "rate", 0.0) for block in blocks]
         axes.bar(range(1, len(drops) + 1), drops, color=f"C{number}")
         label(axes, "residual block", "" if number else "drop rate (probability)", legend=False,
-              title=titles[number], xticks=ticks[number])  # fmt: skip
+              title=titles[number], xticks=ticks[number])
     save(figure, path)
 
 
@@ -237,7 +237,7 @@ def label_smoothing(path):
         text = f"{name}: label {target[3]:.3g}, other classes {target[0]:.3g}"
         axes.bar(np.arange(10) + (number - 1) * 0.27, target, 0.25, label=text)
     label(axes, "class (3 is the label)", "target probability", xticks=range(10),
-          title="10 classes, label_smoothing 0.1")  # fmt: skip
+          title="10 classes, label_smoothing 0.1")
     save(figure, path)
 
 
@@ -255,7 +255,7 @@ def agc(path):
         clipped = kt.ops.clip_unitwise(tf.constant(norms), tf.constant(weights), axis, factor)
         axes.plot(norms[0], kt.ops.unitwise_norm(clipped, axis)[0], label=f"clip_factor {factor:g}")
     label(axes, "gradient norm of a unit before clipping (log scale)", "after clipping (log scale)", xscale="log",
-          yscale="log", title="Weight norm 1")  # fmt: skip
+          yscale="log", title="Weight norm 1")
     save(figure, path)
 
 
@@ -322,7 +322,7 @@ TASKS = {  # what is done to the images: {side: its name in sides.json}
                               "keras.layers": "keras layer always"},
     "+ four layers,\nprobability 0.5": {"keras_tricks": "ours p05 4 layers", "timm": "timm p05 4 layers",
                                        "kecam": "kecam p05 4 layers"},
-}  # fmt: skip
+}
 
 
 def input_pipeline(path):
@@ -338,7 +338,7 @@ def input_pipeline(path):
             axes.bar_label(bar, [f"{speed:,.0f}"], fontsize=8, color=INK)
     known = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     label(axes, "", "images/s on two CPU cores", legend=False, xticks=range(len(TASKS)),
-          title="224-pixel ImageNet photographs, medians of 5 rounds")  # fmt: skip
+          title="224-pixel ImageNet photographs, medians of 5 rounds")
     axes.set_xticklabels(TASKS)
     axes.legend(known.values(), known, frameon=False, ncols=len(known), loc="upper right", fontsize=9)
     save(figure, path)
@@ -381,7 +381,7 @@ PICTURES = {
     function.__name__: function
     for function in (rand_augment, signal_propagation, cosine, step, warmup, batch_size_plan, drop_path,
                      label_smoothing, agc, mixing, crops, input_pipeline)
-}  # fmt: skip
+}
 
 
 def main():

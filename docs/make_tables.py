@@ -25,7 +25,7 @@ def row(name):
     return {"name": name, "family": info.family, "paper": info.paper_ids, "parameters": str(spent.parameters),
             "macs": str(spent.macs), "image_size": str(info.input_size[0]),
             "test_image_size": str(info.test_input_size[0]),
-            "paper_top1": "" if info.paper_top1 is None else f"{info.paper_top1:g}"}  # fmt: skip
+            "paper_top1": "" if info.paper_top1 is None else f"{info.paper_top1:g}"}
 
 
 def main():

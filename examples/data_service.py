@@ -62,7 +62,7 @@ with tempfile.TemporaryDirectory() as temporary:
             model=Model(name="test_resnet", options={"stem": "cifar"}),
             schedule=Schedule(epochs=6, batch_size=20, base_learning_rate=0.4, warmup_epochs=1, decay="cosine"),
             export={"formats": ()},
-        )  # fmt: skip
+        )
         source = open_source("tfrecord", root / "packed")
         plan = batch_size_plan(0.1, 20, 2, source.train.num_examples, mode="decay")
         arguments = source.train, recipe.data, recipe.augment, len(SHAPES), plan, recipe.seed

@@ -18,34 +18,54 @@ The data flow, which is also the order of a `Recipe`'s sections, of `training.py
       |
     export     kt.export                                        .keras, SavedModel: pixels in, probabilities out
 
-`kt.surgery` changes a model that is already there, `kt.weights` reads the weights of others, `kt.analysis` looks at a
-model without training it.
+`kt.surgery` changes an existing model, `kt.weights` reads pretrained weights, `kt.analysis` looks at a model without
+training it.
 
-Models, layers, losses, optimizers and schedules use `keras` and `keras.ops` only and run on every Keras backend; what
-needs TensorFlow (`kt.data`, `kt.distribution`, training) is imported when first used.
+The package has two halves. The library, `data` to `export`: each folder is usable alone, in your own `fit`. The
+program, built from it: `recipe.py`, `training.py`, `evaluation.py`, `run/` (one run), `studies/` (many runs), `cli/`.
+`utils/` is built on nothing.
+
+Models, layers, losses, optimizers and schedules use `keras` and `keras.ops` only and run on every Keras backend. Parts
+that need TensorFlow (`kt.data`, `kt.distribution`, training) are imported when first used.
 """
 
 import contextlib
 import importlib
+import typing
 
-from keras_tricks import quiet
+from keras_tricks.utils import quiet
 
 __version__ = "0.1.0"
 
-# Registered classes must exist before a file that names them is loaded, so these are imported at once.
-with quiet.native_notes_held_back() if quiet.is_program() else contextlib.nullcontext():
-    from keras_tricks import analysis, callbacks, export, initializers, layers, losses, models
+if typing.TYPE_CHECKING:
+    from keras_tricks import analysis, callbacks, data, distribution, export, initializers, layers, losses, models
     from keras_tricks import ops, optimizers, schedules, surgery, weights
+    from keras_tricks.evaluation import evaluate
+    from keras_tricks.recipe import Recipe, list_recipes, load_recipe
+    from keras_tricks.training import train
+    from keras_tricks.utils import errors
 
+# Folders that hold classes which Keras may have to find by name when it loads a model.
+_LIBRARY = ("analysis", "callbacks", "export", "initializers", "layers", "losses", "models", "ops", "optimizers",
+            "schedules", "surgery", "weights")
 _LAZY = {
     "data": "keras_tricks.data",
     "distribution": "keras_tricks.distribution",
+    "errors": "keras_tricks.utils.errors",
     "train": "keras_tricks.training:train",
     "evaluate": "keras_tricks.evaluation:evaluate",
     "Recipe": "keras_tricks.recipe:Recipe",
     "load_recipe": "keras_tricks.recipe:load_recipe",
     "list_recipes": "keras_tricks.recipe:list_recipes",
+    **{folder: f"keras_tricks.{folder}" for folder in _LIBRARY},
 }
+
+
+def import_library():
+    """Imports the library, which registers its classes with Keras. `import keras_tricks` does so at once."""
+    with quiet.suppress_native_stderr() if quiet.is_program() or quiet.is_child() else contextlib.nullcontext():
+        for folder in _LIBRARY:
+            importlib.import_module(f"keras_tricks.{folder}")
 
 
 def __getattr__(name):
@@ -58,3 +78,7 @@ def __getattr__(name):
 
 def __dir__():
     return sorted([*globals(), *_LAZY])
+
+
+if not quiet.is_program():  # the program parses its arguments first, see `keras_tricks.cli`
+    import_library()

@@ -8,16 +8,16 @@ import keras
 import numpy as np
 
 from keras_tricks import models, training
-from keras_tricks.errors import UserError, nearest
 from keras_tricks.export import deployable, precision
 from keras_tricks.recipe import Data, Model, Recipe, load_recipe
-from keras_tricks.run_folder import recipe_of
+from keras_tricks.run.folder import recipe_of
+from keras_tricks.utils.errors import UserError, nearest
 from keras_tricks.weights import find, load
 
 log = logging.getLogger("absl")
 
 
-def of_run(folder):
+def load_run(folder):
     """The recipe of a run folder and the path of its best (else last) checkpoint."""
     folder, recipe = pathlib.Path(folder), recipe_of(folder)
     for name in ("best", "last"):
@@ -38,7 +38,7 @@ def as_published(recipe, weights):
     return recipe if info is None else recipe.replace(data=info.data())
 
 
-def of_model(name, weights):
+def recipe_for_pretrained(name, weights):
     """A recipe for a model of the zoo with published weights: their preprocessing before the model's own.
 
     Args:
@@ -48,12 +48,12 @@ def of_model(name, weights):
     expects = models.model_info(name)
     recipe = Recipe(model=Model(name=name), data=Data(
         image_size=expects.test_input_size[0], eval_crop="center", crop_pct=expects.crop_pct, mean=expects.mean,
-        std=expects.std, interpolation=expects.interpolation))  # fmt: skip
+        std=expects.std, interpolation=expects.interpolation))
     info = find(weights).info
     return recipe if info is None else recipe.replace(data=info.data() | {"image_size": info.test_image_size})
 
 
-def tell_preprocessing(final, published, weights, otherwise):
+def log_preprocessing(final, published, weights, otherwise):
     """Logs how images are made, and who says so: the command line, else the weights, else `otherwise`.
 
     Args:
@@ -63,13 +63,13 @@ def tell_preprocessing(final, published, weights, otherwise):
         otherwise: `"recipe"` or `"model"`, whose values stand where nobody else spoke.
     """
     info = find(weights).info
-    said = info.data() if info else {}
+    from_weights = info.data() if info else {}
     words = []
     for key in ("test_size", "eval_crop", "crop_pct", "crop_padding", "interpolation", "mean", "std"):
         value = getattr(final.data, key)
         field = "test_image_size" if key == "test_size" else key
         changed = value != getattr(published.data, key)
-        source = "command line" if changed else "weights" if field in said else otherwise
+        source = "command line" if changed else "weights" if field in from_weights else otherwise
         shown = tuple(round(v, 3) for v in value) if isinstance(value, tuple) else value
         words.append(f"{field} {shown} ({source})")
     log.info("preprocessing: %s", ", ".join(words))
@@ -123,7 +123,7 @@ def _of_exported_run(folder, weights, assignments):
     if weights is not None or assignments:
         raise UserError("A run predicts with its own weights and preprocessing: leave out --weights and --set, or "
                         "name a model instead of a run.")
-    recipe, _ = of_run(folder)
+    recipe, _ = load_run(folder)
     exported = folder / "export" / "model.keras"
     if not exported.is_file():
         raise UserError(f"{folder} has no export/model.keras: the run did not finish, or exports no .keras.")
@@ -137,18 +137,18 @@ def _of_published_model(name, weights, assignments):
             hint = nearest(name, models.list_models())
             raise UserError(f"{name} is not a run folder, and no model has that name.{hint}")
         raise UserError(f"predict needs weights for {name}: --weights FILE or NAME; or name the folder of a run.")
-    published = of_model(name, weights)
+    published = recipe_for_pretrained(name, weights)
     recipe = published.override(assignments)
-    tell_preprocessing(recipe, published, weights, "model")
+    log_preprocessing(recipe, published, weights, "model")
     network, class_names = network_of(recipe, weights)
     return deployable(lambda: network, network, recipe.data), recipe.data, class_names
 
 
 def network_of(recipe, weights, dtype="float32"):
-    """The network of `of_model`'s recipe, logits out, with its weights, and the names of its classes or `None`."""
+    """(network, class names or `None`) of a recipe made by `recipe_for_pretrained`: logits out, with its weights."""
     info, size = find(weights).info, recipe.data.test_size
     classes = info.num_classes if info else models.model_info(recipe.model.name).num_classes
     with precision(dtype):
         network = models.create_model(recipe.model.name, classes=classes, classifier_activation=None, weights=weights,
-                                      input_shape=(size, size, 3))  # fmt: skip
+                                      input_shape=(size, size, 3))
     return network, list(info.class_names) or None if info else None

@@ -13,8 +13,8 @@ import typing
 
 import pydantic
 
-from keras_tricks import imagenet
-from keras_tricks.errors import UserError, nearest
+from keras_tricks.utils import imagenet
+from keras_tricks.utils.errors import UserError, nearest
 
 Triple = tuple[float, float, float]
 Pair = tuple[float, float]
@@ -194,7 +194,7 @@ class Export(Section):
     """What the finished model is written as."""
 
     formats: tuple[typing.Literal["keras", "saved_model", "feature_vector", "onnx", "litert"], ...] = (
-        "keras", "saved_model")  # fmt: skip
+        "keras", "saved_model")
 
 
 class Recipe(Section):

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_tricks import models
-from keras_tricks.errors import UserError
 from keras_tricks.models import registry
 from keras_tricks.recipe import Augment, Data, Model, Optimizer, Recipe, Schedule, Train, list_recipes, load_recipe
+from keras_tricks.utils.errors import UserError
 
 SECTIONS = ("about", "data", "augment", "model", "loss", "optimizer", "schedule", "train", "export")
 
@@ -21,7 +21,7 @@ def test_sections_stand_in_the_order_of_the_data_flow():
 def test_defaults_are_the_baseline_of_the_paper():
     recipe = Recipe()
     assert recipe.schedule == Schedule(epochs=120, batch_size=256, base_learning_rate=0.1, warmup_epochs=0,
-                                       decay="step", milestones=(30, 60, 90), factor=0.1)  # fmt: skip
+                                       decay="step", milestones=(30, 60, 90), factor=0.1)
     assert (recipe.optimizer.momentum, recipe.optimizer.nesterov, recipe.optimizer.weight_decay) == (0.9, True, 1e-4)
     assert (recipe.data.mean, recipe.data.std) == ((123.68, 116.779, 103.939), (58.393, 57.12, 57.375))
     assert (recipe.augment.crop_area, recipe.augment.crop_aspect) == ((0.08, 1.0), (3 / 4, 4 / 3))
@@ -104,7 +104,7 @@ def test_override_reads_json_and_plain_text():
         "seed=7", "schedule.epochs=5", "schedule.milestones=[2, 4.5]", "data.source=image_folder",
         "data.data_dir=/a b/c=d", "augment.flip=False", "model.weights=null", "train.jit_compile=true",
         "optimizer.weight_decay=5e-5", "data.test_image_size=None",
-    ])  # fmt: skip
+    ])
     assert recipe.seed == 7 and recipe.schedule.epochs == 5 and recipe.schedule.milestones == (2, 4.5)
     assert recipe.data.source == "image_folder" and recipe.data.data_dir == "/a b/c=d"
     assert recipe.augment.flip is False and recipe.model.weights is None and recipe.train.jit_compile is True
@@ -229,7 +229,7 @@ def test_the_crop_of_the_evaluation_must_fit_the_short_side():
     ("data.service=grpc://:5050", ["`data.service`", "grpc://host:5050"]),
     ("data.service=http://host:5050", ["`data.service`", "grpc://host:5050"]),
     ("data.service=host:70000", ["`data.service`", "grpc://host:5050"]),
-])  # fmt: skip
+])
 def test_mistakes_in_how_images_are_read(assignment, words):
     with pytest.raises(UserError) as error:
         Recipe().override([assignment])

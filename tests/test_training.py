@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_digits
-from tiny_runs import (  # noqa: F401
+from support.tiny_runs import (  # noqa: F401
     GROWN_STEPS,
     NO_EXPORT,
     STEPS,
@@ -20,13 +20,16 @@ from tiny_runs import (  # noqa: F401
     summary,
     timeless_summary,
     tiny,
-)  # fmt: skip
+)
 
 import keras_tricks as kt
-from keras_tricks import callbacks, evaluation, run_folder, training
-from keras_tricks.errors import UserError
+from keras_tricks import callbacks, evaluation, training
 from keras_tricks.recipe import Recipe
-from keras_tricks.weights import files
+from keras_tricks.run import log as run_log
+from keras_tricks.run.resolve import create_run_folder, resolve_run
+from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.summary import COLUMNS, write_summary
+from keras_tricks.weights import safetensors_io
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +46,7 @@ def test_what_a_run_leaves(finished):
         "recipe.json", "env.json", "summary.csv", "log.txt", "curves.png", "events",
         "checkpoints/last.safetensors", "checkpoints/best.safetensors",
         "export/model.keras", "export/saved_model/saved_model.pb", "export/classes.json",
-    } <= found  # fmt: skip
+    } <= found
     assert not [name for name in found if "partial" in name]
     assert Recipe.from_json((folder / "recipe.json").read_text()) == tiny()
     env = json.loads((folder / "env.json").read_text())
@@ -87,7 +90,7 @@ def test_killed_and_resumed_is_uninterrupted(finished, tmp_path, monkeypatch):
     kt.train(tiny(data={"workers": 2}, export=NO_EXPORT), output=folder, resume=True, verbose=0)
     assert_same_end(finished.folder, folder)
     assert timeless_summary(folder) == timeless_summary(finished.folder)
-    assert "continuing after epoch 1 of 2" in (folder / "log.txt").read_text()
+    assert "resuming after epoch 1 of 2" in (folder / "log.txt").read_text()
 
 
 def test_resuming_a_finished_run_changes_nothing(finished, tmp_path):
@@ -118,11 +121,11 @@ def test_evaluate_equals_the_last_row(finished):
 
 
 def test_the_best_checkpoint_is_that_of_the_best_row(finished):
-    recipe, best = evaluation.of_run(finished.folder)
+    recipe, best = evaluation.load_run(finished.folder)
     assert recipe == tiny() and best.name == "best.safetensors"
     rows = summary(finished.folder)
     top1 = max(float(r["top1"]) for r in rows)
-    assert 100 * float(files.read(best)[1]["best"]) == pytest.approx(top1, abs=1e-3)
+    assert 100 * float(safetensors_io.read(best)[1]["best"]) == pytest.approx(top1, abs=1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +168,7 @@ def test_predict_refuses_what_is_no_image(finished, tmp_path):
     with pytest.raises(UserError, match="missing.png"):
         list(evaluation.predict(finished.folder, [tmp_path / "missing.png"]))
     with pytest.raises(UserError, match="is not a run folder"):
-        evaluation.of_run(tmp_path)
+        evaluation.load_run(tmp_path)
 
 
 def test_a_dry_run_writes_nothing(tmp_path, monkeypatch, capsys):
@@ -235,10 +238,10 @@ def test_the_average_of_the_weights_survives_a_restart(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("wait, told", [("0.1", False), ("0.6", True)])
 def test_an_input_bound_run_is_told_what_to_do(tmp_path, caplog, wait, told):
-    rows = [{column: "1" for column in callbacks.run_log.COLUMNS} | {"data_wait": wait}] * 2
-    callbacks.run_log.write_summary(tmp_path, rows)
+    rows = [{column: "1" for column in COLUMNS} | {"data_wait": wait}] * 2
+    write_summary(tmp_path, rows)
     with caplog.at_level("INFO", logger="absl"):
-        run_folder.report_result(tmp_path)
+        run_log.log_result(tmp_path)
     command = f"`keras-tricks benchmark --data {tmp_path / 'recipe.json'}`"
     assert ("input-bound: 60 % of the training time" in caplog.text and command in caplog.text) == told
 
@@ -268,17 +271,17 @@ def test_contradictions_are_user_errors(changes, words, tmp_path):
 
 def test_a_run_is_not_overwritten_and_folders_are_numbered(finished, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="already holds a run. Give --output another folder, or --resume"):
-        run_folder.claim_folder(tiny(), finished.folder, resume=False)
+        create_run_folder(resolve_run(tiny(), finished.folder, False, None))
     monkeypatch.chdir(tmp_path)
     for name in ("tiny-digits", "tiny-digits-2", "tiny-digits-3"):
-        assert run_folder.claim_folder(tiny(), None, resume=False) == pathlib.Path("runs") / name
+        assert create_run_folder(resolve_run(tiny(), None, False, None)) == pathlib.Path("runs") / name
         assert (tmp_path / "runs" / name).is_dir()
 
 
 def test_an_output_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="cannot be written"):
-        run_folder.claim_folder(tiny(), tmp_path / "file" / "run", resume=False)
+        create_run_folder(resolve_run(tiny(), tmp_path / "file" / "run", False, None))
 
 
 def test_a_label_out_of_range_is_told_in_words(tmp_path, monkeypatch):
@@ -320,7 +323,7 @@ def test_the_summary_follows_a_growing_batch(grown):
 @pytest.mark.parametrize(
     "kill", [pytest.param((1, 5), marks=pytest.mark.slow, id="in its first epoch"),
              pytest.param((2, 3), id="in its second epoch")]
-)  # fmt: skip
+)
 def test_killed_in_the_middle_of_the_second_phase_and_resumed_is_uninterrupted(grown, tmp_path, monkeypatch, kill):
     original, epoch_killed, batch_killed = callbacks.BatchSizeScheduler.on_train_batch_end, *kill
 
@@ -376,13 +379,13 @@ def test_a_batch_beyond_the_device_is_accumulated(tmp_path):
     (1, [range(1, 4)], [range(1, 3), range(3, 4)]),
     (2, [range(2, 4)], [range(2, 3), range(3, 4)]),
     (4, [], []),
-])  # fmt: skip
+])
 def test_which_epochs_are_fitted_together(start, one, several):
     import types
 
     for static, expected in ((False, one), (True, several)):
         recipe = growing(train={"static_shapes": static})
-        plan = training.batch_size_plan(recipe, 1198, 1)
+        plan = training.plan_of_recipe(recipe, 1198, 1)
         ready = types.SimpleNamespace(recipe=recipe, plan=plan, strategy=tf.distribute.get_strategy())
         assert training._fits(ready, start) == expected
 
@@ -434,7 +437,7 @@ def test_frozen_parts_keep_their_weights_and_statistics(tmp_path):
     before = {v.path: v.numpy() for v in training.prepare(recipe).network.variables}
     after = training.train(recipe, tmp_path / "run", verbose=0).network
     moved = {v.path.split("_")[0].split("/")[0] for v in after.variables
-             if v.name != "seed_generator_state" and not np.array_equal(v.numpy(), before[v.path])}  # fmt: skip
+             if v.name != "seed_generator_state" and not np.array_equal(v.numpy(), before[v.path])}
     assert moved == {"stage2", "head"}
     assert all(v.trainable is False for v in after.variables if v.path.startswith(("stem", "stage1_")))
 

@@ -13,10 +13,10 @@ import dataclasses
 
 import keras
 
-from keras_tricks.errors import UserError
-from keras_tricks.files import replaced
-from keras_tricks.graph import NORMALIZATIONS, Graph, every_layer
 from keras_tricks.layers import ScaledWSConv2D
+from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.graph import NORMALIZATIONS, Graph, every_layer
+from keras_tricks.utils.plotting import new_figure, save_figure
 
 MULTIPLIERS = ("gamma", "gain")  # trained factors that close a branch when they are 0
 
@@ -44,12 +44,12 @@ class SignalPropagation:
     def __str__(self):
         width = max(len(b.name) for b in self.blocks)
         lines = [f"{self.model}: {len(self.blocks)} residual additions, {self._norms()}", "",
-                 f"{'block':<{width}}  {'squared mean':>12}  {'variance':>12}  {'branch variance':>15}"]  # fmt: skip
+                 f"{'block':<{width}}  {'squared mean':>12}  {'variance':>12}  {'branch variance':>15}"]
         lines += [f"{b.name:<{width}}  {b.squared_mean:>12.4g}  {b.variance:>12.4g}  {b.branch_variance:>15.4g}"
-                  for b in self.blocks]  # fmt: skip
+                  for b in self.blocks]
         if self.closed:
             lines += ["", f"{self.closed} branches are closed: a trained factor in them starts at 0. "
-                      "`open_branches=True` (--open) measures with those factors at 1."]  # fmt: skip
+                      "`open_branches=True` (--open) measures with those factors at 1."]
         return "\n".join(lines)
 
     def suspicion(self):
@@ -99,7 +99,7 @@ def signal_propagation(model, images=None, batch_size=8, image_size=None, seed=0
     rows = [BlockSignal(add.name, *sums, branch[1])
             for add, sums, branch in zip(additions, moments[: len(additions)], moments[len(additions) :], strict=True)]
     norms, standardized = (sum(isinstance(layer, kinds) for layer in every_layer(model))
-                           for kinds in (NORMALIZATIONS, ScaledWSConv2D))  # fmt: skip
+                           for kinds in (NORMALIZATIONS, ScaledWSConv2D))
     return SignalPropagation(model.name, norms, standardized, sum(r.branch_variance == 0 for r in rows), tuple(rows))
 
 
@@ -142,11 +142,9 @@ def draw(signals, path):
         signals: list of `SignalPropagation`.
         path: of the PNG.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 3.6), layout="constrained")
+    figure = new_figure(13, 3.6)
     kinds = (("squared_mean", "average channel squared mean"), ("variance", "average channel variance"),
-             ("branch_variance", "residual branch variance"))  # fmt: skip
+             ("branch_variance", "residual branch variance"))
     for axes, (kind, title) in zip(figure.subplots(1, 3), kinds, strict=True):
         for signal in signals:
             values = [getattr(block, kind) for block in signal.blocks]
@@ -156,5 +154,4 @@ def draw(signals, path):
         axes.set(title=title, xlabel="residual block")
         axes.grid(alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=max(len(signals), 1))
-    with replaced(path, "--plot") as partial:
-        figure.savefig(partial, dpi=120)
+    save_figure(figure, path, "--plot", dpi=120)

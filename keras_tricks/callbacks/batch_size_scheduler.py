@@ -10,14 +10,16 @@ Differs    nothing; the paper's runs grow by a constant factor, here any decay c
 Status     `dont_decay/cifar10_small_*`, docs/results/dont_decay (n = 3)
 """
 
+import contextlib
 import warnings
 
 import keras
 import numpy as np
 
-from keras_tricks.errors import UserError
+from keras_tricks.callbacks.growing_batches import growing_batches
 from keras_tricks.schedules import Step, batch_size_plan
 from keras_tricks.schedules.batch_size_plan import check_milestones
+from keras_tricks.utils.errors import UserError
 
 
 class _EndOfEpoch:
@@ -59,7 +61,8 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
         super().__init__()
         self.plan, self.start = plan, start
         self.epoch, self.phase = 0, None
-        self.state = None  # the current epoch as a variable, read by the data set when an epoch begins
+        self.state = None  # see `epoch_variable`
+        self.suppressed_warnings = contextlib.ExitStack()  # until the epoch ends
 
     @classmethod
     def instead_of_decay(cls, learning_rate, batch_size, factor, milestones, epochs, dataset_size, max_batch_size=None,
@@ -84,7 +87,7 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
                                max_batch_size, momentum, warmup_epochs, replicas, max_batch_per_replica)
         return cls(plan)
 
-    # --- data ---------------------------------------------------------------------------------------------------
+    # --- data -------------------------------------------------------------------------------------------------------
 
     def batch(self, examples, phase=None, shuffle=True, seed=0):
         """Batches whose size follows the plan, an epoch at a time.
@@ -102,78 +105,13 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
         Raises:
             UserError: a data set that is batched already, or that does not hold `plan.dataset_size` examples.
         """
-        arrays = not hasattr(examples, "element_spec")
-        if arrays:
-            examples = examples if isinstance(examples, tuple) else (examples,)
-            if not all(getattr(a, "shape", ()) for a in examples):
-                raise UserError("`examples` must be a tf.data.Dataset of single examples, an array, or a tuple of "
-                                f"arrays such as (x, y). Received: {[type(a).__name__ for a in examples]}")
-            examples = tuple(np.asarray(a) for a in examples)
-            self._check_size(len(examples[0]))
-            if any(len(a) != len(examples[0]) for a in examples):
-                raise UserError(f"`examples` must have equal first dimensions. Received: {[a.shape for a in examples]}")
-        if keras.backend.backend() == "tensorflow":
-            return self._tensorflow_batches(examples, phase, shuffle, seed, arrays)
-        if not arrays:
-            raise UserError("Without TensorFlow as the backend, BatchSizeScheduler.batch takes arrays only.")
-        return _ArrayBatches(self, examples, phase, shuffle, seed)
+        return growing_batches(self, examples, phase, shuffle, seed)
 
-    def _tensorflow_batches(self, examples, phase, shuffle, seed, arrays):
-        import tensorflow as tf
-
-        if not arrays:
-            self._check_examples(examples)
-        self._make_state()
-
-        tensors = [tf.constant(a) for a in examples] if arrays else None  # out here: a graph holds at most 2 GB
-
-        def one_epoch(epoch):
-            """(batch size, steps) are tensors of the current epoch, or numbers of one phase."""
-            size, steps = (phase.step_size, phase.steps_per_epoch) if phase else self._table(epoch)
-            if arrays:
-                return _rows(tensors, epoch, size, steps, shuffle, seed)
-            return examples.batch(size, drop_remainder=True).take(steps)
-
-        if phase is None or arrays:
-            batches = tf.data.Dataset.range(1).flat_map(lambda _: one_epoch(self.state.value))
-        else:
-            batches = one_epoch(None)
-        if phase is not None:
-            batches = batches.apply(tf.data.experimental.assert_cardinality(phase.steps_per_epoch))
-        options = tf.data.Options()
-        options.deterministic = True
-        return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
-
-    def _table(self, epoch):
-        """Batch size and number of steps of an epoch, int64 scalars."""
-        import tensorflow as tf
-
-        stops = tf.constant([p.epochs.stop for p in self.plan], tf.int64)
-        index = tf.minimum(tf.reduce_sum(tf.cast(tf.cast(epoch, tf.int64) >= stops, tf.int32)), len(self.plan) - 1)
-        return (tf.gather(tf.constant([p.step_size for p in self.plan], tf.int64), index),
-                tf.gather(tf.constant([p.steps_per_epoch for p in self.plan], tf.int64), index))
-
-    def _check_examples(self, dataset):
-        import tensorflow as tf
-
-        count = int(dataset.cardinality())
-        if count >= 0:
-            self._check_size(count)
-        elif count == tf.data.INFINITE_CARDINALITY:
-            raise UserError("`examples` repeats without end: pass one epoch, without `.repeat()`.")
-        # Of unknown length (a generator, a filter): only its shapes tell.
-        elif all(s.shape.rank and s.shape[0] is None for s in tf.nest.flatten(dataset.element_spec)):
-            raise UserError(_BATCHED)
-
-    def _check_size(self, count):
-        if count != self.plan.dataset_size:
-            hint = f" {_BATCHED}" if count < self.plan.dataset_size else ""
-            raise UserError(f"`examples` holds {count:,} elements, but the plan is for dataset_size="
-                            f"{self.plan.dataset_size:,}.{hint}")
-
-    def _make_state(self):
+    def epoch_variable(self):
+        """The current epoch as an int32 variable, which a data set reads when an epoch begins."""
         if self.state is None:
             self.state = keras.Variable(self.epoch, dtype="int32", trainable=False, name="epoch")
+        return self.state
 
     # --- during fit ---------------------------------------------------------------------------------------------
 
@@ -205,7 +143,6 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
             self.state.assign(np.int32(epoch))
         if self.accumulation is not None:
             self.accumulation.steps = self.phase.accumulation_steps
-        self.hushed = None
         super().on_epoch_begin(epoch, logs)
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -217,19 +154,17 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
         super().on_train_batch_end(self.done + batch, logs)
         self.steps = self.done + batch + 1
         # TensorFlow's loop would ask for one more batch, and count an update when there is none. Elsewhere the loop
-        # ends with the data, which is the only end a PyDataset bears.
+        # ends with the data, which is the only end a PyDataset has.
         if self.steps != self.target or self.target - self.done == self.params.get("steps"):
             return
         if keras.backend.backend() != "tensorflow":
-            self.hushed = warnings.catch_warnings()
-            self.hushed.__enter__()
+            self.suppressed_warnings.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", message="Your input ran out of data")
         elif not self.model.stop_training:
             self.model.stop_training = _EndOfEpoch()
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.hushed is not None:
-            self.hushed.__exit__(None, None, None)
+        self.suppressed_warnings.close()
         if isinstance(self.model.stop_training, _EndOfEpoch):
             self.model.stop_training = False
         if self.steps < self.target and not self.model.stop_training:
@@ -245,61 +180,6 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
     def on_train_end(self, logs=None):
         self.phase = None
         super().on_train_end(logs)
-
-
-_BATCHED = "Is it batched already? Pass single examples: the scheduler batches them."
-
-
-def _rows(tensors, epoch, size, steps, shuffle, seed):
-    """Batches of tensors in the order of `epoch`, a scalar."""
-    import tensorflow as tf
-
-    order = tf.range(len(tensors[0]), dtype=tf.int64)
-    if shuffle:
-        order = tf.random.experimental.stateless_shuffle(order, tf.stack([tf.cast(seed, tf.int32), epoch]))
-    positions = tf.data.Dataset.from_tensor_slices(order).batch(size, drop_remainder=True).take(steps)
-    rows = lambda p: tuple(tf.gather(t, p) for t in tensors)  # noqa: E731
-    return positions.map(rows if len(tensors) > 1 else lambda p: rows(p)[0], tf.data.AUTOTUNE, deterministic=True)
-
-
-class _ArrayBatches(keras.utils.PyDataset):
-    """Batches of arrays without TensorFlow: those of the scheduler's current epoch, by index."""
-
-    def __init__(self, scheduler, arrays, phase, shuffle, seed):
-        super().__init__()
-        self.scheduler, self.arrays, self.only = scheduler, arrays, phase
-        self.shuffle, self.seed = shuffle, seed
-        self.ordered, self.served = None, 0
-
-    def on_epoch_begin(self):
-        self.served = 0
-
-    @property
-    def phase(self):
-        """That of the current epoch; `None` before the first."""
-        return self.only or self.scheduler.phase
-
-    @property
-    def num_batches(self):
-        """Of the current epoch; before the first, of the longest, because `fit` takes that for the most there are."""
-        if self.phase is None:
-            return max(p.steps_per_epoch for p in self.scheduler.plan)
-        return self.phase.steps_per_epoch
-
-    def __getitem__(self, index):
-        # In the order of the plan: `fit` shuffles the indices it asks for, and micro-batches belong together.
-        phase = self.phase or self.scheduler.plan.phase(0)
-        rows = self._order(self.scheduler.epoch)[self.served * phase.step_size : (self.served + 1) * phase.step_size]
-        self.served += 1
-        batch = tuple(array[rows] for array in self.arrays)
-        return batch if len(batch) > 1 else batch[0]
-
-    def _order(self, epoch):
-        if self.ordered is None or self.ordered[0] != epoch:
-            count = len(self.arrays[0])
-            order = np.random.default_rng((self.seed, epoch)).permutation(count) if self.shuffle else np.arange(count)
-            self.ordered = epoch, order
-        return self.ordered[1]
 
 
 def _accumulation(optimizer):

@@ -1,4 +1,4 @@
-"""Checkpoints: everything a run needs to go on exactly, from any step.
+"""Checkpoints: state a run needs to go on exactly, from any step.
 
     last.safetensors, last.1.safetensors, ...   the newest and those before it: what a continued run starts from
     best.safetensors                            weights after the epoch with the best validation accuracy
@@ -23,9 +23,9 @@ import keras
 import numpy as np
 
 from keras_tricks.callbacks.watchdog import NonFiniteLoss
-from keras_tricks.errors import UserError
-from keras_tricks.files import is_full
-from keras_tricks.weights import files
+from keras_tricks.utils.atomic_files import is_disk_full
+from keras_tricks.utils.errors import UserError
+from keras_tricks.weights import safetensors_io
 
 log = logging.getLogger("absl")
 
@@ -63,12 +63,12 @@ class Checkpoint(keras.callbacks.Callback):
     """
 
     def __init__(self, folder, monitor="val_top1", ema=None, plan=None, every_steps=None, every_minutes=None, keep=2,
-                 about=None, callbacks=()):
+                 fingerprint=None, callbacks=()):
         super().__init__()
         self.folder = pathlib.Path(folder) / "checkpoints"
         self.monitor, self.ema, self.plan = monitor, ema, plan
         self.every_steps, self.every_minutes, self.keep = every_steps, every_minutes, keep
-        self.about, self.others = dict(about or {}), list(callbacks)
+        self.fingerprint, self.tracked_callbacks = dict(fingerprint or {}), list(callbacks)
         self.best = None
         self.position = self.start = Position()
         self.resumed, self.pending, self.states = {}, {}, None  # of the file, until `fit` begins
@@ -80,7 +80,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.saved = time.monotonic()
         if self.states is not None:
-            for callback, state in zip(self.others, self.states, strict=True):
+            for callback, state in zip(self.tracked_callbacks, self.states, strict=True):
                 _set_state(callback, state)
             self.states = None
 
@@ -133,19 +133,19 @@ class Checkpoint(keras.callbacks.Callback):
         """
         self.flush()
         self.saved = time.monotonic()
-        everything = _copies(self._everything(self.model))
+        state = _copies(self._state_of(self.model))
         for weight in self.model.trainable_variables:
-            values = everything.get(f"model/{weight.path}")
+            values = state.get(f"model/{weight.path}")
             if values is not None and not np.isfinite(values.astype("float32", copy=False)).all():
                 raise NonFiniteLoss(*self.last_step, f"the weights {weight.path} are not finite")
         if self.position.images:
-            everything |= _copies(_metrics(self.model))
-        averages = {n.removeprefix("ema/"): a for n, a in everything.items() if n.startswith("ema/")}
+            state |= _copies(_metrics(self.model))
+        averages = {n.removeprefix("ema/"): a for n, a in state.items() if n.startswith("ema/")}
         metadata = self._metadata()
-        self.writing = self.writer.submit(self._write, everything, averages, metadata, improved), self.position
+        self.writing = self.writer.submit(self._write, state, averages, metadata, improved), self.position
 
     def flush(self):
-        """Waits until everything is on disk. Raises `UserError` when it could not be written."""
+        """Waits until state is on disk. Raises `UserError` when it could not be written."""
         if self.writing is None:
             return
         (writing, position), self.writing = self.writing, None
@@ -156,7 +156,7 @@ class Checkpoint(keras.callbacks.Callback):
             rest = "There is none before it."
             if before:
                 rest = f"The one before is kept: continue from {before} with --resume."
-            reason = "the disk is full" if is_full(error) else error.strerror or str(error)
+            reason = "the disk is full" if is_disk_full(error) else error.strerror or str(error)
             where = f"The checkpoint {position} could not be written to {self.folder}"
             raise UserError(f"{where}: {reason}. {rest}") from None
 
@@ -168,30 +168,31 @@ class Checkpoint(keras.callbacks.Callback):
             log.warning("%s", error)
 
     def _metadata(self):
-        states = [_state(callback) for callback in self.others]
+        states = [_state(callback) for callback in self.tracked_callbacks]
         return {"format": FORMAT, "version": _version(), "epoch": self.position.epoch, "images": self.position.images,
-                "best": "" if self.best is None else repr(self.best), "about": json.dumps(self.about, sort_keys=True),
-                "callbacks": json.dumps(states)}  # fmt: skip
+                "best": "" if self.best is None else repr(self.best),
+                "about": json.dumps(self.fingerprint, sort_keys=True),
+                "callbacks": json.dumps(states)}
 
-    def _write(self, everything, averages, metadata, improved):
+    def _write(self, state, averages, metadata, improved):
         self.folder.mkdir(parents=True, exist_ok=True)
         for partial in (*self.folder.glob(".*.partial"), *self.folder.glob(".tmp*")):  # the latter are safetensors'
             partial.unlink()  # of a process that was killed: nobody else writes here
-        size = sum(array.nbytes for array in everything.values())
+        size = sum(array.nbytes for array in state.values())
         if shutil.disk_usage(self.folder).free < 4 * size:
             log.warning("the disk of %s is nearly full: %.0f MiB are free, a checkpoint takes %.0f MiB", self.folder,
-                        shutil.disk_usage(self.folder).free / 2**20, size / 2**20)  # fmt: skip
-        own = {n: a for n, a in everything.items() if n.startswith(("model/", "optimizer/"))}
+                        shutil.disk_usage(self.folder).free / 2**20, size / 2**20)
+        own = {n: a for n, a in state.items() if n.startswith(("model/", "optimizer/"))}
         if improved:
-            files.save(self.folder / "best.safetensors", own, metadata)
+            safetensors_io.save(self.folder / "best.safetensors", own, metadata)
         if averages and not metadata["images"]:
             averages.pop("last_update")
             weights = {n.removeprefix("model/"): a for n, a in own.items() if n.startswith("model/")}
-            files.save(self.folder / "ema.safetensors", weights | averages, metadata)
+            safetensors_io.save(self.folder / "ema.safetensors", weights | averages, metadata)
         # Last: this is what a continued run starts from, so an epoch cut short here is done again, best and all.
         new = self.folder / ".new.safetensors"
         try:
-            files.save(new, everything, metadata)
+            safetensors_io.save(new, state, metadata)
             last, *older = self._paths(self.folder)
             for younger, path in reversed(list(zip([last, *older], older, strict=False))):
                 if younger.is_file():
@@ -204,7 +205,7 @@ class Checkpoint(keras.callbacks.Callback):
         """The newest checkpoint and those before it."""
         return [folder / "last.safetensors", *(folder / f"last.{i}.safetensors" for i in range(1, self.keep))]
 
-    def _everything(self, model):
+    def _state_of(self, model):
         averages = {} if self.ema is None else self.ema.variables
         return {**variables(model), **{f"ema/{n}": v for n, v in averages.items()}}
 
@@ -219,7 +220,7 @@ class Checkpoint(keras.callbacks.Callback):
         Args:
             model: compiled `keras.Model`.
             folder: run folder to read from. Defaults to the one written to.
-            same_data: bool, refuse a checkpoint of other `about`. Defaults to `True`.
+            same_data: bool, refuse a checkpoint of another `fingerprint`. Defaults to `True`.
 
         What wraps the optimizer, and the average, may be new: then they begin here.
 
@@ -234,21 +235,21 @@ class Checkpoint(keras.callbacks.Callback):
         path, tensors, metadata = found
         _check_version(path, metadata)
         about = json.loads(metadata["about"])
-        for key, value in self.about.items():
+        for key, value in self.fingerprint.items():
             if same_data and about.get(key, value) != value:
                 raise UserError(f"{path} is of a run with another {key}: {about[key]!r}, now {value!r}.")
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         if self.ema is not None:
             self.ema.build(model)
-        everything = self._everything(model)
-        wanted = _needed(model, everything)
-        files.assign({n: v for n, v in everything.items() if n in tensors or n in wanted}, tensors, path)
+        state = self._state_of(model)
+        wanted = _needed(model, state)
+        safetensors_io.assign({n: v for n, v in state.items() if n in tensors or n in wanted}, tensors, path)
         if self.ema is not None and "ema/last_update" not in tensors:
             self.ema.start()
         self.best = float(metadata["best"]) if metadata["best"] else None
         states = json.loads(metadata["callbacks"])
-        self.states = states if len(states) == len(self.others) else None
+        self.states = states if len(states) == len(self.tracked_callbacks) else None
         self.resumed = {n: t for n, t in tensors.items() if n.startswith("metrics/")}
         self.start = self.position = Position(int(metadata["epoch"]), int(metadata["images"]))
         return self.start
@@ -264,7 +265,7 @@ def newest(folder):
     reasons = []
     for path in paths:
         try:
-            tensors, metadata = files.read(path, checked=True)
+            tensors, metadata = safetensors_io.read(path, checked=True)
         except UserError as error:
             reasons.append(str(error))
             continue
@@ -280,18 +281,18 @@ def variables(model):
     """{name in the file: variable} of a compiled model: `model/...` and `optimizer/...`."""
     network = getattr(model, "student", model)  # a distiller's teacher has a file of its own
     return {
-        **{f"model/{p}": v for p, v in files.by_path(network.variables).items()},
-        **{f"optimizer/{p}": v for p, v in files.by_path(model.optimizer.variables).items()},
+        **{f"model/{p}": v for p, v in safetensors_io.by_path(network.variables).items()},
+        **{f"optimizer/{p}": v for p, v in safetensors_io.by_path(model.optimizer.variables).items()},
     }
 
 
-def _needed(model, everything):
+def _needed(model, state):
     """The names a checkpoint cannot lack: the model's, and those of the optimizer inside all wrappers."""
     optimizer = model.optimizer
     while hasattr(optimizer, "inner_optimizer"):
         optimizer = optimizer.inner_optimizer
     inner = {f"optimizer/{v.path}" for v in optimizer.variables}
-    return {n for n in everything if n.startswith("model/") or n in inner}
+    return {n for n in state if n.startswith("model/") or n in inner}
 
 
 def _metrics(model):
@@ -311,7 +312,7 @@ def _state(callback):
     plain = (int, float, bool, str, type(None))
     found = {k: v for k, v in vars(callback).items() if not k.startswith("_")}
     return {k: v.item() if isinstance(v, np.generic) else v
-            for k, v in found.items() if isinstance(v, (*plain, np.generic))}  # fmt: skip
+            for k, v in found.items() if isinstance(v, (*plain, np.generic))}
 
 
 def _set_state(callback, state):

@@ -12,7 +12,7 @@ import threading
 
 import keras
 
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 
 log = logging.getLogger("absl")
 

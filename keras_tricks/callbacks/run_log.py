@@ -1,13 +1,7 @@
-"""What a run leaves: `summary.csv`, TensorBoard events and `curves.png`, written at the end of every epoch.
-
-`summary.csv` is the source of truth; the plot is drawn from it. Rows are appended, so a continued run goes on in the
-same file, and an epoch that is run again after a crash replaces its old row.
-"""
+"""The log of a run: `summary.csv`, TensorBoard events and `curves.png`, written at the end of every epoch."""
 
 import contextlib
-import csv
 import itertools
-import math
 import pathlib
 import shutil
 import time
@@ -15,11 +9,10 @@ import time
 import keras
 import numpy as np
 
-from keras_tricks.files import replaced
 from keras_tricks.schedules import noise_scale
+from keras_tricks.utils.summary import draw_curves, iterate_summary, read_summary, write_summary
 
-COLUMNS = ("epoch", "step", "images", "lr", "batch_size", "noise_scale", "train_loss", "val_loss", "top1", "top5",
-           "ema_top1", "images_per_s", "data_wait", "seconds")  # fmt: skip
+EVENTS = ("lr", "batch_size", "train_loss", "val_loss", "top1", "top5", "images_per_s")
 
 
 class RunLog(keras.callbacks.Callback):
@@ -85,7 +78,7 @@ class RunLog(keras.callbacks.Callback):
             "seconds": seconds,
         }
         row = {k: _text(v) for k, v in row.items()}
-        before = (r for r in _summary_rows(self.folder) if int(r["epoch"]) <= epoch)
+        before = (r for r in iterate_summary(self.folder) if int(r["epoch"]) <= epoch)
         write_summary(self.folder, itertools.chain(before, [row]))
         self._events([row])
         self.drawn = False
@@ -100,86 +93,22 @@ class RunLog(keras.callbacks.Callback):
 
     def __exit__(self, *_):
         """Draws what there is, also when `fit` did not end well."""
-        with contextlib.suppress(OSError):  # a full disk, which something else tells
+        with contextlib.suppress(OSError, MemoryError):  # what ended the run is the error to report
             if not self.drawn:
                 draw_curves(self.folder)
 
     def _events(self, rows):
-        import tensorflow as tf
+        from tensorboard import summary
 
-        if self.writer is None:  # a continued run: the curves begin anew, with the rows of before
+        if self.writer is None:  # a resumed run: the curves start again, with the rows of before
             shutil.rmtree(self.folder / "events", ignore_errors=True)
-            self.writer = tf.summary.create_file_writer(str(self.folder / "events"))
+            self.writer = summary.Writer(str(self.folder / "events"))
             rows = read_summary(self.folder)
-        with self.writer.as_default():
-            for row in rows:
-                for name in ("lr", "batch_size", "train_loss", "val_loss", "top1", "top5", "images_per_s"):
-                    if row[name]:
-                        # NumPy's numbers: TensorFlow 2.21 keeps a tensor of every Python number it was ever given.
-                        tf.summary.scalar(name, np.float32(row[name]), step=np.int64(row["step"]))
+        for row in rows:
+            for name in EVENTS:
+                if row[name]:
+                    self.writer.add_scalar(name, np.float32(row[name]), int(row["step"]))
         self.writer.flush()
-
-
-def read_summary(folder):
-    """Rows of `summary.csv` as dictionaries of text, oldest first; empty when there is none."""
-    return list(_summary_rows(folder))
-
-
-def write_summary(folder, rows):
-    """Replaces `summary.csv` in one step. `rows` may be read from it meanwhile."""
-    with replaced(pathlib.Path(folder) / "summary.csv") as partial, open(partial, "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _summary_rows(folder):
-    """One at a time, so that thousands of epochs need no more memory than one."""
-    path = pathlib.Path(folder) / "summary.csv"
-    if path.is_file():
-        with open(path, newline="") as file:
-            yield from csv.DictReader(file)
-
-
-def draw_curves(folder):
-    """Draws `curves.png` from `summary.csv`: loss, accuracy, learning rate and batch size over the epochs."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    rows = read_summary(folder)
-    if not rows:
-        return
-    epochs = [int(r["epoch"]) for r in rows]
-    figure = Figure(figsize=(11, 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    loss, accuracy, rate = figure.subplots(1, 3)
-    marker = "o" if len(rows) < 3 else None
-    for axis, title, columns in (
-        (loss, "loss", {"train_loss": "training (augmented, smoothed)", "val_loss": "validation"}),
-        (accuracy, "validation accuracy, %", {"top1": "top-1", "top5": "top-5", "ema_top1": "top-1 of the average"}),
-        (rate, "learning rate at the end of the epoch", {"lr": "learning rate"}),
-    ):
-        for column, label in columns.items():
-            values = [float(r[column]) if r[column] else math.nan for r in rows]
-            if not all(map(math.isnan, values)):
-                axis.plot(epochs, values, label=label, marker=marker)
-        axis.set(title=title, xlabel="epoch")
-        axis.grid(alpha=0.3)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    best = max((float(r["top1"]) for r in rows if r["top1"]), default=None)
-    if best is not None:
-        accuracy.axhline(best, linestyle=":", color="gray", linewidth=1)
-        accuracy.set_title(f"validation accuracy, % (best top-1 {best:.2f})")
-    batch = rate.twinx()
-    batch.step(epochs, [int(r["batch_size"]) for r in rows], where="post", color="tab:orange", label="batch size")
-    batch.set_ylim(bottom=0)
-    batch.set_ylabel("batch size", color="tab:orange")
-    for axis in (loss, accuracy):
-        if axis.lines:
-            axis.legend(frameon=False, fontsize=8)
-    with replaced(pathlib.Path(folder) / "curves.png") as partial:
-        figure.savefig(partial, dpi=110)
 
 
 def _percent(share):

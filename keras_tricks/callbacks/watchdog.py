@@ -1,4 +1,4 @@
-"""What goes wrong at night, said at once: a loss that is no number, a scale that collapses, an input that stalls."""
+"""Detects divergence and stalled input: a loss that is not finite, a collapsing loss scale, a step that never comes."""
 
 import logging
 import math
@@ -7,7 +7,7 @@ import time
 
 import keras
 
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 
 log = logging.getLogger("absl")
 
@@ -32,8 +32,8 @@ class Watchdog(keras.callbacks.Callback):
 
     Args:
         checkpoint: `Checkpoint` of the run, for the number of the step; it stands after this one in the list given to
-            `fit`, so that numbers that are none are not saved.
-        patience: number > 0, minutes without a step before a warning. Defaults to `10`.
+            `fit`, so that non-finite weights are never saved.
+        timeout_minutes: number > 0, minutes without a step before a warning. Defaults to `10`.
 
     Use it as a context around `fit`: its thread ends there, also when `fit` raises.
 
@@ -43,9 +43,9 @@ class Watchdog(keras.callbacks.Callback):
             `train.skip_non_finite`, 8 updates in a row had to be left out.
     """
 
-    def __init__(self, checkpoint, patience=10.0):
+    def __init__(self, checkpoint, timeout_minutes=10.0):
         super().__init__()
-        self.checkpoint, self.patience = checkpoint, patience
+        self.checkpoint, self.timeout_minutes = checkpoint, timeout_minutes
         self.last, self.skipped, self.ended = None, 0, threading.Event()
 
     def on_train_begin(self, logs=None):
@@ -97,11 +97,11 @@ class Watchdog(keras.callbacks.Callback):
 
     def _watch(self):
         warned = None
-        while not self.ended.wait(min(60 * self.patience / 4, 60)):
+        while not self.ended.wait(min(60 * self.timeout_minutes / 4, 60)):
             last = self.last
             if last is None or last == warned:
                 continue
             silent = (time.monotonic() - last) / 60
-            if silent > self.patience:
+            if silent > self.timeout_minutes:
                 warned = last
                 log.warning("no step for %.0f minutes: the input, another worker or a device is stalled", silent)

@@ -40,6 +40,6 @@ def _few(names, count=5):
 def _other_files(folders):
     """How many files of each ending lie beside the images and are not read as such."""
     names = [entry.name for folder in folders for entry in os.scandir(folder)
-             if entry.is_file() and not entry.name.startswith(".")]  # fmt: skip
+             if entry.is_file() and not entry.name.startswith(".")]
     endings = (pathlib.PurePath(name).suffix.lower() for name in names)
     return collections.Counter(ending or "without ending" for ending in endings if ending not in SUFFIXES)

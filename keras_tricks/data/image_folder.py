@@ -27,7 +27,7 @@ import tensorflow as tf
 from keras_tricks.data import crops
 from keras_tricks.data.minival import split_off
 from keras_tricks.data.source import Source, Split
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 VALIDATION_NAMES = ("val", "validation", "test")
@@ -105,7 +105,7 @@ def image_folder(data_dir, max_bad_images=100, train_split="train", validation_s
             raise UserError(f"{train_root} and {validation_root} have different classes; only in one of them: "
                             f"{', '.join(odd[:5])}.")
     if minival:
-        train, validation = _divided(classes, train, minival)
+        train, validation = split_by_class(classes, train, minival)
     return Source(
         name=root.name, class_names=classes,
         train=file_split(train, BadImages(max_bad_images)),
@@ -113,7 +113,7 @@ def image_folder(data_dir, max_bad_images=100, train_split="train", validation_s
     )
 
 
-def _divided(classes, files, minival):
+def split_by_class(classes, files, minival):
     """Two lists of paths by class in place of one."""
     rows = [(label, path) for label, paths in enumerate(files) for path in paths]
     parts = split_off([f"{classes[label]}/{os.path.basename(path)}" for label, path in rows], minival)
@@ -162,8 +162,8 @@ def file_split(files, bad):
 
     def fetch(index):
         content, label = tf.io.read_file(tf.gather(paths, index)), tf.gather(labels, index)
-        whole = looks_whole(content)
-        whole = tf.cond(whole & ~tf.io.is_jpeg(content), lambda: sound_png(content), lambda: whole)
+        whole = has_end_markers(content)
+        whole = tf.cond(whole & ~tf.io.is_jpeg(content), lambda: png_checksums_ok(content), lambda: whole)
         if bad.reasons:  # found before this pipeline was made
             whole &= ~tf.gather(tf.constant([path in bad.reasons for path in path_list]), index)
 
@@ -177,7 +177,7 @@ def file_split(files, bad):
     return Split(num_examples=len(path_list), fetch=fetch, paths=tuple(path_list), bad=bad)
 
 
-def looks_whole(content):
+def has_end_markers(content):
     """Whether a file begins like a JPEG or PNG and ends like one: a bool scalar, in the graph, without decoding."""
     size = tf.strings.length(content)
     head = tf.strings.substr(content, 0, tf.minimum(size, 3))
@@ -188,7 +188,7 @@ def looks_whole(content):
     return (size > 16) & (jpeg | png)
 
 
-def sound_png(content):
+def png_checksums_ok(content):
     """Whether a PNG file has the checksums it should have, and not too many pixels: a bool scalar, in the graph."""
     sound = tf.numpy_function(lambda file: np.bool_(not png_fault(file)), [content], tf.bool, stateful=False)
     return tf.ensure_shape(sound, ())
@@ -238,7 +238,7 @@ def check_image(path):
         raise ValueError(error.strerror or str(error)) from None
     if not content:
         raise ValueError("empty file")
-    if looks_whole(tf.constant(content)):
+    if has_end_markers(tf.constant(content)):
         fault = "" if tf.io.is_jpeg(content) else png_fault(content)
         if fault := fault or decoding_fault(content):
             raise ValueError(fault)

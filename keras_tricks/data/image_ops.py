@@ -22,7 +22,7 @@ import math
 
 import tensorflow as tf
 
-from keras_tricks.errors import check_choice
+from keras_tricks.utils.errors import check_choice
 
 FILL = 128
 # Grey as Pillow computes it: integers that float32 holds exactly.
@@ -56,7 +56,7 @@ def solarize_add(image, addition, threshold=128):
 
 
 def autocontrast(image):
-    """Stretches every channel to the whole range 0-255; a channel of one value stays."""
+    """BatchRanges every channel to the whole range 0-255; a channel of one value stays."""
     low = tf.cast(tf.reduce_min(image, axis=(0, 1)), tf.float64)[:, None]
     high = tf.cast(tf.reduce_max(image, axis=(0, 1)), tf.float64)[:, None]
     values = tf.range(256, dtype=tf.float64)[None]
@@ -69,7 +69,7 @@ def equalize(image):
     """Flattens the histogram of every channel; a channel too uniform for that stays."""
     values = tf.cast(image, tf.int32)
     counts = tf.stack([tf.math.bincount(tf.reshape(values[..., c], [-1]), minlength=256, maxlength=256)
-                       for c in range(3)])  # fmt: skip
+                       for c in range(3)])
     present = tf.cast(counts > 0, tf.int32) * tf.range(256)
     last = tf.gather(counts, tf.argmax(present, axis=1), axis=1, batch_dims=1)
     step = ((tf.reduce_sum(counts, axis=1) - last) // 255)[:, None]

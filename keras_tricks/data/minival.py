@@ -15,7 +15,7 @@ import hashlib
 
 import numpy as np
 
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 
 
 def split_off(names, share):

@@ -16,7 +16,7 @@ Status     in recipes; costs accuracy in short training, as expected (docs/resul
 
 import tensorflow as tf
 
-from keras_tricks.errors import check_choice
+from keras_tricks.utils.errors import check_choice
 
 
 def mixup(images, labels, alpha, seed, per="batch", partners=None):
@@ -88,7 +88,7 @@ def mix(images, labels, augment, seed, partners=None):
     first = mixing(images[:half], labels[:half], tuple(p[:half] for p in partners))
     second = cutting(images[half:], labels[half:], tuple(p[half:] for p in partners))
     return tuple(tf.ensure_shape(tf.concat(parts, 0), whole.shape)
-                 for parts, whole in zip(zip(first, second, strict=True), (images, labels), strict=True))  # fmt: skip
+                 for parts, whole in zip(zip(first, second, strict=True), (images, labels), strict=True))
 
 
 def _reversed(images, labels):

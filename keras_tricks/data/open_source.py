@@ -10,7 +10,7 @@ from keras_tricks.data.digits import digits
 from keras_tricks.data.image_folder import image_folder
 from keras_tricks.data.tfds import tfds
 from keras_tricks.data.tfrecord import tfrecord
-from keras_tricks.errors import UserError, nearest
+from keras_tricks.utils.errors import UserError, nearest
 
 KINDS = ("digits", "image_folder", "tfds:<name>", "tfrecord")
 

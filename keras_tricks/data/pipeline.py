@@ -7,26 +7,23 @@ one replica or several, and after a resume.
 import dataclasses
 import functools
 import os
-import time
 import typing
 
-import numpy as np
 import tensorflow as tf
 
-from keras_tricks.data import color, crops
 from keras_tricks.data.mixing import mix
-from keras_tricks.data.rand_augment import rand_augment
+from keras_tricks.data.preprocessing import augment_randomly, evaluation_image, normalize, training_image
 from keras_tricks.data.tfds import EPOCH_STRIDE
 
-# Seeds of things drawn for the same example stay clear of each other.
-PARTNER_SEED, RAND_AUGMENT_SEED = 500_009, 250_007
+# Keeps the order of partners apart from that of the images they are mixed with.
+PARTNER_SEED = 500_009
 # From the first image on: tf.data's own tuning begins with one call and takes hundreds of images to find more.
 PARALLEL_CALLS = 2 * (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
 AHEAD = 2  # batches finished while one is used
 
 
 def training_batches(split, data, augment, num_classes, plan, seed, epochs=None, service=None, first_step=0):
-    """Batches of consecutive epochs, one after the other, in a shuffled order of their own each.
+    """Batches of consecutive epochs, one after the other, each epoch in a shuffled order of its own.
 
     Args:
         split: a `Split`.
@@ -45,55 +42,182 @@ def training_batches(split, data, augment, num_classes, plan, seed, epochs=None,
     """
     epochs = range(plan.epochs) if epochs is None else epochs
     arguments = data, augment, num_classes, plan, seed, epochs
-    parts = from_step(stretches(split, *arguments), first_step)
+    local = from_step(batch_ranges(split, *arguments), first_step)
     if service is None:
-        made = [part.make(tf.data.Dataset.range(part.steps.start, part.steps.stop)) for part in parts]
+        made = [part.host_batches(tf.data.Dataset.range(part.steps.start, part.steps.stop)) for part in local]
         if split.fetch is None:
             made[0] = made[0].skip(first_step)  # a stream makes them all
     else:
-        abroad = data.model_copy(update={"workers": data.workers or tf.data.AUTOTUNE})  # other machines, other CPUs
-        remote = from_step(stretches(service.split, abroad, *arguments[1:]), first_step)
-        made = [service.batches(here, there) for here, there in zip(parts, remote, strict=True)]
+        remote_data = data.model_copy(update={"workers": data.workers or tf.data.AUTOTUNE})  # other machines' CPUs
+        remote = from_step(batch_ranges(service.split, remote_data, *arguments[1:]), first_step)
+        made = [service.batches(*parts) for parts in zip(local, remote, strict=True)]
     finished = [batches.map(part.finish, AHEAD, deterministic=True)
-                for batches, part in zip(made, parts, strict=True)]  # fmt: skip
+                for batches, part in zip(made, local, strict=True)]
     batches = functools.reduce(lambda a, b: a.concatenate(b), finished)
     count = plan.steps_before(epochs.stop) - plan.steps_before(epochs.start) - first_step
     return _finish(batches.apply(tf.data.experimental.assert_cardinality(count)))
 
 
 @dataclasses.dataclass(frozen=True)
-class Stretch:
-    """Consecutive epochs with one batch size, with or without mixing, in two halves that may run on two machines.
+class BatchRange:
+    """The batches of consecutive epochs with one batch size, with or without mixing.
+
+    Making them has two halves, which may run on two machines: `host_batches` reads, crops and augments; `finish` mixes,
+    normalizes and encodes the labels.
 
     Attributes:
-        steps: `range` of its batches, counted from the start of training.
-        make: function of a `tf.data.Dataset` of some of these steps, int64 scalars. Returns a dataset of their batches
-            `(step int64, intact bool, images, labels)`, whatever steps these are. `intact` is false where an example
-            stands in the place of a broken one; images and labels are as small as they can be without losing a bit.
-            A split read as a stream makes all steps, whatever it is given.
-        finish: function of such a batch. Returns (images, labels) as `training_batches` does.
+        steps: `range` of the batches to make, counted from the start of training.
+        epochs: `range` of its epochs.
+        start: integer, step at which these epochs begin.
+        phase: the `Phase` of the plan they belong to.
+        split: a `Split`.
+        data, augment: the sections of a `Recipe`; the latter without mixing where it is off.
+        num_classes: integer.
+        seed: integer.
     """
 
     steps: range
-    make: typing.Callable
-    finish: typing.Callable
+    epochs: range
+    start: int
+    phase: typing.Any
+    split: typing.Any
+    data: typing.Any
+    augment: typing.Any
+    num_classes: int
+    seed: int
+
+    @property
+    def mixing(self):
+        return bool(self.augment.mixup_alpha or self.augment.cutmix_alpha)
+
+    @property
+    def pairs(self):
+        """Whether each image has a partner of its own, from a second order of the same data."""
+        return self.mixing and self.augment.mix_first
+
+    @property
+    def batch_size(self):
+        return self.phase.step_size
+
+    @property
+    def epoch_size(self):
+        """Images of an epoch."""
+        return self.phase.steps_per_epoch * self.phase.step_size
+
+    # --- on the host ------------------------------------------------------------------------------------------------
+
+    def host_batches(self, chosen):
+        """The batches of some steps, before they are mixed and normalized.
+
+        Args:
+            chosen: `tf.data.Dataset` of steps, int64 scalars. A split that is read as a stream makes all its steps,
+                whichever are chosen.
+
+        Returns:
+            `tf.data.Dataset` of `(step int64, intact bool, images, labels)`. `intact` is false where an example
+            replaces a broken one. Images and labels are as small as they can be without losing a bit.
+        """
+        examples = self._indexed(chosen) if self.split.fetch is not None else self._streamed()
+        batches = examples.batch(self.batch_size, drop_remainder=True)
+        if not self.pairs:
+            return batches.map(lambda steps, own: (steps[0], tf.reduce_all(own[3]), own[1], own[2]))
+        mixtures = batches.map(self._mix_pairs, AHEAD, deterministic=True).unbatch()
+        augmented = _parallel_map(mixtures, self._augment_mixture, self.data)
+        return augmented.batch(self.batch_size, drop_remainder=True).map(
+            lambda steps, intact, images, labels: (steps[0], tf.reduce_all(intact), images, labels))
+
+    @property
+    def _orders(self):
+        """Seeds of the orders in which the data are read: a second one for partners."""
+        return (self.seed, self.seed + PARTNER_SEED) if self.pairs else (self.seed,)
+
+    @property
+    def _first_position(self):
+        """Positions count the images of all epochs as if all had this batch size."""
+        return self.epochs.start * self.epoch_size
+
+    def _indexed(self, chosen):
+        """(step, example of each order) of the chosen steps, read by index."""
+
+        def positions(step):
+            first = self._first_position + (step - self.start) * self.batch_size
+            return tf.data.Dataset.range(first, first + self.batch_size)
+
+        def examples_at(position):
+            return self._step_of(position), *(self._example_at(order, position) for order in self._orders)
+
+        return _parallel_map(chosen.flat_map(positions), examples_at, self.data)
+
+    def _streamed(self):
+        """(step, example of each order) of all steps, read as a stream."""
+
+        def scanned(order):
+            def one_epoch(epoch):
+                stream = self.split.scan(epoch, tf.constant(order, tf.int64)).take(self.epoch_size)
+                return stream.map(lambda *contents: (tf.constant(order, tf.int64), epoch, *contents))
+
+            epochs = tf.data.Dataset.range(self.epochs.start, self.epochs.stop)
+            return _parallel_map(epochs.flat_map(one_epoch), self._example, self.data)
+
+        positions = tf.data.Dataset.range(self._first_position, self.epochs.stop * self.epoch_size)
+        return tf.data.Dataset.zip((positions.map(self._step_of), *map(scanned, self._orders)))
+
+    def _step_of(self, position):
+        return self.start + (position - self._first_position) // self.batch_size
+
+    def _example_at(self, order, position):
+        epoch = position // self.epoch_size
+        index = _shuffled(position % self.epoch_size, order, epoch, self.split.num_examples)
+        return self._example(order, epoch, index, *self.split.fetch(index))
+
+    def _example(self, order, epoch, index, image, label, intact):
+        """(seed, image, label, intact): cropped, and augmented unless it is to be mixed first."""
+        example_seed = tf.stack([order + epoch * EPOCH_STRIDE, index])
+        image = training_image(image, self.data, self.augment, example_seed)
+        image = image if self.pairs else augment_randomly(image, self.augment, example_seed)
+        return example_seed, image, _checked(label, self.num_classes), intact
+
+    def _mix_pairs(self, steps, own, partner):
+        seeds, images, labels, intact = own
+        _, others, other_labels, others_intact = partner
+        partners = tf.cast(others, tf.float32), self._one_hot(other_labels)
+        return steps, intact & others_intact, seeds, *self._mix(steps[0], images, self._one_hot(labels), partners)
+
+    def _augment_mixture(self, step, intact, example_seed, image, label):
+        return step, intact, augment_randomly(image, self.augment, example_seed), label
+
+    # --- before the device ------------------------------------------------------------------------------------------
+
+    def finish(self, step, _, images, labels):
+        """(images, labels) as `training_batches` returns them, of a batch of `host_batches`."""
+        labels = labels if self.pairs else self._one_hot(labels)
+        if self.mixing and not self.pairs:
+            images, labels = self._mix(step, images, labels)
+        return normalize(images, self.data), labels
+
+    def _mix(self, step, images, labels, partners=None):
+        # The step counts from the start of training, so a resumed run mixes as an uninterrupted one.
+        return mix(tf.cast(images, tf.float32), labels, self.augment, tf.stack([self.seed + 1, step]), partners)
+
+    def _one_hot(self, labels):
+        return tf.one_hot(labels, self.num_classes)
 
 
-def stretches(split, data, augment, num_classes, plan, seed, epochs):
-    """Yields the `Stretch`es of some epochs. Arguments as for `training_batches`."""
+def batch_ranges(split, data, augment, num_classes, plan, seed, epochs):
+    """Yields the `BatchRange`s of some epochs. Arguments as for `training_batches`."""
     off = plan.epochs if augment.mix_off_epoch is None else augment.mix_off_epoch
     unmixed = augment.model_copy(update={"mixup_alpha": 0.0, "cutmix_alpha": 0.0})
     for phase in plan:
         for span, section in ((range(0, off), augment), (range(off, plan.epochs), unmixed)):
             common = range(max(phase.epochs.start, epochs.start, span.start),
-                           min(phase.epochs.stop, epochs.stop, span.stop))  # fmt: skip
+                           min(phase.epochs.stop, epochs.stop, span.stop))
             if common:
                 steps = range(plan.steps_before(common.start), plan.steps_before(common.stop))
-                yield _stretch(split, data, section, num_classes, phase, seed, common, steps)
+                yield BatchRange(steps, common, steps.start, phase, split, data, section, num_classes, seed)
 
 
 def from_step(parts, first_step):
-    """The `Stretch`es as a list, the first one without its first batches."""
+    """The `BatchRange`s as a list, the first one without its first batches."""
     first, *others = parts
     return [dataclasses.replace(first, steps=first.steps[first_step:]), *others]
 
@@ -102,80 +226,7 @@ def batch_indices(split, plan, seed, epoch, step):
     """Which training examples the 0-based `step` of the 0-based `epoch` holds, by number in the split."""
     size = plan.phase(epoch).step_size
     return [int(_shuffled(tf.constant(p, tf.int64), seed, epoch, split.num_examples))
-            for p in range(step * size, (step + 1) * size)]  # fmt: skip
-
-
-def _stretch(split, data, augment, num_classes, phase, seed, epochs, steps):
-    """The `Stretch` of some epochs of one phase."""
-    size, per_epoch = phase.step_size, phase.steps_per_epoch * phase.step_size
-    first_position = epochs.start * per_epoch
-    mixing = bool(augment.mixup_alpha or augment.cutmix_alpha)
-    pairs = mixing and augment.mix_first  # each image has a partner of its own, from a second order of the same data
-    orders = (seed, seed + PARTNER_SEED) if pairs else (seed,)
-
-    def example(order, epoch, index, image, label, intact):
-        """Cropped, and augmented unless it is to be mixed first."""
-        example_seed = tf.stack([order + epoch * EPOCH_STRIDE, index])
-        image = _train_image(image, data, augment, example_seed)
-        image = image if pairs else _rand_augment(image, augment, example_seed)
-        return example_seed, image, _checked(label, num_classes), intact
-
-    def of_order(order, position):
-        epoch = position // per_epoch
-        index = _shuffled(position % per_epoch, order, epoch, split.num_examples)
-        return example(order, epoch, index, *split.fetch(index))
-
-    def positions(step):
-        first = first_position + (step - steps.start) * size
-        return tf.data.Dataset.range(first, first + size)
-
-    def step_of(position):
-        return steps.start + (position - first_position) // size
-
-    def scanned(order):
-        def one_epoch(epoch):
-            stream = split.scan(epoch, tf.constant(order, tf.int64)).take(per_epoch)
-            return stream.map(lambda *contents: (tf.constant(order, tf.int64), epoch, *contents))
-
-        return _parallel_map(tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(one_epoch), example, data)
-
-    def make(chosen):
-        if split.fetch is not None:
-            examples = _parallel_map(chosen.flat_map(positions),
-                                     lambda p: (step_of(p), *(of_order(order, p) for order in orders)), data)
-        else:
-            numbers = tf.data.Dataset.range(first_position, epochs.stop * per_epoch).map(step_of)
-            examples = tf.data.Dataset.zip((numbers, *map(scanned, orders)))
-        batches = examples.batch(size, drop_remainder=True)
-        if not pairs:
-            return batches.map(lambda steps, own: (steps[0], tf.reduce_all(own[3]), own[1], own[2]))
-        mixtures = batches.map(mixed_pairs, AHEAD, deterministic=True).unbatch()
-        return (_parallel_map(mixtures, augmented_after, data).batch(size, drop_remainder=True)
-                .map(lambda steps, intact, x, y: (steps[0], tf.reduce_all(intact), x, y)))  # fmt: skip
-
-    def mixed_pairs(numbers, own, other):
-        seeds, images, labels, intact = own
-        _, others, other_labels, others_intact = other
-        partners = tf.cast(others, tf.float32), one_hot(other_labels)
-        return numbers, intact & others_intact, seeds, *mixed(numbers[0], images, one_hot(labels), partners)
-
-    def augmented_after(number, intact, example_seed, image, label):
-        return number, intact, _rand_augment(image, augment, example_seed), label
-
-    def mixed(step, images, labels, partners=None):
-        # The step counts from the start of training, so a resumed run mixes as an uninterrupted one.
-        return mix(tf.cast(images, tf.float32), labels, augment, tf.stack([seed + 1, step]), partners)
-
-    def one_hot(labels):
-        return tf.one_hot(labels, num_classes)
-
-    def finish(step, _, images, labels):
-        labels = labels if pairs else one_hot(labels)
-        if mixing and not pairs:
-            images, labels = mixed(step, images, labels)
-        return _normalize(images, data), labels
-
-    return Stretch(steps, make, finish)
+            for p in range(step * size, (step + 1) * size)]
 
 
 def training_examples(split, epochs, seed, workers=0):
@@ -218,57 +269,8 @@ def evaluation_batches(split, data, num_classes, batch_size):
     else:
         examples = split.scan(tf.constant(0, tf.int64), None)
         examples = _parallel_map(examples, lambda _, *e: example(*e), data)
-    batches = examples.batch(batch_size).map(lambda x, y, w: (_normalize(x, data), tf.one_hot(y, num_classes), w))
+    batches = examples.batch(batch_size).map(lambda x, y, w: (normalize(x, data), tf.one_hot(y, num_classes), w))
     return _finish(batches.apply(tf.data.experimental.assert_cardinality(-(-split.num_examples // batch_size))))
-
-
-def evaluation_image(image, data):
-    """One encoded or uint8 image -> float32 `(size, size, 3)` in 0-255, as `data.eval_crop` says."""
-    size, resizing = data.test_size, dict(interpolation=data.interpolation, antialias=data.antialias)
-    if data.eval_crop == "short_side":
-        return crops.short_side_crop(image, size, data.short_side, **resizing)
-    if data.eval_crop == "center":
-        return crops.center_crop(image, size, data.crop_pct, **resizing)
-    if data.eval_crop == "squash":
-        return crops.squash_crop(image, size, data.crop_padding, **resizing)
-    return crops.whole(image, size, **resizing)
-
-
-def _train_image(image, data, augment, seed):
-    size, resizing = data.image_size, dict(interpolation=data.interpolation, antialias=data.antialias)
-    seeds = tf.random.split(seed, 4)
-    if augment.crop == "random_resized":
-        image = crops.random_resized_crop(image, size, seeds[0], augment.crop_area, augment.crop_aspect, **resizing)
-    elif augment.crop == "pad":
-        image = crops.pad_crop(image, size, seeds[0], augment.pad, augment.pad_mode, **resizing)
-    else:
-        image = crops.whole(image, size, **resizing)
-    if augment.flip:
-        flipped = tf.random.stateless_uniform([], seeds[1]) < 0.5
-        image = tf.cond(flipped, lambda: tf.reverse(image, [1]), lambda: image)
-    if augment.color_jitter != "none":
-        image = color.color_jitter(image, seeds[2], augment.color_jitter, augment.color_jitter_strength)
-    if augment.pca_noise:
-        image = color.pca_noise(image, tf.random.stateless_normal([3], seeds[3], stddev=augment.pca_noise))
-    return tf.ensure_shape(image, (size, size, 3))
-
-
-def _rand_augment(image, augment, seed):
-    """float32 in, uint8 out when there is something to do."""
-    if not augment.rand_augment_layers:
-        return image
-    return rand_augment(
-        tf.saturate_cast(image, tf.uint8), seed + RAND_AUGMENT_SEED, augment.rand_augment_layers,
-        augment.rand_augment_magnitude, augment.rand_augment_probability, augment.rand_augment_translate,
-    )
-
-
-def _normalize(images, data):
-    """(x - mean) / std, float32. Rows are taken whole: TensorFlow is slow at repeating three numbers."""
-    shape = tf.shape(images)
-    rows = tf.reshape(tf.cast(images, tf.float32), [-1, shape[2] * 3])
-    mean, scale = (tf.tile(tf.constant(v), [shape[2]]) for v in (data.mean, [1.0 / std for std in data.std]))
-    return tf.ensure_shape(tf.reshape((rows - mean) * scale, shape), images.shape)
 
 
 def _checked(label, num_classes):
@@ -286,36 +288,3 @@ def _finish(batches):
     # Its thread sleeps longer and longer (up to a minute), and an iterator's end waits for it (TensorFlow 2.21).
     options.autotune.enabled = False
     return batches.prefetch(AHEAD).with_options(options)
-
-
-class WaitClock:
-    """Counts the seconds a consumer waits for a dataset's next element.
-
-    The three datasets of a `zip` are asked in order, so the first notes when an element is wanted and the last one when
-    it is there. (By Python's clock, because deterministic TensorFlow refuses `tf.timestamp`; and the sum is
-    Python's too, because TensorFlow 2.21 keeps every number, zero apart, that is all a `tf.numpy_function` returns.)
-    """
-
-    def __init__(self):
-        self.seconds = 0.0
-
-    def watch(self, dataset):
-        """The same dataset, timed."""
-        asked = 0.0
-
-        def ask(_):
-            nonlocal asked
-            asked = time.perf_counter()
-            return np.int64(0)
-
-        def arrive(_):
-            self.seconds += time.perf_counter() - asked
-            return np.int64(0)
-
-        def calls(function):
-            return tf.data.Dataset.counter().map(lambda i: tf.numpy_function(function, [i], tf.int64))
-
-        options = tf.data.Options()
-        options.experimental_optimization.inject_prefetch = False  # a buffer behind the clock would hide the wait
-        timed = tf.data.Dataset.zip((calls(ask), dataset, calls(arrive))).map(lambda _, element, __: element)
-        return timed.apply(tf.data.experimental.assert_cardinality(dataset.cardinality())).with_options(options)

@@ -14,16 +14,13 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from keras_tricks.data.image_folder import looks_whole
+from keras_tricks.data.image_folder import has_end_markers
 from keras_tricks.data.minival import split_off
 from keras_tricks.data.source import Split
-from keras_tricks.errors import UserError
+from keras_tricks.data.tfrecord import HEADER, read_index, record_starts
+from keras_tricks.utils.errors import UserError
 
 log = logging.getLogger("absl")
-
-# The lengths of the keys in a record, see `tfrecord.pack`.
-IMAGE_KEY, LABEL_KEY = len("image/encoded"), len("image/class/label")
-HEADER, FOOTER = 12, 4  # bytes that TFRecord puts before and after a record
 
 
 def remote_split(data, source):
@@ -68,7 +65,7 @@ def of_files(path_list, labels, broken=()):
 
     def fetch(index):
         content = tf.io.read_file(tf.gather(paths, index))
-        intact = looks_whole(content) & tf.io.is_jpeg(content)
+        intact = has_end_markers(content) & tf.io.is_jpeg(content)
         if broken:
             intact &= ~tf.gather(tf.constant([path in broken for path in path_list]), index)
         return tf.cond(intact, lambda: content, _black), tf.gather(labels, index), intact
@@ -78,15 +75,15 @@ def of_files(path_list, labels, broken=()):
 
 def of_records(root, name):
     """The split `name` of a folder written by `tfrecord.pack`. TensorFlow checks the checksum of each record."""
-    with np.load(root / f"{name}.index.npz", allow_pickle=False) as file:
-        index = {column: file[column] for column in ("shard", "offset", "length", "label")}
-    shards = json.loads((root / "dataset.json").read_text())["splits"][name]["shards"]
-    starts = record_starts(index, [shard["bytes"] for shard in shards], root)
-    paths = tf.constant([str(root / shard["file"]) for shard in shards])
+    description = json.loads((root / "dataset.json").read_text())["splits"][name]
+    index = read_index(root, name, description)
+    files = [root / shard["file"] for shard in description["shards"]]
+    starts = record_starts(files, index)
+    paths = tf.constant([str(file) for file in files])
     columns = {
         "shard": index["shard"], "start": starts, "label": index["label"],
         "before_image": index["offset"] - starts - HEADER, "image": index["length"],
-    }  # fmt: skip
+    }
     columns = {key: tf.constant(column) for key, column in columns.items()}
 
     def fetch(position):
@@ -94,7 +91,7 @@ def of_records(root, name):
         read = tf.raw_ops.TFRecordDatasetV2(
             filenames=tf.gather(paths, example["shard"])[None], compression_type="",
             buffer_size=example["before_image"] + example["image"] + 256, byte_offsets=example["start"][None],
-        )  # fmt: skip
+        )
         records = tf.data.experimental.from_variant(read, tf.TensorSpec((), tf.string)).take(1).ignore_errors()
         record = records.concatenate(tf.data.Dataset.from_tensors("")).take(1).get_single_element()
         cut = lambda: tf.strings.substr(record, example["before_image"], example["image"])  # noqa: E731
@@ -106,43 +103,3 @@ def of_records(root, name):
 
 def _black():
     return tf.io.encode_png(tf.zeros((1, 1, 3), tf.uint8))
-
-
-def record_starts(index, shard_bytes, root=""):
-    """Where each record begins in its shard, int64 `(n,)`, by the lengths of all before it.
-
-    Args:
-        index: dict of `shard`, `length` and `label`, integer `(n,)`, in the order of writing.
-        shard_bytes: sizes of the shards.
-        root: the folder, for the message.
-
-    Raises:
-        UserError: the lengths do not add up to the shards.
-    """
-    lengths = HEADER + record_length(index["length"].astype(np.int64), index["label"].astype(np.int64)) + FOOTER
-    starts = np.empty(len(lengths), np.int64)
-    for shard, size in enumerate(shard_bytes):
-        own = index["shard"] == shard
-        ends = np.cumsum(lengths[own])
-        if not own.any() or ends[-1] != size:
-            raise UserError(f"The index of {root} does not fit its shards: pack the data again.")
-        starts[own] = ends - lengths[own]
-    return starts
-
-
-def record_length(image_bytes, label):
-    """Bytes of a serialized `tf.train.Example` of an image and a label; integers or int64 `(n,)`, both >= 0."""
-    image = _field(_field(_field(image_bytes)))  # a value, in a list, in a feature
-    number = _field(_field(_field(_varint(label))))
-    # A map is a list of (key, value) messages.
-    return _field(_field(_field(IMAGE_KEY) + image) + _field(_field(LABEL_KEY) + number))
-
-
-def _field(length):
-    """Bytes of a field of so many bytes: its tag, its length, itself."""
-    return 1 + _varint(length) + length
-
-
-def _varint(number):
-    """Bytes of a number, seven bits in each."""
-    return 1 + sum(np.asarray(number, np.int64) >= 1 << bits for bits in range(7, 63, 7))

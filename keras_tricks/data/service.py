@@ -4,9 +4,9 @@
     workers      make whole batches: read, decode, crop, flip, colour, RandAugment
     trainer      puts them in order, mixes and normalizes; evaluates by itself
 
-A batch is a function of its number (`pipeline.Stretch`), so it does not matter who makes it, and the bits are those of
-a run without the service. The trainer makes a batch itself when it got lost with a worker that died, and when it holds
-an image that looks broken, which a worker cannot judge (`remote_split`).
+A batch is a function of its number (`pipeline.BatchRange`), so it does not matter who makes it, and the bits are those
+of a run without the service. The trainer makes a batch itself when it was lost with a worker that died, and when it
+holds an image that looks broken, which a worker cannot judge (`remote_split`).
 
 Whoever reaches the port of a dispatcher or a worker can run TensorFlow operations there, reading and writing files
 among them: keep them in a private network, as `tf.data.experimental.service` says.
@@ -24,8 +24,8 @@ import time
 import tensorflow as tf
 
 from keras_tricks.data.remote_split import remote_split
-from keras_tricks.errors import UserError
-from keras_tricks.patience import default_patience
+from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.timeouts import default_timeout
 
 log = logging.getLogger("absl")
 
@@ -34,6 +34,11 @@ NOTICE = 10  # seconds of silence after which the log says what is awaited
 EARLY_BATCHES, EARLY_BYTES = 16, 2**32  # so much may wait for an earlier batch, the larger of the two
 PART_BYTES = 2**23  # a batch travels in tensors of this size: memory for larger ones is asked of the system each time
 ENDED = object()  # arrives after the last batch
+NO_SERVICE = ("Nothing listens at the data service's address {} ({}). Start it there with `keras-tricks data serve`, "
+              "or correct --data-service.")
+NO_DISPATCHER = ("Nothing listens at the dispatcher's address {} ({}). Start it there with `keras-tricks data serve`, "
+                 "or correct --dispatcher.")
+SERVICE_ENDED = "The data service at {} has ended ({}). Start it again, and the run with --resume."
 
 
 def connect(data, source):
@@ -43,7 +48,7 @@ def connect(data, source):
         UserError: nobody listens at the address, or the source cannot be read by other processes.
     """
     split = remote_split(data, source)
-    reach(data.service)
+    check_connection(data.service)
     return Service(data.service, split)
 
 
@@ -53,97 +58,98 @@ class Service:
     Args:
         address: `"grpc://host:port"` of the dispatcher.
         split: the training split as workers read it, see `remote_split`.
-        patience: seconds > 0 of silence before it is an error. A batch is made here when it has not come a fifth of
-            that after a later one. Defaults to `KERAS_TRICKS_PATIENCE`, or `300`.
+        timeout: seconds > 0 of silence before it is an error. A batch is made here when it has not come a fifth of
+            that after a later one. Defaults to `KERAS_TRICKS_TIMEOUT`, or `300`.
 
     Attributes:
         error: what ended an iteration, or `None`. TensorFlow only passes on its text.
     """
 
-    def __init__(self, address, split, patience=None):
+    def __init__(self, address, split, timeout=None):
         self.address, self.split, self.error = address, split, None
-        self.patience = default_patience() if patience is None else patience
+        self.timeout = default_timeout() if timeout is None else timeout
 
-    def batches(self, here, there):
-        """The batches of a stretch of epochs, as `here.make` returns them.
+    def batches(self, local, remote):
+        """The batches of some steps, as `local.host_batches` returns them.
 
         Args:
-            here, there: the `pipeline.Stretch` of this process and, of the same epochs, that of the workers.
+            local, remote: the `pipeline.BatchRange` of these steps in this process and in the workers'.
 
         Returns:
             `tf.data.Dataset` of `(step, intact, images, labels)`, in order.
         """
         options = tf.data.Options()
         options.deterministic = True
-        remote = there.make(tf.data.Dataset.range(there.steps.start, there.steps.stop)).with_options(options)
-        images = remote.element_spec[2]
+        made = remote.host_batches(tf.data.Dataset.range(remote.steps.start, remote.steps.stop)).with_options(options)
+        images = made.element_spec[2]
         size = math.prod(images.shape) * images.dtype.size
-        counts = _divided(images.shape[0], -(-size // PART_BYTES))
+        counts = near_equal_parts(images.shape[0], -(-size // PART_BYTES))
 
         def divide(step, intact, images, labels):
             return step, intact, tuple(tf.split(images, counts)), labels
 
         @tf.function
         def make(step):
-            return divide(*here.make(tf.data.Dataset.from_tensors(step)).get_single_element())
+            return divide(*local.host_batches(tf.data.Dataset.from_tensors(step)).get_single_element())
 
-        remote = remote.map(divide)
+        made = made.map(divide)
 
         def generate():
-            with contextlib.closing(_Arrivals(self, remote)) as arrivals:
+            with contextlib.closing(_Receiver(self, made)) as receiver:
                 try:
-                    yield from in_order(here.steps, arrivals.receive, lambda step: make(tf.constant(step, tf.int64)),
-                                        self.patience / 5, max(EARLY_BATCHES, EARLY_BYTES // size))
+                    yield from reorder(local.steps, receiver.receive, lambda step: make(tf.constant(step, tf.int64)),
+                                       self.timeout / 5, max(EARLY_BATCHES, EARLY_BYTES // size))
                 except Exception as error:
                     self.error = error
                     raise
 
-        arrived = tf.data.Dataset.from_generator(generate, output_signature=remote.element_spec)
-        return arrived.map(lambda step, intact, parts, labels: (step, intact, tf.concat(parts, 0), labels))
+        received = tf.data.Dataset.from_generator(generate, output_signature=made.element_spec)
+        return received.map(lambda step, intact, parts, labels: (step, intact, tf.concat(parts, 0), labels))
 
 
-def _divided(total, parts):
+def near_equal_parts(total, parts):
     """`total` as a list of as many integers that differ by one at most: 10 in 4 parts is [2, 3, 2, 3]."""
     parts = min(parts, total)
     return [total * (i + 1) // parts - total * i // parts for i in range(parts)]
 
 
-def in_order(steps, receive, make, late, early):
+def reorder(steps, receive, make, timeout, max_ahead):
     """Yields one batch for each of `steps`, in order, of those that arrive in any order.
 
     Args:
         steps: `range`.
         receive: function of seconds, or of `None` for no limit. Returns the next batch to arrive, a tuple that begins
-            with its step and whether its images are intact; `None` when none has in that time, `ENDED` after the last.
-        make: function of a step. Returns the same batch, made here.
-        late: seconds after which a batch is made here if later ones are there.
-        early: number of later ones at which it is made here.
+            with its step and whether its images are intact; `None` when none has arrived in that time, `ENDED` after
+            the last.
+        make: function of a step. Returns the same batch, made in this process.
+        timeout: seconds after which a missing batch is made here, if later ones have arrived.
+        max_ahead: number of later ones at which it is made here.
     """
-    waiting, ended = {}, False
+    pending, ended = {}, False
     for step in steps:
         began = time.monotonic()
-        while step not in waiting:
-            left = late - (time.monotonic() - began) if waiting else None
-            if ended or (waiting and (left <= 0 or len(waiting) >= early)):
-                log.warning("batch %d of the data service is lost or late (%d later ones are there): made here. Has a "
-                            "worker ended?", step, len(waiting))
-                waiting[step] = make(step)
+        while step not in pending:
+            left = timeout - (time.monotonic() - began) if pending else None
+            if ended or (pending and (left <= 0 or len(pending) >= max_ahead)):
+                log.warning("batch %d of the data service is lost or late (%d later ones have arrived): made here. Did "
+                            "a worker end?", step, len(pending))
+                pending[step] = make(step)
                 break
             batch = receive(left)
             if batch is ENDED:
                 ended = True
-            elif batch is not None and int(batch[0]) >= step:  # else it was late and made here
-                waiting[int(batch[0])] = batch
-        batch = waiting.pop(step)
+            elif batch is not None and int(batch[0]) >= step:  # else it came late and was made here
+                pending[int(batch[0])] = batch
+        batch = pending.pop(step)
         yield batch if bool(batch[1]) else make(step)
 
 
-class _Arrivals:
-    """Batches in the order in which they arrive, read by a thread of its own, so that waiting can have an end."""
+class _Receiver:
+    """Batches in the order in which they arrive. A thread reads them, so that waiting can time out."""
 
     def __init__(self, service, dataset):
         self.service, self.dataset = service, dataset
-        self.arrived, self.closed = queue.Queue(maxsize=2), threading.Event()
+        self.queue, self.closed = queue.Queue(maxsize=2), threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
 
     def close(self):
@@ -165,15 +171,15 @@ class _Arrivals:
     def _put(self, item):
         while not self.closed.is_set():
             with contextlib.suppress(queue.Full):
-                return self.arrived.put(item, timeout=1)
+                return self.queue.put(item, timeout=1)
 
     def receive(self, seconds=None):
         """The next batch, `ENDED`, or `None` when none came in `seconds`. Raises what went wrong, silence included."""
-        asked, patience = time.monotonic(), self.service.patience
-        limit = patience if seconds is None else min(seconds, patience)
+        asked, timeout = time.monotonic(), self.service.timeout
+        limit = timeout if seconds is None else min(seconds, timeout)
         while (left := limit - (time.monotonic() - asked)) > 0:
             try:
-                item = self.arrived.get(timeout=min(NOTICE, left))
+                item = self.queue.get(timeout=min(NOTICE, left))
             except queue.Empty:
                 self._notice(time.monotonic() - asked)
                 continue
@@ -185,12 +191,12 @@ class _Arrivals:
             return item
         if seconds is not None:
             return None
-        raise UserError(f"The data service at {self.service.address} has sent nothing for {patience:g} s "
-                        "(KERAS_TRICKS_PATIENCE): no worker is there or can be reached. Start one with `keras-tricks "
+        raise UserError(f"The data service at {self.service.address} has sent nothing for {timeout:g} s "
+                        "(KERAS_TRICKS_TIMEOUT): no worker is there or can be reached. Start one with `keras-tricks "
                         f"data serve --dispatcher {self.service.address}`, and the run again, with --resume.")
 
     def _notice(self, seconds):
-        reach(self.service.address, "The data service at {} has ended ({}). Start it again, and the run with --resume.")
+        check_connection(self.service.address, SERVICE_ENDED)
         if seconds >= NOTICE:
             log.info("no batch from %s for %.0f s; a worker joins it with keras-tricks data serve --dispatcher %s",
                      self.service.address, seconds, self.service.address)
@@ -207,8 +213,7 @@ def host_and_port(address):
     return host.strip("[]"), int(port)
 
 
-def reach(address, message="Nobody listens at the data service's address {} ({}). Start it there with `keras-tricks "
-                           "data serve`, or correct --data-service."):  # fmt: skip
+def check_connection(address, message=NO_SERVICE):
     """This machine's own address, as seen from `address`. Raises `UserError` when nobody listens there."""
     try:
         with socket.create_connection(host_and_port(address), timeout=5) as connection:
@@ -260,8 +265,7 @@ def serve(port=None, dispatcher=None, host=None):
         _, port = host_and_port(servers[0].target)
         address, local, port = f"grpc://{host}:{port}", f"localhost:{port}", 0
     else:
-        seen = reach(dispatcher, "Nobody listens at the dispatcher's address {} ({}). Start it there with "
-                                 "`keras-tricks data serve`, or correct --dispatcher.")  # fmt: skip
+        seen = check_connection(dispatcher, NO_DISPATCHER)
         host = host or seen
         address, local, port = dispatcher, dispatcher.removeprefix("grpc://"), _free(port or 0)
     worker = service.WorkerConfig(dispatcher_address=local, worker_address=f"{host}:%port%", port=port)

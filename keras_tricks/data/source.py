@@ -6,7 +6,7 @@ import typing
 import numpy as np
 import tensorflow as tf
 
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

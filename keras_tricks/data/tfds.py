@@ -6,7 +6,7 @@ import pathlib
 import tensorflow as tf
 
 from keras_tricks.data.source import Source, Split
-from keras_tricks.errors import UserError, nearest
+from keras_tricks.utils.errors import UserError, nearest
 
 SHUFFLE_BUFFER = 10_000  # encoded images; about 1.1 GB of ImageNet JPEGs
 EPOCH_STRIDE = 1_000_003  # seeds of one epoch stay clear of those of the next

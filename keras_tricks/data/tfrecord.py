@@ -2,7 +2,8 @@
 
     <folder>/dataset.json                    classes; for each split its shards with their sha256, number of examples
     <folder>/<split>-00000-of-00008.tfrecord tf.train.Example: image/encoded (bytes), image/class/label (int64)
-    <folder>/<split>.index.npz               for each example: shard, offset and length of its image, label, crc32
+    <folder>/<split>.index.npz               for each example: shard, start of its record, offset and length of its
+                                             image, label, crc32
 
 A few large files read faster than many small ones, from disks and over networks. The shards are ordinary TFRecord
 files; the index lets the pipeline take example 123,456 as it would take a file, so that order and pixels are those of
@@ -16,6 +17,8 @@ import mmap
 import os
 import pathlib
 import shutil
+import struct
+import zipfile
 import zlib
 
 import numpy as np
@@ -24,11 +27,14 @@ import tensorflow as tf
 from keras_tricks.data.image_folder import BadImages, decoding_fault
 from keras_tricks.data.minival import split_off
 from keras_tricks.data.source import Source, Split
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 
 log = logging.getLogger("absl")
 
 VERSION = 1
+COLUMNS = {"shard": "int32", "start": "int64", "offset": "int64", "length": "int64", "label": "int32",
+           "crc32": "uint32"}
+HEADER, FOOTER = 12, 4  # bytes before a record (its length and a checksum) and after it (a checksum)
 SPLITS = ("train", "validation")
 
 
@@ -46,9 +52,52 @@ def tfrecord(data_dir, max_bad_images=100, minival=0.0):
     if minival:
         shards, index = splits[0]
         splits = [(shards, {column: values[part] for column, values in index.items()})
-                  for part in split_off(index["number"], minival)]  # fmt: skip
+                  for part in split_off(index["number"], minival)]
     return Source(description["name"], tuple(description["class_names"]),
-                  *(_indexed(*split, BadImages(max_bad_images)) for split in splits))  # fmt: skip
+                  *(_indexed(*split, BadImages(max_bad_images)) for split in splits))
+
+
+def read_index(root, name, description):
+    """The columns of a split's index, a dict of arrays.
+
+    Raises:
+        UserError: it cannot be read, or is not the index these shards were packed with.
+    """
+    path = root / f"{name}.index.npz"
+    expected = description.get("index_sha256")
+    try:
+        if expected is not None and _sha256(path) != expected:
+            raise UserError(f"{path} does not fit its shards: copy or pack the data again.")
+        with np.load(path, allow_pickle=False) as file:
+            return {column: file[column] for column in COLUMNS if column in file or column != "start"}
+    except (OSError, ValueError, KeyError, zlib.error, zipfile.BadZipFile) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} cannot be read ({error}): copy the packed data again.") from None
+
+
+def record_starts(shards, index):
+    """Where each record begins in its shard, int64 `(n,)`, in the order of writing.
+
+    Folders packed by keras_tricks 0.1.0 do not store it: there the lengths in front of the records are read.
+
+    Args:
+        shards: paths.
+        index: dict of the columns of the index; `start` may be missing.
+    """
+    if "start" in index:
+        return index["start"]
+    starts = [start for shard in shards for start in _scan_records(shard)]
+    return np.array(starts, np.int64)
+
+
+def _scan_records(shard):
+    with open(shard, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        position = 0
+        while position < len(content):
+            yield position
+            (length,) = struct.unpack("<Q", content[position : position + 8])
+            position += HEADER + length + FOOTER
 
 
 def _description(root):
@@ -73,11 +122,7 @@ def _split(root, name, description):
         if size != shard["bytes"]:
             found = "is missing" if size is None else f"has {size:,} bytes instead of {shard['bytes']:,}"
             raise UserError(f"{path} {found}: copy the packed data again.")
-    try:
-        with np.load(root / f"{name}.index.npz", allow_pickle=False) as file:
-            index = {column: file[column] for column in ("shard", "offset", "length", "label", "crc32")}
-    except (OSError, ValueError, KeyError, zlib.error) as error:
-        raise UserError(f"{root / name}.index.npz cannot be read ({error}): copy the packed data again.") from None
+    index = read_index(root, name, description)
     return shards, {"number": np.arange(len(index["label"])), **index}
 
 
@@ -144,7 +189,7 @@ def pack(source, folder, shard_bytes=128 * 2**20):
             "version": VERSION, "name": source.name, "class_names": list(source.class_names),
             "splits": {name: _write(split, name, partial, shard_bytes)
                        for name, split in zip(SPLITS, (source.train, source.validation), strict=True)},
-        }  # fmt: skip
+        }
         (partial / "dataset.json").write_text(json.dumps(description, indent=2) + "\n")
         os.replace(partial, folder)
     except OSError as error:
@@ -175,10 +220,10 @@ def _write(split, name, folder, shard_bytes):
                 writer.close()
             shards.append(folder / f"{name}-{len(shards):05d}.tfrecord")
             writer, written = tf.io.TFRecordWriter(str(shards[-1])), 0
-        # A record is its length (8 bytes), a checksum (4), the example, a checksum (4).
-        rows.append((len(shards) - 1, written + 12 + record.index(image), len(image), int(label), zlib.crc32(image)))
+        offset = written + HEADER + record.index(image)
+        rows.append((len(shards) - 1, written, offset, len(image), int(label), zlib.crc32(image)))
         writer.write(record)
-        written += len(record) + 16
+        written += HEADER + len(record) + FOOTER
     if writer is None:
         raise UserError(f"The {name} split has no readable image: nothing to pack.")
     writer.close()
@@ -186,11 +231,11 @@ def _write(split, name, folder, shard_bytes):
     for old, new in zip(shards, final, strict=True):
         os.replace(old, new)
     columns = np.array(rows, np.int64).T
-    kinds = {"shard": "int32", "offset": "int64", "length": "int64", "label": "int32", "crc32": "uint32"}
-    np.savez(folder / f"{name}.index.npz",
-             **{k: column.astype(t) for (k, t), column in zip(kinds.items(), columns, strict=True)})  # fmt: skip
+    index = folder / f"{name}.index.npz"
+    np.savez(index, **{k: column.astype(t) for (k, t), column in zip(COLUMNS.items(), columns, strict=True)})
     return {
         "examples": len(rows),
+        "index_sha256": _sha256(index),
         "shards": [{"file": s.name, "bytes": s.stat().st_size, "sha256": _sha256(s)} for s in final],
     }
 

@@ -1,4 +1,4 @@
 """From one device to several machines. TensorFlow only."""
 
-from keras_tricks.distribution.keras_fixes import mend
+from keras_tricks.distribution.keras_patches import apply_patches
 from keras_tricks.distribution.strategy import cluster_config, is_chief, mirrored, several_workers, strategy

@@ -21,8 +21,8 @@ import selectors
 import socket
 import time
 
-from keras_tricks.errors import UserError
-from keras_tricks.patience import default_patience
+from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.timeouts import default_timeout
 
 log = logging.getLogger("absl")
 
@@ -43,14 +43,14 @@ def meet(cluster, task_type, task_id, patience=None):
         cluster: dict, addresses of each job: `{"worker": ["host1:2222", "host2:2222"]}`.
         task_type, task_id: the job and the index in it of this process.
         patience: seconds > 0. How long the first worker waits for all others, and another for a sign of life of the
-            first. Defaults to `KERAS_TRICKS_PATIENCE`, or `300`.
+            first. Defaults to `KERAS_TRICKS_TIMEOUT`, or `300`.
 
     Raises:
         UserError: a worker that does not start in time, that reads another cluster, or that was started twice; this
             worker's port is taken.
     """
     everyone, me = members(cluster), f"{task_type} {task_id}"
-    patience = default_patience() if patience is None else patience
+    patience = default_timeout() if patience is None else patience
     if len(everyone) < 2 or me not in everyone:
         return
     if me == next(iter(everyone)):
@@ -109,7 +109,7 @@ def listed(names, everyone):
 
 def too_late(who, what, patience):
     return UserError(f"{who} did not {what} within {patience:g} s: start it, or correct TF_CONFIG; "
-                     "KERAS_TRICKS_PATIENCE changes how long to wait.")
+                     "KERAS_TRICKS_TIMEOUT changes how long to wait.")
 
 
 def _short(text):
@@ -295,7 +295,7 @@ def _join(everyone, me, patience):
     while (left := deadline - time.monotonic()) > 0:
         try:
             with (socket.create_connection(split(address), timeout=min(SILENCE, left)) as connection,
-                  connection.makefile("rb") as lines):  # fmt: skip
+                  connection.makefile("rb") as lines):
                 strange = True  # until it says a word we know
                 connection.sendall(encode(hello(everyone, me)))
                 while line := lines.readline(LINE):

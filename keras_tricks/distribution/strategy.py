@@ -12,8 +12,8 @@ import os
 import socket
 
 from keras_tricks.distribution import rendezvous
-from keras_tricks.distribution.keras_fixes import mend
-from keras_tricks.errors import UserError, check_choice
+from keras_tricks.distribution.keras_patches import apply_patches
+from keras_tricks.utils.errors import UserError, check_choice
 
 NAMES = ("auto", "one", "mirrored", "multi_worker", "tpu")
 LAST_TPU_TENSORFLOW = (2, 19, 1)
@@ -32,7 +32,7 @@ def strategy(name="auto", logical_devices=None, tpu=None):
 
     Raises:
         UserError: no such device, a `TF_CONFIG` that is not JSON, a worker that has not started after
-            `KERAS_TRICKS_PATIENCE` seconds (default 300).
+            `KERAS_TRICKS_TIMEOUT` seconds (default 300).
     """
     check_choice("strategy", name, NAMES)
     import tensorflow as tf
@@ -43,7 +43,7 @@ def strategy(name="auto", logical_devices=None, tpu=None):
         name = _choose(tf, logical_devices)
     if name == "one":
         return tf.distribute.get_strategy()
-    mend()
+    apply_patches()
     if name == "mirrored":
         return mirrored(_devices(tf, logical_devices))
     return _tpu(tf, tpu) if name == "tpu" else _multi_worker(tf)

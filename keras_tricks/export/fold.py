@@ -15,12 +15,12 @@ import keras
 import numpy as np
 
 from keras_tricks import layers as zoo
-from keras_tricks.errors import UserError
-from keras_tricks.graph import Graph, tensors
 from keras_tricks.layers.chain import Chain
+from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.graph import Graph, tensors
 
 K = keras.layers
-GONE = (K.Dropout, K.SpatialDropout2D, K.GaussianNoise, K.Identity, zoo.DropPath)
+INFERENCE_NOOPS = (K.Dropout, K.SpatialDropout2D, K.GaussianNoise, K.Identity, zoo.DropPath)
 # Layers that commute with a positive factor.
 HOMOGENEOUS = (K.ZeroPadding2D, K.Cropping2D, K.AveragePooling2D, K.GlobalAveragePooling2D, K.MaxPooling2D, K.Flatten)
 
@@ -54,7 +54,7 @@ def _check(model):
         raise UserError(
             f"{model.name} is compiled for training and its {len(norms)} batch normalizations, {norms[0].name!r} "
             "first, are trainable: folding would fix statistics that still move. Set `model.trainable = False` when "
-            "training is over.")  # fmt: skip
+            "training is over.")
 
 
 # A value stands for a tensor of the old model. It may be a convolution that is not made yet, waiting for what follows
@@ -121,7 +121,7 @@ class _Gate:
 
     def tensor(self):
         if self.made is None:
-            self.made = _again(self.layer, self.layer.name, self.source, scale=self.layer.scale * self.factor)
+            self.made = _clone(self.layer, self.layer.name, self.source, scale=self.layer.scale * self.factor)
         return self.made
 
 
@@ -154,7 +154,7 @@ def _fold(layer, name, sources, alone):
     """The values of a layer's outputs. `alone`: nobody else reads its only input."""
     source = sources[0]
     waiting = alone and not isinstance(source, _Ready) and source.open
-    if isinstance(layer, GONE):
+    if isinstance(layer, INFERENCE_NOOPS):
         return [source]
     if isinstance(layer, Chain):
         for inner in layer.layers:
@@ -173,8 +173,8 @@ def _fold(layer, name, sources, alone):
         plain = zoo.ScaledActivation(layer.activation, "none", name=name, dtype="float32")
         return [_Ready(plain(source.tensor()), layer.factor)]
     if isinstance(layer, HOMOGENEOUS) and isinstance(source, _Ready) and source.factor > 0:
-        return [_Ready(_again(layer, name, source.made), source.factor)]
-    made = _again(layer, name, [s.tensor() for s in sources] if len(sources) > 1 else source.tensor())
+        return [_Ready(_clone(layer, name, source.made), source.factor)]
+    made = _clone(layer, name, [s.tensor() for s in sources] if len(sources) > 1 else source.tensor())
     return [_Ready(t) for t in keras.tree.flatten(made)]
 
 
@@ -213,7 +213,7 @@ def _plain(layer, name):
     if isinstance(layer, K.Dense):
         return K.Dense(layer.units, **common)
     shared = dict(kernel_size=layer.kernel_size, strides=layer.strides, padding=layer.padding,
-                  dilation_rate=layer.dilation_rate, **common)  # fmt: skip
+                  dilation_rate=layer.dilation_rate, **common)
     if isinstance(layer, K.DepthwiseConv2D):
         return K.DepthwiseConv2D(depth_multiplier=layer.depth_multiplier, **shared)
     if layer.groups > 1:
@@ -221,7 +221,7 @@ def _plain(layer, name):
     return K.Conv2D(layer.filters, **shared)
 
 
-def _again(layer, name, inputs, **changes):
+def _clone(layer, name, inputs, **changes):
     """Calls a copy of a layer, in float32, with the same weights."""
     copy = type(layer).from_config({**layer.get_config(), "dtype": "float32", "name": name, **changes})
     outputs = copy(inputs)

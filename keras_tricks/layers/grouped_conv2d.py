@@ -36,4 +36,4 @@ def grouped_convolution(plain, inputs, kernel, layer):
     import tensorflow as tf
 
     return tf.nn.convolution(inputs, tf.convert_to_tensor(kernel), layer.strides, layer.padding.upper(),
-                             dilations=layer.dilation_rate)  # fmt: skip
+                             dilations=layer.dilation_rate)

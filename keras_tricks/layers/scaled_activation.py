@@ -16,7 +16,7 @@ import functools
 import keras
 import numpy as np
 
-from keras_tricks.errors import check_choice
+from keras_tricks.utils.errors import check_choice
 
 # Estimated by DeepMind from random numbers (nfnets/base.py), copied by timm.
 DEEPMIND_GAINS = {

@@ -5,7 +5,7 @@ Paper      Brock et al. 2021, arXiv:2101.08692, section 3.2
 Recipe     scaled_ws: model.options.scaled_ws=true
 Use when   a residual network is built without batch normalization
 Do not     put batch normalization behind it: the norm undoes gain and scale. `kt.layers.WSConv2D` is made for that
-Cost       10 to 50 % of the step of its convolution (`benchmarks/nfnet.py`); nothing once folded (`kt.export.fold`)
+Cost       unknown in training; nothing once folded (`kt.export.fold`)
 Differs    nothing with the default `eps_mode="max"`, `eps=1e-4` (DeepMind). timm adds 1e-5 to the variance:
            `eps_mode="add", eps=1e-5`
 Status     in every model of `kt.models` whose name begins with nf
@@ -15,9 +15,9 @@ import math
 
 import keras
 
-from keras_tricks.errors import check_choice
 from keras_tricks.layers.grouped_conv2d import grouped_convolution
 from keras_tricks.ops.standardize_kernel import EPS_MODES, standardize_kernel
+from keras_tricks.utils.errors import check_choice
 
 
 @keras.saving.register_keras_serializable(package="keras_tricks")

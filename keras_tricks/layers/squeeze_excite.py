@@ -38,7 +38,7 @@ class SqueezeExcite(keras.layers.Layer):
                                kernel_initializer=_fan_in(), dtype=self.dtype_policy),
             keras.layers.Dense(channels, "sigmoid", name="fc2", kernel_initializer=_fan_in(),
                                dtype=self.dtype_policy),
-        ]  # fmt: skip
+        ]
         shape = tuple(input_shape)
         for layer in self.layers:
             layer.build(shape)

@@ -13,7 +13,7 @@ Status     in recipes; no difference in short training on small images (docs/res
 
 import keras
 
-from keras_tricks.errors import check_choice
+from keras_tricks.utils.errors import check_choice
 
 
 def smooth_labels(labels, label_smoothing=0.1, smoothing="others"):

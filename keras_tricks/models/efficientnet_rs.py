@@ -25,9 +25,9 @@ Status     outputs equal `keras.applications` and timm's `tf_efficientnet_b0` (t
 
 import keras
 
-from keras_tricks.errors import UserError
 from keras_tricks.models.heads import classifier, finish, image_input
 from keras_tricks.models.registry import variant
+from keras_tricks.utils.errors import UserError
 
 SIZES = {0: 224, 1: 240, 2: 260, 3: 300, 4: 380, 5: 456, 6: 528, 7: 600}
 DROPOUT = {0: 0.2, 1: 0.2, 2: 0.3, 3: 0.3, 4: 0.4, 5: 0.4, 6: 0.5, 7: 0.5}
@@ -85,4 +85,4 @@ def _variant(level):
 
 
 (EfficientNetRSB0, EfficientNetRSB1, EfficientNetRSB2, EfficientNetRSB3, EfficientNetRSB4, EfficientNetRSB5,
- EfficientNetRSB6, EfficientNetRSB7) = map(_variant, SIZES)  # fmt: skip
+ EfficientNetRSB6, EfficientNetRSB7) = map(_variant, SIZES)

@@ -12,8 +12,8 @@ import re
 
 import keras
 
-from keras_tricks.errors import UserError
 from keras_tricks.models.registry import create_model
+from keras_tricks.utils.errors import UserError
 
 
 def feature_pyramid(name, strides=(4, 8, 16, 32), input_shape=(224, 224, 3), **kwargs):

@@ -16,12 +16,12 @@ Status     ImageNet not reproduced here
 
 import keras
 
-from keras_tricks.errors import check_choice
 from keras_tricks.initializers import FixupInit
 from keras_tricks.layers import DropPath, ScalarBias, SkipGain
 from keras_tricks.models.heads import classifier, finish, image_input
 from keras_tricks.models.normalizer_free import drop_path_rates
 from keras_tricks.models.registry import variant
+from keras_tricks.utils.errors import check_choice
 
 WIDTHS = (256, 512, 1024, 2048)
 

@@ -5,7 +5,7 @@ import sys
 
 import keras
 
-from keras_tricks.errors import UserError, check_choice
+from keras_tricks.utils.errors import UserError, check_choice
 
 
 def image_input(input_tensor, input_shape, include_top, default_size):

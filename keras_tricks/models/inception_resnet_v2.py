@@ -30,12 +30,12 @@ import math
 
 import keras
 
-from keras_tricks.errors import UserError
 from keras_tricks.layers import DropPath
 from keras_tricks.layers.convolution import kernel_init
 from keras_tricks.models.heads import classifier, finish, image_input
 from keras_tricks.models.normalization import normalization
 from keras_tricks.models.registry import variant
+from keras_tricks.utils.errors import UserError
 
 # A step is a pooling or a convolution: (filters, kernel size, strides = 1, padding = "same").
 STEM = [(32, 3, 2, "valid"), (32, 3, 1, "valid"), (64, 3), "max", (80, 1), (192, 3, 1, "valid"), "max"]
@@ -49,7 +49,7 @@ BRANCHES = {
         [(256, 1), (288, 3), (320, 3, 2, "valid")], ["max"],
     ],
     "block8": [[(192, 1)], [(192, 1), (224, (1, 3)), (256, (3, 1))]],
-}  # fmt: skip
+}
 STAGES = (("block35", 0.17), ("block17", 0.1), ("block8", 0.2))  # block, scale of its residual
 FINAL = (1536, 1)
 BATCH_NORM = dict(momentum=0.99, epsilon=1e-3)
@@ -160,7 +160,7 @@ InceptionResNetV2 = variant(
     "InceptionResNetV2", InceptionResNet, key="inception_resnet_v2", blocks=(10, 20, 10), width=1.0, paper="1602.07261",
     info=dict(input_size=(299, 299, 3), test_input_size=(299, 299, 3), crop_pct=0.8975, interpolation="bicubic",
               mean=(127.5,) * 3, std=(127.5,) * 3),  # table 2: 19.9 % error, one crop
-)  # fmt: skip
+)
 
 TestInceptionResNet = variant(  # every block kind of the family in few parameters, for tests
     "TestInceptionResNet", InceptionResNet, key="test_inception_resnet", blocks=(1, 1, 2), width=1 / 32,

@@ -19,10 +19,10 @@ Status     logits equal timm's (tests/golden); `nfnet/cifar10_nf_resnet*` were r
 | cifar | 3, 3, 3          | 313,123 with 10 classes                |
 """
 
-from keras_tricks.errors import check_choice
 from keras_tricks.models.heads import classifier, finish, image_input
 from keras_tricks.models.normalizer_free import ALPHA, CLASSIFIER_INIT, betas, drop_path_rates, layout_for, style
 from keras_tricks.models.registry import variant
+from keras_tricks.utils.errors import check_choice
 
 VARIANTS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3), 288: (24, 24, 24, 24)}
 WIDTHS = (256, 512, 1024, 2048)
@@ -78,7 +78,7 @@ def NFResNet(blocks, include_top=True, weights=None, input_tensor=None, input_sh
         x = make.conv(inputs, stem_filters, 3, name="stem")
     rates = drop_path_rates(blocks, drop_path_rate, make.layout.full_drop_path)
     for stage, (width, stage_betas, stage_rates) in enumerate(
-            zip(widths, betas(blocks, alpha), rates, strict=True), start=1):  # fmt: skip
+            zip(widths, betas(blocks, alpha), rates, strict=True), start=1):
         for index, (beta, rate) in enumerate(zip(stage_betas, stage_rates, strict=True), start=1):
             strides, mid = 2 if stage > 1 and index == 1 else 1, int(width * bottleneck_ratio)
             x = make.block(x, width, mid, (1, 3, 1), strides, 1, beta, rate, f"stage{stage}_block{index}")

@@ -29,7 +29,7 @@ from keras_tricks.models.normalizer_free import (
     grouped_width,
     layout_for,
     style,
-)  # fmt: skip
+)
 from keras_tricks.models.registry import variant
 
 WIDTHS = (256, 512, 1536, 1536)
@@ -37,7 +37,7 @@ WIDTHS = (256, 512, 1536, 1536)
 VARIANTS = {
     0: (192, 256, 83.6), 1: (224, 320, 84.7), 2: (256, 352, 85.1), 3: (320, 416, 85.7), 4: (384, 512, 85.9),
     5: (416, 544, 86.0), 6: (448, 576, 86.5), 7: (480, 608, None),
-}  # fmt: skip
+}
 
 
 def NFNet(blocks, include_top=True, weights=None, input_tensor=None, input_shape=None, pooling=None, classes=1000,
@@ -89,7 +89,7 @@ def NFNet(blocks, include_top=True, weights=None, input_tensor=None, input_shape
     sizes = (1, 3, 3, 1) if two_convolutions else (1, 3, 1)
     rates = drop_path_rates(blocks, drop_path_rate, make.layout.full_drop_path)
     for stage, (width, (mid, groups), stage_betas, stage_rates) in enumerate(
-            zip(widths, inner, betas(blocks, alpha), rates, strict=True), start=1):  # fmt: skip
+            zip(widths, inner, betas(blocks, alpha), rates, strict=True), start=1):
         for index, (beta, rate) in enumerate(zip(stage_betas, stage_rates, strict=True), start=1):
             strides = 2 if stage > 1 and index == 1 else 1
             x = make.block(x, width, mid, sizes, strides, groups, beta, rate, f"stage{stage}_block{index}")
@@ -116,7 +116,7 @@ def _variant(level):
         paper="2102.06171",
         info=dict(input_size=(train, train, 3), test_input_size=(test, test, 3), crop_pct=test / (test + 32),
                   interpolation="bicubic", paper_top1=top1),
-    )  # fmt: skip
+    )
 
 
 NFNetF0, NFNetF1, NFNetF2, NFNetF3, NFNetF4, NFNetF5, NFNetF6, NFNetF7 = (_variant(level) for level in VARIANTS)

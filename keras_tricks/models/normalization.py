@@ -1,7 +1,7 @@
 """Which batch normalization a network is built with: plain, synchronized or ghost."""
 
-from keras_tricks.errors import UserError
 from keras_tricks.layers import BatchNormalization, GhostBatchNormalization
+from keras_tricks.utils.errors import UserError
 
 
 def normalization(sync_bn=False, ghost_batch_size=None, **arguments):

@@ -5,10 +5,10 @@ import itertools
 
 import keras
 
-from keras_tricks.errors import UserError, check_choice
 from keras_tricks.layers import DropPath, ScaledActivation, ScaledWSConv2D, SkipGain, SqueezeExcite
 from keras_tricks.layers.scaled_activation import activation_gain
 from keras_tricks.models.heads import symmetric_max_pool
+from keras_tricks.utils.errors import UserError, check_choice
 
 ALPHA = 0.2  # share of a residual branch in the sum (arXiv:2101.08692, section 4.1; nfnet.py)
 CLASSIFIER_INIT = dict(kernel_initializer={"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.01}})
@@ -92,7 +92,7 @@ class Style:
         if not self.scaled_ws:
             init = keras.initializers.VarianceScaling(1.0, "fan_in", "truncated_normal")
             return keras.layers.Conv2D(filters, size, strides, "same", groups=groups, kernel_initializer=init,
-                                       name=name)(x)  # fmt: skip
+                                       name=name)(x)
         symmetric = self.layout.padding == "symmetric" and strides > 1 and size > 1
         if symmetric:
             x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
@@ -100,7 +100,7 @@ class Style:
             filters, size, strides, "valid" if symmetric else "same", groups, gain_initializer=gain,
             eps=self.layout.eps, eps_mode=self.layout.eps_mode, name=name,
             scale=activation_gain(self.activation) if self.layout.gain_in_kernel else 1.0,
-        )(x)  # fmt: skip
+        )(x)
 
     def max_pool(self, x, name):
         """3x3 windows, stride 2, of values that may be negative."""
@@ -150,7 +150,7 @@ def layout_for(weights):
 
 
 def style(layout, activation, alpha, se_ratio, skip_gain_init, pooled_shortcut, scaled_ws=True,
-          layouts=tuple(LAYOUTS)):  # fmt: skip
+          layouts=tuple(LAYOUTS)):
     """A `Style` from the arguments of a builder.
 
     Raises:
@@ -160,7 +160,7 @@ def style(layout, activation, alpha, se_ratio, skip_gain_init, pooled_shortcut, 
     activation_gain(activation)
     if not scaled_ws and layout != "dm":
         raise UserError('`scaled_ws=False` needs layout="dm": the others keep gains in their kernels. Received: '
-                        f"{layout!r}")  # fmt: skip
+                        f"{layout!r}")
     return Style(LAYOUTS[layout], activation, alpha, se_ratio, skip_gain_init, pooled_shortcut, scaled_ws)
 
 
@@ -177,5 +177,5 @@ def grouped_width(filters, ratio, group_width, rounding):
         raise UserError(
             f"A block of {filters} filters has {width} inside, not a multiple of `group_width`={group_width}. Change "
             f"`widths`, or pass rounding=\"floor\" as the reference code does "
-            f"({max(width // group_width, 1) * group_width} channels).")  # fmt: skip
+            f"({max(width // group_width, 1) * group_width} channels).")
     return width // group_width * group_width, width // group_width

@@ -10,8 +10,8 @@ import functools
 import inspect
 import re
 
-from keras_tricks import imagenet
-from keras_tricks.errors import UserError, nearest
+from keras_tricks.utils import imagenet
+from keras_tricks.utils.errors import UserError, nearest
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,12 +22,12 @@ import warnings
 
 import keras
 
-from keras_tricks.errors import check_choice
 from keras_tricks.initializers import ZeroGammaInit
 from keras_tricks.layers import AvgPoolShortcut, BatchNormalization, DeepStem, DropPath, SqueezeExcite
 from keras_tricks.layers.convolution import convolution
 from keras_tricks.models.heads import classifier, finish, image_input, symmetric_max_pool
 from keras_tricks.models.registry import variant
+from keras_tricks.utils.errors import check_choice
 
 # depth: (block, blocks per stage). 20 to 56 are the three-stage networks for 32-pixel images (arXiv:1512.03385, 4.2).
 VARIANTS = {

@@ -21,19 +21,19 @@ Status     logits equal timm's resnetrs50 and 101 (tests/golden); the ImageNet r
 | 26, 300, 400 | 2, 2, 2, 2; 4, 36, 54, 4; 6, 48, 72, 6 | of the scaling study | |
 """
 
-from keras_tricks.errors import UserError
 from keras_tricks.models.normalizer_free import CLASSIFIER_INIT
 from keras_tricks.models.registry import variant
 from keras_tricks.models.resnet import ResNet
+from keras_tricks.utils.errors import UserError
 
 DEPTHS = {
     26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3),
     270: (4, 29, 53, 4), 300: (4, 36, 54, 4), 350: (4, 36, 72, 4), 400: (6, 48, 72, 6), 420: (4, 44, 87, 4),
-}  # fmt: skip
+}
 PUBLISHED = {  # depth: (training size in pixels, top-1) of its smallest published row
     50: (160, 78.8), 101: (160, 80.3), 152: (192, 82.0), 200: (256, 83.4), 270: (256, 83.8), 350: (256, 84.0),
     420: (320, 84.4),
-}  # fmt: skip
+}
 
 
 def ResNetRS(depth, include_top=True, weights=None, input_tensor=None, input_shape=None, pooling=None, classes=1000,
@@ -92,7 +92,7 @@ def ResNetRS(depth, include_top=True, weights=None, input_tensor=None, input_sha
         drop_path_rate=drop_path_rate, drop_path_rule=drop_path_rule, sync_bn=sync_bn, bn_momentum=bn_momentum,
         filters=filters, stem_filters=stem_filters, stem_pool=stem_pool, se_ratio=se_ratio, activation=activation,
         kernel_initializer=kernel_initializer, head_initializer=CLASSIFIER_INIT["kernel_initializer"],
-    )  # fmt: skip
+    )
 
 
 def _variant(depth):
@@ -101,7 +101,7 @@ def _variant(depth):
         f"ResNetRS{depth}", ResNetRS, key=f"resnet_rs{depth}", depth=depth, paper="2103.07579",
         info=dict(input_size=(size, size, 3), test_input_size=(size, size, 3), interpolation="bicubic",
                   paper_top1=top1),
-    )  # fmt: skip
+    )
 
 
 ResNetRS50, ResNetRS101, ResNetRS152, ResNetRS200, ResNetRS270, ResNetRS350, ResNetRS420 = map(_variant, PUBLISHED)
@@ -109,7 +109,7 @@ ResNetRS50, ResNetRS101, ResNetRS152, ResNetRS200, ResNetRS270, ResNetRS350, Res
 def _study_variant(depth):
     """A depth of the scaling study: no accuracy is published, so the size is the middle one of the study."""
     return variant(f"ResNetRS{depth}", ResNetRS, key=f"resnet_rs{depth}", depth=depth, paper="2103.07579",
-                   info=dict(interpolation="bicubic"))  # fmt: skip
+                   info=dict(interpolation="bicubic"))
 
 
 ResNetRS26, ResNetRS300, ResNetRS400 = map(_study_variant, (26, 300, 400))

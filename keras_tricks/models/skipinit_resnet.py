@@ -15,11 +15,11 @@ Status     ImageNet not reproduced here
 
 import keras
 
-from keras_tricks.errors import check_choice
 from keras_tricks.layers import DropPath, SkipGain
 from keras_tricks.models.heads import classifier, finish, image_input
 from keras_tricks.models.normalizer_free import drop_path_rates
 from keras_tricks.models.registry import variant
+from keras_tricks.utils.errors import check_choice
 
 WIDTHS = (256, 512, 1024, 2048)
 
@@ -92,7 +92,7 @@ def _conv(x, filters, size, strides, name, use_bias=True):
 
 
 SkipInitResNet50 = variant("SkipInitResNet50", SkipInitResNet, key="skipinit_resnet50", blocks=(3, 4, 6, 3),
-                           paper="2002.10444")  # fmt: skip
+                           paper="2002.10444")
 
 SkipInitResNetCifar = variant(
     "SkipInitResNetCifar", SkipInitResNet, key="skipinit_resnet_cifar", blocks=(3, 3, 3), widths=(64, 128, 256),

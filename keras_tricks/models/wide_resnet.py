@@ -21,12 +21,12 @@ import functools
 
 import keras
 
-from keras_tricks.errors import UserError
 from keras_tricks.layers import DropPath
 from keras_tricks.layers.convolution import convolution
 from keras_tricks.models.heads import classifier, finish, image_input
 from keras_tricks.models.normalization import normalization
 from keras_tricks.models.registry import variant
+from keras_tricks.utils.errors import UserError
 
 STAGES = (16, 32, 64)
 BATCH_NORM = dict(momentum=0.9, epsilon=1e-5)

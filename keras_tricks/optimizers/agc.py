@@ -45,16 +45,16 @@ class AGC(OptimizerWrapper):
                              f"Received: {exclude!r}")
         self.clip_factor, self.eps = clip_factor, eps
         self.exclude = exclude if isinstance(exclude, str) else list(exclude)
-        self.left_alone = set()
+        self.excluded_indices = set()
 
     def build(self, variables):
         if not self.built:
-            self.left_alone = {i for i, keep in enumerate(excluded(variables, self.exclude)) if keep}
+            self.excluded_indices = {i for i, keep in enumerate(excluded(variables, self.exclude)) if keep}
         super().build(variables)
 
     def step(self, gradients, variables):
         clipped = [
-            gradient if gradient is None or i in self.left_alone else self.clip(gradient, variable)
+            gradient if gradient is None or i in self.excluded_indices else self.clip(gradient, variable)
             for i, (gradient, variable) in enumerate(zip(gradients, variables, strict=True))
         ]
         return clipped, None

@@ -62,7 +62,7 @@ class GradientAccumulation(OptimizerWrapper):
         self.assign_all([*self.sums, self.seen], [*kept, seen * keep])
         count = ops.cast(seen, "float32")  # `steps` may have changed while the sum was under way
         averages = [None if g is None else t / ops.cast(count, t.dtype)
-                    for t, g in zip(totals, gradients, strict=True)]  # fmt: skip
+                    for t, g in zip(totals, gradients, strict=True)]
         return averages, last
 
     def get_config(self):

@@ -13,7 +13,7 @@ Status     weights unchanged to the bit for an overflow on each of 4 replicas (t
 
 import keras
 
-from keras_tricks.optimizers.wrapper import adopt, check_clipping, sum_over_replicas
+from keras_tricks.optimizers.wrapper import check_clipping, disable_inner_reduction, sum_over_replicas
 
 
 @keras.saving.register_keras_serializable(package="keras_tricks")
@@ -31,9 +31,9 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
 
     def __init__(self, inner_optimizer, initial_scale=2.0**15, dynamic_growth_steps=2000, name="LossScale", **kwargs):
         super().__init__(inner_optimizer, initial_scale, dynamic_growth_steps, name=name, **kwargs)
-        adopt(self.inner_optimizer)
-        if hasattr(self.inner_optimizer, "guarded"):
-            self.inner_optimizer.guarded = False  # this scale sees every replica: nothing to guard against
+        disable_inner_reduction(self.inner_optimizer)
+        if hasattr(self.inner_optimizer, "check_finite"):
+            self.inner_optimizer.check_finite = False  # this scale sees every replica: nothing to guard against
 
     def apply(self, grads, trainable_variables=None):
         check_clipping(self.inner_optimizer)

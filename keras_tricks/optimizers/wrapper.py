@@ -11,7 +11,7 @@ import warnings
 
 import keras
 
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 
 LIVES_IN = "Keras 3.15.1"
 CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")
@@ -37,9 +37,9 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
     def __init__(self, inner_optimizer, name=None, **kwargs):
         inner_optimizer = _optimizer(inner_optimizer)
         super().__init__(learning_rate=0.0, name=name, **kwargs)
-        self.inner_optimizer = adopt(inner_optimizer)
+        self.inner_optimizer = disable_inner_reduction(inner_optimizer)
         self.outermost = True
-        self.guarded = False
+        self.check_finite = False
         self._ready = True
 
     def step(self, gradients, variables):
@@ -64,7 +64,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         if self.outermost:
             grads = sum_over_replicas(grads)
         grads, proceed = self.step(grads, known)
-        if self.guarded:
+        if self.check_finite:
             finite = all_finite(grads)
             proceed = finite if proceed is None else keras.ops.logical_and(proceed, finite)
         if proceed is None:
@@ -88,7 +88,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         check_clipping(self.inner_optimizer)
         self.inner_optimizer.build(variables)
         super().build(variables)
-        if self.guarded:
+        if self.check_finite:
             warnings.warn(
                 f"{type(self).__name__} runs inside Keras' LossScaleOptimizer, which looks at the first replica only. "
                 "Steps whose global gradient is not finite are skipped, but the scale may stay too high: compile with "
@@ -123,7 +123,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
     def __setattr__(self, name, value):
         # Keras' LossScaleOptimizer sets this on what it wraps, and says so in no other way.
         if name == "loss_scale_factor" and getattr(self, "_ready", False):
-            self.guarded = True
+            self.check_finite = True
         super().__setattr__(name, value)
 
     def get_config(self):
@@ -135,7 +135,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         return cls(inner, **config)
 
 
-def adopt(optimizer):
+def disable_inner_reduction(optimizer):
     """Makes an optimizer one that is handed global gradients: it must not sum them over replicas again."""
     if isinstance(optimizer, OptimizerWrapper):
         optimizer.outermost = False

@@ -19,9 +19,9 @@ Status     `dont_decay/cifar10_small_*`, docs/results/dont_decay (n = 3)
 
 import dataclasses
 
-from keras_tricks.errors import UserError, check_choice
 from keras_tricks.schedules.noise_scale import exact_noise_scale, noise_scale
 from keras_tricks.schedules.warmup_linear_scaling import learning_rate as rate_at
+from keras_tricks.utils.errors import UserError, check_choice
 
 MODES = ("decay", "hybrid", "increase_batch")
 
@@ -117,10 +117,10 @@ class BatchSizePlan:
         head = ("epochs", "batch", "= replica", "x steps", "learning rate", "updates", "noise scale", "exact")
         rows = [(f"{p.epochs.start}-{p.epochs.stop - 1}", f"{p.batch_size:,}", f"{p.micro_batch:,} x {self.replicas}",
                  str(p.accumulation_steps), f"{p.learning_rate:.6g}", f"{p.updates:,}", f"{p.noise_scale:.5g}",
-                 f"{p.exact_noise_scale:.5g}") for p in self.phases]  # fmt: skip
+                 f"{p.exact_noise_scale:.5g}") for p in self.phases]
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-                 for row in (head, *rows)]  # fmt: skip
+                 for row in (head, *rows)]
         return "\n".join([*lines, f"{self.updates:,} updates in {self.epochs} epochs of {self.dataset_size:,} images"])
 
 

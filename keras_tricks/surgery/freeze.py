@@ -1,7 +1,7 @@
 """Parts of a network that stay as they are while the rest is trained: fine-tuning."""
 
-from keras_tricks.errors import UserError, nearest
-from keras_tricks.graph import NORMALIZATIONS, every_layer
+from keras_tricks.utils.errors import UserError, nearest
+from keras_tricks.utils.graph import NORMALIZATIONS, every_layer
 
 
 def freeze(network, parts, norms=False):

@@ -8,8 +8,8 @@ import warnings
 
 import keras
 
-from keras_tricks.graph import Graph
 from keras_tricks.layers import DropPath
+from keras_tricks.utils.graph import Graph
 
 # May stand between the last normalization of a branch and the addition: they keep zero at zero.
 TRANSPARENT = (keras.layers.Dropout, keras.layers.ReLU, keras.layers.Identity, DropPath)

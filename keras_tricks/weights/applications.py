@@ -14,7 +14,7 @@ import re
 import keras
 import numpy as np
 
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 
 EPSILON, THEIRS = 1e-5, 1.001e-5
 SAME_ORDER = ("conv_7b", "top_conv")  # layers of their Inception-ResNet-v2 and of their EfficientNets

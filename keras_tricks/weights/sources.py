@@ -16,7 +16,7 @@ import os
 import pathlib
 import re
 
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 
 KINDS = (".safetensors", ".weights.h5", ".keras")
 HUB_NAME = re.compile(r"(?:hf://(?P<owner>[\w.-]+)/|(?P<timm>timm)/)(?P<name>[\w.-]+?)(?:@(?P<revision>[\w./-]+))?")
@@ -47,11 +47,11 @@ class WeightInfo:
             crop = {"eval_crop": "squash", "crop_padding": round(size / self.crop_pct) - size}
         known = self.interpolation in ("bilinear", "bicubic")
         return {**crop, "test_image_size": size, "interpolation": self.interpolation if known else "bicubic",
-                "antialias": True, "mean": self.mean, "std": self.std}  # fmt: skip
+                "antialias": True, "mean": self.mean, "std": self.std}
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class WeightFile:
     """A weight file that exists: `path`, what the user called it, and its `WeightInfo` or `None`."""
 
     path: pathlib.Path
@@ -66,7 +66,7 @@ def find(weights):
         weights: see above.
 
     Returns:
-        A `Source`.
+        A `WeightFile`.
 
     Raises:
         UserError: no such file or repository, an unknown kind of file, a pickle, no network, a damaged download.
@@ -84,7 +84,7 @@ def find(weights):
     if not path.is_file():
         raise UserError(f"There is no weight file {path}.")
     config = path.with_name("config.json")
-    return Source(path, path.name, _info(config, str(path)) if config.is_file() else None)
+    return WeightFile(path, path.name, _info(config, str(path)) if config.is_file() else None)
 
 
 def _from_hub(text, repository, revision):
@@ -117,7 +117,7 @@ def _from_hub(text, repository, revision):
     except (errors.HfHubHTTPError, OSError) as error:
         raise UserError(f"{repository} cannot be downloaded: {str(error).splitlines()[0]}") from None
     _check(path, text)
-    return Source(path, text, _info(config, f"https://huggingface.co/{repository}") if config else None)
+    return WeightFile(path, text, _info(config, f"https://huggingface.co/{repository}") if config else None)
 
 
 def _check(path, name):
@@ -147,6 +147,6 @@ def _info(config, origin):
             interpolation=cfg["interpolation"], mean=tuple(255 * m for m in cfg["mean"]),
             std=tuple(255 * s for s in cfg["std"]), license=cfg.get("license", ""),
             class_names=tuple(described.get("label_names") or cfg.get("label_names") or ()),
-        )  # fmt: skip
+        )
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None

@@ -6,7 +6,7 @@ a checkpoint is used exactly once, or it is an error.
 
 import numpy as np
 
-from keras_tricks.errors import UserError, nearest
+from keras_tricks.utils.errors import UserError, nearest
 from keras_tricks.weights.classifier import other_head
 from keras_tricks.weights.sources import find
 from keras_tricks.weights.timm_names import HEADS, timm_name

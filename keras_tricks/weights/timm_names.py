@@ -5,10 +5,10 @@ A variable of ours has a path such as `stage2_block1_conv3/kernel`; timm calls i
 
 import re
 
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 
 LEAVES = {"kernel": "weight", "bias": "bias", "gain": "gain", "gamma": "weight", "beta": "bias",
-          "moving_mean": "running_mean", "moving_variance": "running_var"}  # fmt: skip
+          "moving_mean": "running_mean", "moving_variance": "running_var"}
 
 HEADS = ("fc.", "head.fc.", "classif.", "classifier.")  # timm's classifiers
 

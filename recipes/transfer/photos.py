@@ -17,4 +17,4 @@ RECIPE = Recipe(
     optimizer=Optimizer(weight_decay=1e-4, no_bias_decay=True),
     schedule=Schedule(epochs=20, batch_size=64, base_learning_rate=0.01, base_batch_size=64, warmup_epochs=1,
                       decay="cosine"),
-)  # fmt: skip
+)

@@ -6,7 +6,7 @@ import pytest
 
 import keras_tricks as kt
 from keras_tricks.analysis.signal_propagation import draw
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 
 ALPHA = 0.2
 

@@ -13,9 +13,9 @@ tf = pytest.importorskip("tensorflow")
 import keras_tricks as kt  # noqa: E402
 from keras_tricks import distribution  # noqa: E402
 from keras_tricks.callbacks import BatchSizeScheduler  # noqa: E402
-from keras_tricks.errors import UserError  # noqa: E402
 from keras_tricks.recipe import load_recipe  # noqa: E402
-from keras_tricks.training import batch_size_plan as plan_of  # noqa: E402
+from keras_tricks.training import plan_of_recipe as plan_of  # noqa: E402
+from keras_tricks.utils.errors import UserError  # noqa: E402
 
 EXAMPLES, EPOCHS, STEPS = 50, 6, (12, 12, 6, 6, 3, 3)  # batches of 4, 8 and 16 for two epochs each
 RNG = np.random.default_rng(0)
@@ -25,7 +25,7 @@ X, Y = RNG.normal(size=(EXAMPLES, 5)).astype("float32"), RNG.normal(size=(EXAMPL
 def growing(**changes):
     return BatchSizeScheduler.instead_of_decay(**{
         "learning_rate": 0.05, "batch_size": 4, "factor": 2, "milestones": (2, 4), "epochs": EPOCHS,
-        "dataset_size": EXAMPLES, "max_batch_size": 16, **changes})  # fmt: skip
+        "dataset_size": EXAMPLES, "max_batch_size": 16, **changes})
 
 
 class Counted:
@@ -207,7 +207,7 @@ def test_fitting_phase_by_phase_gives_the_same_bits_from_a_data_set():
     scheduler, several = growing(), network()
     for phase in scheduler.plan:
         several.fit(scheduler.batch(data, phase), initial_epoch=phase.epochs.start, epochs=phase.epochs.stop,
-                    callbacks=[scheduler], verbose=0)  # fmt: skip
+                    callbacks=[scheduler], verbose=0)
     np.testing.assert_array_equal(state(one), state(several))
     assert one.traces == 1 and several.traces <= 3
 
@@ -268,7 +268,7 @@ def test_arrays_cost_little_more_than_slices_of_them():
 
 
 def mirrored(count=2):
-    distribution.mend()
+    distribution.apply_patches()
     devices = [d.name for d in tf.config.list_logical_devices("CPU")]
     return distribution.mirrored(devices[:count])
 
@@ -342,7 +342,7 @@ def slices(count=EXAMPLES):
     (lambda: slices().batch(4, drop_remainder=True), "holds 12 elements.*batched already.*single examples"),
     (lambda: slices().filter(lambda x, y: True).batch(4), "batched already.*single examples"),
     (lambda: slices().repeat(), r"repeats without end.*without `.repeat\(\)`"),
-], ids=["fewer", "more", "batched", "batched evenly", "batched, unknown length", "endless"])  # fmt: skip
+], ids=["fewer", "more", "batched", "batched evenly", "batched, unknown length", "endless"])
 def test_a_data_set_that_is_not_one_epoch_of_examples(examples, words):
     with pytest.raises(UserError, match=words):
         growing().batch(examples())

@@ -8,9 +8,9 @@ import pytest
 
 from keras_tricks.callbacks import Checkpoint, NonFiniteLoss, Position, WeightEMA
 from keras_tricks.callbacks.checkpoint import FORMAT
-from keras_tricks.errors import UserError
 from keras_tricks.optimizers import SGD, GradientAccumulation
-from keras_tricks.weights import files, load
+from keras_tricks.utils.errors import UserError
+from keras_tricks.weights import load, safetensors_io
 
 
 def make(width=3, seed=0):
@@ -19,7 +19,7 @@ def make(width=3, seed=0):
     model = keras.Sequential([
         keras.Input((4,)), keras.layers.Dense(width), keras.layers.BatchNormalization(), keras.layers.Dropout(0.5),
         keras.layers.Dense(2),
-    ])  # fmt: skip
+    ])
     model.compile(SGD(0.1, weight_decay=0.01), "mse")
     return model
 
@@ -30,7 +30,7 @@ Y = np.random.default_rng(1).normal(size=(12, 2)).astype("float32")
 
 def fit(model, epochs, initial_epoch=0, callbacks=()):
     model.fit(X, Y, batch_size=4, epochs=epochs, initial_epoch=initial_epoch, shuffle=False, verbose=0,
-              callbacks=list(callbacks))  # fmt: skip
+              callbacks=list(callbacks))
 
 
 class Scores(keras.callbacks.Callback):
@@ -65,8 +65,8 @@ def test_a_restored_model_goes_on_as_if_never_stopped(tmp_path):
 
 
 def test_what_is_being_written_is_waited_for(tmp_path, monkeypatch):
-    save = files.save
-    monkeypatch.setattr(files, "save", lambda *args: (time.sleep(0.2), save(*args)))
+    save = safetensors_io.save
+    monkeypatch.setattr(safetensors_io, "save", lambda *args: (time.sleep(0.2), save(*args)))
     model, checkpoint = make(), Checkpoint(tmp_path)
     model.optimizer.build(model.trainable_variables)
     checkpoint.set_model(model)
@@ -88,7 +88,7 @@ def test_the_best_is_kept(tmp_path):
     folder = tmp_path / "checkpoints"
     assert sorted(p.name for p in folder.iterdir()) == ["best.safetensors", "last.1.safetensors", "last.safetensors"]
     for name, epoch in (("best", 2), ("last", 5)):
-        tensors, metadata = files.read(folder / f"{name}.safetensors")
+        tensors, metadata = safetensors_io.read(folder / f"{name}.safetensors")
         assert (metadata["epoch"], metadata["images"], metadata["best"]) == (str(epoch), "0", "0.5")
         loaded = make(seed=5)
         load(loaded, folder / f"{name}.safetensors")
@@ -101,7 +101,7 @@ def test_the_best_so_far_survives_a_restart(tmp_path):
     checkpoint.restore(model)
     fit(model, 2, initial_epoch=1, callbacks=[Scores([None, 0.6]), checkpoint])
     for name, epoch in (("best", "1"), ("last", "2")):
-        metadata = files.read(tmp_path / "checkpoints" / f"{name}.safetensors")[1]
+        metadata = safetensors_io.read(tmp_path / "checkpoints" / f"{name}.safetensors")[1]
         assert (metadata["epoch"], metadata["best"]) == (epoch, "0.7")
 
 
@@ -137,7 +137,7 @@ def test_a_process_killed_between_the_files_does_not_lose_the_best(tmp_path, mon
         if len(written) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(files, "save", save)
+    monkeypatch.setattr(safetensors_io, "save", save)
     with pytest.raises(KeyboardInterrupt):
         fit(make(), 1, callbacks=[Scores([0.7]), Checkpoint(tmp_path)])
     assert written == ["best.safetensors", ".new.safetensors"]
@@ -170,7 +170,7 @@ def two_checkpoints(folder):
 def test_a_damaged_checkpoint_is_passed_over_at_every_byte(tmp_path, caplog):
     """Cut anywhere, or a bit flipped anywhere: found, and the one before is taken; never loaded."""
     last, older = two_checkpoints(tmp_path)
-    whole, before = last.read_bytes(), files.read(older)[0]
+    whole, before = last.read_bytes(), safetensors_io.read(older)[0]
     header = 8 + int.from_bytes(whole[:8], "little")
     numbers = np.random.default_rng(0)
     places = [*range(0, 8), *numbers.integers(8, header, 150), *numbers.integers(header, len(whole), 100)]
@@ -188,9 +188,9 @@ def test_a_damaged_checkpoint_is_passed_over_at_every_byte(tmp_path, caplog):
         position = Checkpoint(tmp_path).restore(model)
         if position == Position(2):  # a space that pads the header: every number is as it was written
             harmless += 1
-            tensors, metadata = files.read(last, checked=True)
+            tensors, metadata = safetensors_io.read(last, checked=True)
             last.write_bytes(whole)
-            original = files.read(last)
+            original = safetensors_io.read(last)
             assert metadata == original[1] and all(np.array_equal(tensors[n], a) for n, a in original[0].items())
             continue
         assert position == Position(1)
@@ -206,28 +206,28 @@ def model_tensors(model):
 
 def test_a_newer_format_is_refused(tmp_path):
     last, _ = two_checkpoints(tmp_path)
-    tensors, metadata = files.read(last)
-    files.save(last, tensors, metadata | {"format": FORMAT + 1, "version": "9.1"})
+    tensors, metadata = safetensors_io.read(last)
+    safetensors_io.save(last, tensors, metadata | {"format": FORMAT + 1, "version": "9.1"})
     with pytest.raises(UserError, match="was written by keras-tricks 9.1, which is newer than this one"):
         Checkpoint(tmp_path).restore(make())
 
 
 def test_weights_are_no_checkpoint(tmp_path):
     (tmp_path / "checkpoints").mkdir()
-    files.save(tmp_path / "checkpoints" / "last.safetensors", files.weights_of(make()))
+    safetensors_io.save(tmp_path / "checkpoints" / "last.safetensors", safetensors_io.weights_of(make()))
     with pytest.raises(UserError, match="was not written by a training run"):
         Checkpoint(tmp_path).restore(make())
 
 
 def test_another_run_is_refused(tmp_path):
-    fit(make(), 1, callbacks=[Checkpoint(tmp_path, about={"set of classes": "cat, dog"})])
+    fit(make(), 1, callbacks=[Checkpoint(tmp_path, fingerprint={"set of classes": "cat, dog"})])
     with pytest.raises(UserError, match="is of a run with another set of classes: 'cat, dog', now 'cat, cow'"):
-        Checkpoint(tmp_path, about={"set of classes": "cat, cow"}).restore(make())
+        Checkpoint(tmp_path, fingerprint={"set of classes": "cat, cow"}).restore(make())
 
 
 def test_as_many_are_kept_as_asked_for(tmp_path):
     fit(make(), 6, callbacks=[Checkpoint(tmp_path, keep=3)])
-    found = {p.name: files.read(p)[1]["epoch"] for p in (tmp_path / "checkpoints").iterdir()}
+    found = {p.name: safetensors_io.read(p)[1]["epoch"] for p in (tmp_path / "checkpoints").iterdir()}
     assert found == {"last.safetensors": "6", "last.1.safetensors": "5", "last.2.safetensors": "4"}
 
 
@@ -258,7 +258,7 @@ def test_a_full_disk_before_the_first_checkpoint(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
-    monkeypatch.setattr(files, "save", full)
+    monkeypatch.setattr(safetensors_io, "save", full)
     with pytest.raises(UserError, match="checkpoint after epoch 1 could not be .* is full. There is none before it."):
         fit(make(), 1, callbacks=[Checkpoint(tmp_path)])
 
@@ -267,7 +267,7 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
     model = make()
     fit(model, 1, callbacks=[Checkpoint(tmp_path)])
     spoil = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: model.trainable_variables[0].assign(
-        np.full(model.trainable_variables[0].shape, np.inf)))  # fmt: skip
+        np.full(model.trainable_variables[0].shape, np.inf)))
     with pytest.raises(NonFiniteLoss, match="the weights .*kernel are not finite at step 3 of epoch 2"):
         fit(model, 2, 1, callbacks=[spoil, Checkpoint(tmp_path)])
     assert Checkpoint(tmp_path).restore(make()) == Position(1)

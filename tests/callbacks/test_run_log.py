@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from keras_tricks.callbacks import RunLog
-from keras_tricks.callbacks.run_log import COLUMNS, draw_curves, read_summary, write_summary
 from keras_tricks.schedules import batch_size_plan
+from keras_tricks.utils.summary import COLUMNS, draw_curves, read_summary, write_summary
 
 STEPS, BATCH, N, MOMENTUM = 5, 8, 43, 0.9
 
@@ -26,7 +26,7 @@ def fit(folder, epochs, initial_epoch=0, clock=None, callbacks=(), evaluate=True
     x, y = rng.normal(size=(STEPS * BATCH, 3)), np.eye(7)[rng.integers(0, 7, STEPS * BATCH)]
     log = RunLog(folder, batch_size_plan(0.05, BATCH, 9, N, mode="decay", momentum=MOMENTUM), clock)
     history = model.fit(x, y, batch_size=BATCH, epochs=epochs, initial_epoch=initial_epoch, verbose=0,
-                        validation_data=(x, y) if evaluate else None, callbacks=[*callbacks, log])  # fmt: skip
+                        validation_data=(x, y) if evaluate else None, callbacks=[*callbacks, log])
     return history.history
 
 
@@ -34,7 +34,7 @@ def test_the_columns_of_the_design_and_their_numbers(tmp_path):
     history = fit(tmp_path, epochs=3)
     header = (tmp_path / "summary.csv").read_text().splitlines()[0]
     assert header == ("epoch,step,images,lr,batch_size,noise_scale,train_loss,val_loss,top1,top5,ema_top1,"
-                      "images_per_s,data_wait,seconds")  # fmt: skip
+                      "images_per_s,data_wait,seconds")
     rows = read_summary(tmp_path)
     assert len(rows) == 3
     for i, row in enumerate(rows):
@@ -42,7 +42,7 @@ def test_the_columns_of_the_design_and_their_numbers(tmp_path):
         assert row["batch_size"] == "8" and float(row["lr"]) == pytest.approx(0.05)
         assert float(row["noise_scale"]) == pytest.approx(0.05 * 43 / (8 * 0.1), rel=1e-5)
         for column, key, factor in (("train_loss", "loss", 1), ("val_loss", "val_loss", 1),
-                                    ("top1", "val_top1", 100), ("top5", "val_top5", 100)):  # fmt: skip
+                                    ("top1", "val_top1", 100), ("top5", "val_top5", 100)):
             assert float(row[column]) == pytest.approx(factor * history[key][i], rel=1e-5)
         assert row["ema_top1"] == "" and row["data_wait"] == ""
         # Images of the epoch over its seconds without the evaluation.
@@ -114,7 +114,7 @@ def test_tensorboard_events_hold_the_same_numbers(tmp_path):
 def rows(count, **changes):
     return [{**dict.fromkeys(COLUMNS, ""), "epoch": i + 1, "step": i, "images": i, "lr": 0.1 / (i + 1),
              "batch_size": 64, "train_loss": 2 / (i + 1), "val_loss": 1.5 / (i + 1), "top1": 90 + i / 10, "top5": 99.0,
-             **changes} for i in range(count)]  # fmt: skip
+             **changes} for i in range(count)]
 
 
 @pytest.mark.parametrize("count, changes", [(1, {}), (12, {}), (3, {"top1": "", "top5": "", "val_loss": ""})])

@@ -14,7 +14,7 @@ import pytest
 
 import keras_tricks as kt
 from keras_tricks.callbacks import BatchSizeScheduler
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 
 EXAMPLES, EPOCHS = 50, 6
 PHASES = [(4, 12), (8, 6), (16, 3)]  # batch size and updates of two epochs each; 2, 2 and 2 examples are left out
@@ -27,7 +27,7 @@ NOISY = np.random.default_rng(0).normal(size=(EXAMPLES, 5)).astype("float32")
 def growing(**changes):
     return BatchSizeScheduler.instead_of_decay(**{
         "learning_rate": 0.05, "batch_size": 4, "factor": 2, "milestones": (2, 4), "epochs": EPOCHS,
-        "dataset_size": EXAMPLES, "max_batch_size": 16, **changes})  # fmt: skip
+        "dataset_size": EXAMPLES, "max_batch_size": 16, **changes})
 
 
 class Counted(keras.Sequential):
@@ -98,7 +98,7 @@ def seen(scheduler, seed=0, shuffle=True, **options):
     """For each epoch, how often it saw each example, read off the weights."""
     watch, model = Watch(), counter()
     model.fit(scheduler.batch((X, Y), seed=seed, shuffle=shuffle), epochs=EPOCHS, callbacks=[scheduler, watch],
-              verbose=0, **options)  # fmt: skip
+              verbose=0, **options)
     start = EPOCHS - len(watch.moved)
     per_image = [scheduler.plan.rate(e) / scheduler.plan.phase(e).batch_size for e in range(start, EPOCHS)]
     return np.array(watch.moved) / np.array(per_image)[:, None]
@@ -225,7 +225,7 @@ def test_fitting_phase_by_phase_gives_the_same_bits():
     scheduler, model = growing(), network()
     for phase in scheduler.plan:
         model.fit(scheduler.batch((NOISY, NOISY[:, :1]), phase), initial_epoch=phase.epochs.start,
-                  epochs=phase.epochs.stop, callbacks=[scheduler], verbose=0)  # fmt: skip
+                  epochs=phase.epochs.stop, callbacks=[scheduler], verbose=0)
     assert int(model.optimizer.iterations) == 42 and model.traces <= len(PHASES)
     np.testing.assert_array_equal(state(model), state(whole()))
 
@@ -235,7 +235,7 @@ def test_a_run_continued_in_any_phase_ends_at_the_same_bits(epoch):
     begun = fit(growing(), epochs=epoch)
     fresh = network()
     for new, old in zip([*fresh.variables, *fresh.optimizer.variables], [*begun.variables, *begun.optimizer.variables],
-                        strict=True):  # fmt: skip
+                        strict=True):
         new.assign(keras.ops.convert_to_numpy(old))
     fit(growing(), fresh, initial_epoch=epoch)
     np.testing.assert_array_equal(state(fresh), state(whole()))
@@ -248,7 +248,7 @@ def test_accumulation_equals_the_batch_that_really_grows(limit, steps):
     optimizer = kt.optimizers.GradientAccumulation(kt.optimizers.SGD(9.0, momentum=0.9), 1)
     split = fit(scheduler, network(optimizer), callbacks=[watch])
     np.testing.assert_allclose(
-        numbers(split.trainable_variables), numbers(whole().trainable_variables), rtol=1e-6, atol=1e-6)  # fmt: skip
+        numbers(split.trainable_variables), numbers(whole().trainable_variables), rtol=1e-6, atol=1e-6)
     assert watch.updates == [12, 24, 30, 36, 39, 42]
     assert [len(b) for b in watch.batches] == [n * s for n, s in zip((12, 6, 3), steps, strict=True) for _ in range(2)]
     assert split.traces <= len({phase.step_size for phase in scheduler.plan})
@@ -256,7 +256,7 @@ def test_accumulation_equals_the_batch_that_really_grows(limit, steps):
 
 def test_accumulation_is_found_inside_a_loss_scale():
     optimizer = kt.optimizers.LossScale(
-        kt.optimizers.GradientAccumulation(kt.optimizers.SGD(9.0, momentum=0.9), 1), initial_scale=2.0**4)  # fmt: skip
+        kt.optimizers.GradientAccumulation(kt.optimizers.SGD(9.0, momentum=0.9), 1), initial_scale=2.0**4)
     model = fit(growing(max_batch_per_replica=4), network(optimizer))
     assert int(model.optimizer.iterations) == 42
     assert np.allclose(numbers(model.trainable_variables), numbers(whole().trainable_variables), atol=1e-5)
@@ -274,7 +274,7 @@ def test_the_rate_is_set_before_every_update():
     fit(scheduler, network(optimizer), callbacks=[rates])
     plan = scheduler.plan
     expected = [plan.rate(e, u) for e in range(EPOCHS) for u in range(plan.phase(e).updates_per_epoch)
-                for _ in range(plan.phase(e).accumulation_steps)]  # fmt: skip
+                for _ in range(plan.phase(e).accumulation_steps)]
     np.testing.assert_allclose(rates.rates, expected, rtol=1e-6)
     assert len(set(rates.rates)) == 18  # the steps of the warmup
 
@@ -370,7 +370,7 @@ def test_validation_beside_it_changes_nothing_and_sees_all_its_batches():
         ({"replicas": 3}, ["A batch of 4 images cannot be divided", "3 replicas", "multiple of 3"]),
     )],
     ({"mode": "increse_batch"}, ['Did you mean "increase_batch"']),
-], ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "")  # fmt: skip
+], ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "")
 def test_a_plan_that_cannot_be_is_told_in_words(changes, words):
     with pytest.raises(UserError) as error:
         growing(**changes)

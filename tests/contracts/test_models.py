@@ -118,7 +118,7 @@ def test_training_compiled_by_xla(name, kwargs, policy):
     convolved = {op.outputs[0].dtype.name for op in graph.get_operations() if op.type == "Conv2D"}
     assert convolved == {keras.config.dtype_policy().compute_dtype}
     open_shapes = [(op.type, output.shape) for op in graph.get_operations() for output in op.outputs
-                   if output.dtype != tf.resource and not output.shape.is_fully_defined()]  # fmt: skip
+                   if output.dtype != tf.resource and not output.shape.is_fully_defined()]
     # The batch normalization kernel hands a private tensor to its own gradient, of which TensorFlow says no shape.
     assert [(kind, shape) for kind, shape in open_shapes if shape.rank is not None] == []
     assert {kind for kind, _ in open_shapes} <= {"FusedBatchNormV3", "ZerosLike"}

@@ -8,7 +8,7 @@ import pytest
 
 tf = pytest.importorskip("tensorflow")
 
-import replicas  # noqa: E402
+from support import replicas  # noqa: E402
 
 import keras_tricks as kt  # noqa: E402
 from keras_tricks import distribution  # noqa: E402
@@ -16,7 +16,7 @@ from keras_tricks import distribution  # noqa: E402
 
 @functools.cache
 def mirrored(count):
-    distribution.mend()
+    distribution.apply_patches()
     devices = [d.name for d in tf.config.list_logical_devices("CPU")]
     return distribution.mirrored(devices[:count])
 

@@ -198,7 +198,7 @@ def center_square(height, width, size, crop_pct):
 RESIZES = [  # larger without, smaller with antialiasing
     (30, 50, 64, "bilinear", False), (50, 30, 64, "bicubic", False), (33, 33, 40, "bicubic", False),
     (201, 300, 64, "bilinear", True), (300, 201, 48, "bicubic", True),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("height, width, size, interpolation, antialias", RESIZES)
@@ -231,7 +231,7 @@ def test_squash_crop_resizes_both_sides_then_cuts(height, width, size, interpola
     (375, 500, 160, 0.875, (24, 87, 327, 327)),  # 160 / (160 + 23) * 375 = 327.9
     (375, 500, 320, 1.0, (0, 63, 375, 375)),
     (1, 9, 224, 0.875, (0, 4, 1, 1)),  # never nothing
-])  # fmt: skip
+])
 def test_the_square_of_center_crop(height, width, size, crop_pct, box):
     assert tuple(map(int, crops.center_box(height, width, size, crop_pct))) == box
 

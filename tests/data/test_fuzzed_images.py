@@ -93,7 +93,7 @@ def of_another_size(content, rng):
 
 
 DAMAGES = (flipped, flipped_in_header, flipped_in_pixels, truncated, truncated_with_an_end, spliced, with_a_gap,
-           of_another_size)  # fmt: skip
+           of_another_size)
 
 
 def damaged_jpeg(number):

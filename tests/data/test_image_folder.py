@@ -9,9 +9,9 @@ from PIL import Image
 from keras_tricks.data import evaluation_batches, open_source, training_batches
 from keras_tricks.data.check import check
 from keras_tricks.data.image_folder import TooManyBadImages, check_image
-from keras_tricks.errors import UserError
 from keras_tricks.recipe import Augment, Data
 from keras_tricks.schedules import batch_size_plan
+from keras_tricks.utils.errors import UserError
 
 SIZE = 16
 DATA = Data(image_size=SIZE, eval_crop="whole", mean=(0.0,) * 3, std=(1.0,) * 3)

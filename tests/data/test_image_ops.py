@@ -13,11 +13,11 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_tricks.data import image_ops
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 CROPS = [np.array(Image.open(io.BytesIO(base64.b64decode(crop["png"]))))
-         for crop in json.loads((GOLDEN / "image_crops.json").read_text())["crops"]]  # fmt: skip
+         for crop in json.loads((GOLDEN / "image_crops.json").read_text())["crops"]]
 PILLOW = json.loads((GOLDEN / "pil_image_ops.json").read_text())["cases"]
 TENSORFLOW = json.loads((GOLDEN / "tfa_image_ops.json").read_text())
 ADDONS, MODEL_GARDEN = TENSORFLOW["tfa"]["cases"], TENSORFLOW["model_garden"]["cases"]
@@ -65,7 +65,7 @@ def difference(case):
 GEOMETRY = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
 EXACT_IN_PILLOW = [c for c in PILLOW if c["op"] not in GEOMETRY]
 EXACT_IN_ADDONS = [c for c in ADDONS if c["op"] != "Sharpness" and not (
-    c["op"].startswith("Translate") and c["parameters"]["resample"] == "bilinear")]  # fmt: skip
+    c["op"].startswith("Translate") and c["parameters"]["resample"] == "bilinear")]
 
 
 @pytest.mark.parametrize("case", EXACT_IN_PILLOW, ids=name)
@@ -84,13 +84,13 @@ def test_sharpness_is_within_rounding_of_tensorflow_addons(case):
 
 
 @pytest.mark.parametrize("case", [c for c in PILLOW if c["op"] in ("Rotate", "TranslateX", "TranslateY")
-                                  and c["parameters"]["resample"] == "nearest"], ids=name)  # fmt: skip
+                                  and c["parameters"]["resample"] == "nearest"], ids=name)
 def test_rotation_and_translation_are_within_a_grey_level_of_pillow(case):
     assert difference(case).mean() < 1.0
 
 
 @pytest.mark.parametrize("case", [c for c in PILLOW if c["op"] in ("ShearX", "ShearY")
-                                  and c["parameters"]["resample"] == "nearest"], ids=name)  # fmt: skip
+                                  and c["parameters"]["resample"] == "nearest"], ids=name)
 def test_shear_is_pillows_moved_by_half_a_pixel(case):
     """Pillow shears about the image's edge, TensorFlow about the centre of the first pixel."""
     image, level = tf.constant(CROPS[case["crop"]]), case["parameters"]["level"]
@@ -100,13 +100,13 @@ def test_shear_is_pillows_moved_by_half_a_pixel(case):
 
 
 @pytest.mark.parametrize("case", [c for c in MODEL_GARDEN if c["op"] in (
-    "Brightness", "Cutout", "Equalize", "Invert", "Posterize", "SolarizeAdd")], ids=name)  # fmt: skip
+    "Brightness", "Cutout", "Equalize", "Invert", "Posterize", "SolarizeAdd")], ids=name)
 def test_model_garden_agrees_where_it_is_the_papers_code(case):
     assert hashlib.sha256(ours(case).tobytes()).hexdigest() == case["sha256"]
 
 
 @pytest.mark.parametrize("case", [c for c in PILLOW if c["op"] in ("Equalize", "AutoContrast", "Rotate", "ShearY")
-                                  and c["parameters"].get("resample") != "bilinear"], ids=name)  # fmt: skip
+                                  and c["parameters"].get("resample") != "bilinear"], ids=name)
 def test_the_compiled_form_gives_the_same_bytes_as_the_plain_one(case, monkeypatch):
     compiled = ours(case)
     monkeypatch.setattr(image_ops, "_compiled", lambda function: function)
@@ -117,11 +117,11 @@ def test_any_size_and_unknown_sizes():
     for shape in ((1, 1, 3), (1, 7, 3), (5, 2, 3)):
         image = tf.constant(np.random.default_rng(0).integers(0, 256, shape, dtype="uint8"))
         unknown = tf.function(lambda x: image_ops.equalize(image_ops.rotate(x, 30.0)),
-                              input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)])  # fmt: skip
+                              input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)])
         np.testing.assert_array_equal(unknown(image), image_ops.equalize(image_ops.rotate(image, 30.0)))
         for function, argument in ((image_ops.autocontrast, ()), (image_ops.contrast, (1.9,)),
                                    (image_ops.color, (0.1,)), (image_ops.sharpness, (1.9,)),
-                                   (image_ops.translate_x, (100,)), (image_ops.shear_y, (-0.3,))):  # fmt: skip
+                                   (image_ops.translate_x, (100,)), (image_ops.shear_y, (-0.3,))):
             assert function(image, *argument).shape == shape
 
 

@@ -10,8 +10,8 @@ from keras_tricks.data.minival import split_off
 from keras_tricks.data.remote_split import remote_split
 from keras_tricks.data.tfds import slices
 from keras_tricks.data.tfrecord import pack
-from keras_tricks.errors import UserError
 from keras_tricks.recipe import Data, Recipe, load_recipe
+from keras_tricks.utils.errors import UserError
 
 
 def test_share_and_what_decides():

@@ -4,8 +4,8 @@ import scipy.stats
 import tensorflow as tf
 
 from keras_tricks.data.mixing import beta, cutmix, mix, mixup
-from keras_tricks.errors import UserError
 from keras_tricks.recipe import Augment
+from keras_tricks.utils.errors import UserError
 
 
 def batch(count, classes=None):

@@ -17,9 +17,9 @@ from keras_tricks.data import crops, evaluation_batches, open_source, training_b
 from keras_tricks.data.check import check
 from keras_tricks.data.image_folder import MAX_PIXELS, check_image, find_broken
 from keras_tricks.data.tfrecord import pack
-from keras_tricks.errors import UserError
 from keras_tricks.recipe import Augment, Data
 from keras_tricks.schedules import batch_size_plan
+from keras_tricks.utils.errors import UserError
 
 SIZE = 40
 DATA = Data(image_size=SIZE, eval_crop="whole", mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -91,7 +91,7 @@ BOMB = png(15_000, 15_000, 1, 0, bytes(15_000 * 1_876))  # 123 kB that are 675 M
 NOT_AS_PILLOW = {  # it cuts 16 bits off at 255, and reads no file with a wrong note
     "16 bits grey.png": GREY_16_PIXELS, "16 bits grey, bytes after its end.png": GREY_16_PIXELS,
     "wrong note.png": np.asarray(RGB),
-}  # fmt: skip
+}
 
 READABLE = {
     "grey.jpg": encoded(GREY, "JPEG"),
@@ -177,7 +177,7 @@ def images(files, folder):
     return {
         "training": trained(files.train), "evaluation": evaluated(files.validation),
         "training from shards": trained(shards.train), "evaluation from shards": evaluated(shards.validation),
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture(scope="module")
@@ -295,7 +295,7 @@ def test_a_jpeg_too_large_for_tensorflow_is_refused_with_its_size(tmp_path):
 
 
 def call(*arguments):
-    return cli._run(cli.parse(["keras-tricks", *map(str, arguments)]))
+    return cli.run(cli.parse(["keras-tricks", *map(str, arguments)]))
 
 
 def simple(root, names):

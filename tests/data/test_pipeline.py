@@ -300,7 +300,7 @@ EVAL_CROPS = {
 @pytest.mark.parametrize("name", EVAL_CROPS)
 def test_the_evaluation_crop_is_the_one_the_recipe_names(name):
     data = Data(image_size=8, test_image_size=12, eval_crop=name, short_side=14, crop_pct=0.8, crop_padding=6,
-                interpolation="bicubic")  # fmt: skip
+                interpolation="bicubic")
     image = tf.constant(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype="uint8"))
     found = {n: evaluation_image(image, data.model_copy(update={"eval_crop": n})).numpy() for n in EVAL_CROPS}
     np.testing.assert_array_equal(found[name], EVAL_CROPS[name](image))

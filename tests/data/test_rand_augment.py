@@ -8,7 +8,7 @@ from keras_tricks.data.rand_augment import operations
 IMAGE = tf.constant(np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype="uint8"))
 DRAW = tf.constant([0.7, 0.5, 0.5])  # sign +, the middle of the image
 ORDER = ["autocontrast", "equalize", "invert", "rotate", "posterize", "solarize", "color", "contrast", "brightness",
-         "sharpness", "shear_x", "shear_y", "translate_x", "translate_y", "cutout", "solarize_add"]  # fmt: skip
+         "sharpness", "shear_x", "shear_y", "translate_x", "translate_y", "cutout", "solarize_add"]
 
 
 def test_the_sixteen_operations_stand_in_the_order_of_the_papers_code():
@@ -22,7 +22,7 @@ def test_the_sixteen_operations_stand_in_the_order_of_the_papers_code():
            "translate_x": (50.0,), "solarize_add": (55,)}),
     (15.0, {"rotate": (45.0,), "posterize": (6,), "solarize": (384,), "contrast": (2.8,), "brightness": (2.8,),
             "solarize_add": (165,)}),
-], ids=str)  # fmt: skip
+], ids=str)
 def test_arguments_at_a_magnitude(magnitude, expected):
     chosen = operations(magnitude)
     for name, arguments in expected.items():
@@ -80,6 +80,6 @@ def test_no_layers_change_nothing():
 def test_only_the_chosen_operation_runs():
     """Each branch is a branch of the graph: its operations are not in the main body."""
     graph = tf.function(lambda i: rand_augment(IMAGE, tf.stack([i, i]), 1)).get_concrete_function(
-        tf.TensorSpec((), tf.int64)).graph  # fmt: skip
+        tf.TensorSpec((), tf.int64)).graph
     kinds = {op.type for op in graph.get_operations()}
     assert kinds & {"Case", "StatelessCase"} and not kinds & {"Pad", "PadV2", "BitwiseAnd", "MatMul"}

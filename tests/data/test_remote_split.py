@@ -1,4 +1,5 @@
 import io
+import json
 import shutil
 
 import numpy as np
@@ -6,10 +7,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_tricks.data import open_source, remote_split
+from keras_tricks.data import open_source, remote_split, tfrecord
 from keras_tricks.data.tfrecord import pack
-from keras_tricks.errors import UserError
 from keras_tricks.recipe import Data
+from keras_tricks.utils.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -111,25 +112,25 @@ def test_a_flipped_byte_is_seen_wherever_it_is(packed, tmp_path, place):
     """In the image or in the label behind it."""
     root = shutil.copytree(packed, tmp_path / "copy")
     with np.load(root / "train.index.npz") as index:
-        first = int(index["offset"][0]), int(index["length"][0])
+        first, second = int(index["offset"][0]), int(index["start"][1])
     path = next(root.glob("train-00000*"))
     content = bytearray(path.read_bytes())
-    end = remote_split.HEADER + int(remote_split.record_length(first[1], 0))
-    content[first[0] + place if place > 0 else end + place] ^= 1
+    end = second - tfrecord.FOOTER
+    content[first + place if place > 0 else end + place] ^= 1
     path.write_bytes(bytes(content))
     image, _, intact = fetched(remote_split.of_records(root, "train"))[0]
     assert not intact and tf.io.decode_png(image).shape == (1, 1, 3)
     assert all(intact for *_, intact in fetched(remote_split.of_records(root, "train"))[1:])
 
 
-@pytest.mark.parametrize("image_bytes", [1, 60, 127, 128, 16_200, 16_383, 16_384, 2**21 - 30, 2**21])
-@pytest.mark.parametrize("label", [0, 127, 128, 999, 21_841])
-def test_the_length_of_a_record(image_bytes, label):
-    image = tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"x" * image_bytes]))
-    number = tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))
-    features = tf.train.Features(feature={"image/encoded": image, "image/class/label": number})
-    expected = len(tf.train.Example(features=features).SerializeToString())
-    assert remote_split.record_length(image_bytes, label) == expected
+def test_shards_packed_by_0_1_0_have_no_record_starts_and_are_scanned(packed, tmp_path):
+    with np.load(packed / "train.index.npz") as file:
+        index = dict(file)
+    stored = index.pop("start")
+    description = json.loads((packed / "dataset.json").read_text())["splits"]["train"]
+    shards = [packed / shard["file"] for shard in description["shards"]]
+    assert len(shards) > 1
+    np.testing.assert_array_equal(tfrecord.record_starts(shards, index), stored)
 
 
 def test_an_index_of_other_shards_is_refused(packed, tmp_path):
@@ -137,7 +138,7 @@ def test_an_index_of_other_shards_is_refused(packed, tmp_path):
     with np.load(root / "train.index.npz") as file:
         index = {**file, "length": file["length"] + 1}
     np.savez(root / "train.index.npz", **index)
-    with pytest.raises(UserError, match="copy does not fit its shards: pack the data again"):
+    with pytest.raises(UserError, match="train.index.npz does not fit its shards: copy or pack the data again"):
         remote_split.of_records(root, "train")
 
 

@@ -16,7 +16,7 @@ from keras_tricks.schedules import batch_size_plan
 
 SIZE, BATCH, STEPS, CLASSES = 16, 8, 4, 3
 EVERYTHING = Augment(crop_area=(0.2, 1.0), color_jitter="paper", pca_noise=0.1, rand_augment_layers=1,
-                     mixup_alpha=0.2, cutmix_alpha=1.0, mixup_per="sample")  # fmt: skip
+                     mixup_alpha=0.2, cutmix_alpha=1.0, mixup_per="sample")
 AUGMENTS = {"mixed last": EVERYTHING, "mixed first": EVERYTHING.model_copy(update={"mix_first": True})}
 
 
@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
 def splits(folder):
     pack(open_source("image_folder", folder), folder / "shards")
     return {"files": open_source("image_folder", folder).train,
-            "shards": open_source("tfrecord", folder / "shards").train}  # fmt: skip
+            "shards": open_source("tfrecord", folder / "shards").train}
 
 
 def dataset(split, augment, workers=1, epochs=range(2), seed=7):
@@ -78,7 +78,7 @@ def test_before_and_after_a_resume(splits, reference, augment):
 
 @pytest.mark.parametrize("augment", AUGMENTS)
 def test_two_replicas_share_the_batch_of_one(splits, reference, augment):
-    distribution.mend()
+    distribution.apply_patches()
     strategy = distribution.mirrored([device.name for device in tf.config.list_logical_devices("CPU")[:2]])
     shared = strategy.experimental_distribute_dataset(dataset(splits["files"], AUGMENTS[augment], workers=16))
     halves = [tuple(strategy.experimental_local_results(part) for part in batch) for batch in shared]

@@ -11,19 +11,19 @@ import time
 
 import numpy as np
 import pytest
-import servers
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support import servers
 
 from keras_tricks import cli
 from keras_tricks.data import open_source, service, training_batches
 from keras_tricks.data.source import Split
 from keras_tricks.data.tfrecord import pack
-from keras_tricks.errors import UserError
 from keras_tricks.recipe import Augment, Data
 from keras_tricks.schedules import Step, batch_size_plan
+from keras_tricks.utils.errors import UserError
 
 ROOT = pathlib.Path(__file__).parents[2]
 CLASSES = 2
@@ -70,10 +70,10 @@ def constant(dataset_size):
     return batch_size_plan(0.1, 8, 2, dataset_size, mode="decay")
 
 
-def both(data, root, augment, plan=growing, epochs=None, patience=60):
+def both(data, root, augment, plan=growing, epochs=None, timeout=60):
     """(batches made here, batches of the service, their datasets, the source)."""
     source = open_source(data.source, root)
-    served = service.Service(data.service, service.connect(data, source).split, patience)
+    served = service.Service(data.service, service.connect(data, source).split, timeout)
     arguments = source.train, data, augment, CLASSES, plan(source.train.num_examples), 7, epochs
     datasets = training_batches(*arguments), training_batches(*arguments, service=served)
     return *(list(d.as_numpy_iterator()) for d in datasets), datasets, source
@@ -92,7 +92,7 @@ CASES = {  # augmentation, plan, batch sizes
     "mixing ends": (Augment(crop="pad", pad=1, cutmix_alpha=1.0, mix_off_epoch=1), constant, [8] * 10),
     "nfnet": (Augment(rand_augment_layers=1, mixup_alpha=0.2, cutmix_alpha=1.0, mixup_per="sample", mix_first=True),
               constant, [8] * 10),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("augment, plan, sizes", CASES.values(), ids=CASES)
@@ -173,7 +173,7 @@ def test_large_batches_travel_in_parts(address, packed, monkeypatch):
 
 @pytest.mark.parametrize("total, parts, counts", [(10, 4, [2, 3, 2, 3]), (10, 1, [10]), (3, 8, [1, 1, 1])])
 def test_how_a_batch_is_divided(total, parts, counts):
-    assert service._divided(total, parts) == counts
+    assert service.near_equal_parts(total, parts) == counts
 
 
 # ---- the order
@@ -194,7 +194,7 @@ def arrivals(items):
 def test_any_order_is_put_right(first, count, rng):
     steps = range(first, first + count)
     shuffled = random.Random(rng.random()).sample(steps, count)
-    found = service.in_order(steps, arrivals(batch(s) for s in shuffled), None, late=9, early=count + 1)
+    found = service.reorder(steps, arrivals(batch(s) for s in shuffled), None, late=9, early=count + 1)
     assert list(found) == [batch(s) for s in steps]
 
 
@@ -202,26 +202,26 @@ def test_any_order_is_put_right(first, count, rng):
 def test_lost_batches_are_made_here_and_named(lost, caplog):
     items = [batch(s) for s in range(10) if s not in lost]
     with caplog.at_level(logging.WARNING, logger="absl"):
-        found = list(service.in_order(range(10), arrivals(items), lambda s: batch(s, made="here"), late=9, early=99))
+        found = list(service.reorder(range(10), arrivals(items), lambda s: batch(s, made="here"), late=9, early=99))
     assert found == [batch(s, made="here" if s in lost else "there") for s in range(10)]
     assert [r.args[0] for r in caplog.records] == lost and "lost or late" in caplog.text
 
 
 def test_a_batch_is_made_here_when_many_later_ones_wait_and_its_own_is_dropped():
     items = [batch(s) for s in (1, 2, 3, 4, 0, 5)]
-    found = service.in_order(range(6), arrivals(items), lambda s: batch(s, made="here"), late=9, early=3)
+    found = service.reorder(range(6), arrivals(items), lambda s: batch(s, made="here"), late=9, early=3)
     assert list(found) == [batch(0, made="here"), *(batch(s) for s in range(1, 6))]
 
 
 def test_a_batch_is_made_here_when_later_ones_have_waited_long_enough():
     items = [batch(1), None, None, batch(0), batch(2)]
-    found = service.in_order(range(3), arrivals(items), lambda s: batch(s, made="here"), late=0, early=99)
+    found = service.reorder(range(3), arrivals(items), lambda s: batch(s, made="here"), late=0, early=99)
     assert list(found) == [batch(0, made="here"), batch(1), batch(2)]
 
 
 def test_a_batch_with_a_broken_image_is_made_here():
     items = [batch(0), batch(1, intact=False), batch(2)]
-    found = service.in_order(range(3), arrivals(items), lambda s: batch(s, made="here"), late=9, early=99)
+    found = service.reorder(range(3), arrivals(items), lambda s: batch(s, made="here"), late=9, early=99)
     assert list(found) == [batch(0), batch(1, made="here"), batch(2)]
 
 
@@ -234,8 +234,8 @@ def numbers():
 
 def unanswered(address, monkeypatch):
     """What is said when nothing comes from `address` for half a second."""
-    monkeypatch.setattr(service._Arrivals, "_read", lambda self: None)  # else TensorFlow goes on trying
-    served = service.Service(address, numbers(), patience=0.5)
+    monkeypatch.setattr(service._Receiver, "_read", lambda self: None)  # else TensorFlow goes on trying
+    served = service.Service(address, numbers(), timeout=0.5)
     batches = training_batches(numbers(), Data(image_size=8), Augment(), CLASSES, growing(64), 7, service=served)
     with pytest.raises(tf.errors.OpError):
         list(batches)
@@ -266,7 +266,7 @@ def test_an_address_where_nobody_listens(capsys):
     with pytest.raises(UserError, match=f"Nobody listens at the data service's address {nowhere}"):
         service.connect(Data(service=nowhere), open_source("digits"))
     with pytest.raises(SystemExit) as stop:
-        cli._run(cli.parse(["keras-tricks", "train", "quickstart", "--data-service", nowhere]))
+        cli.run(cli.parse(["keras-tricks", "train", "quickstart", "--data-service", nowhere]))
     assert stop.value.code == 2 and f"address {nowhere}" in capsys.readouterr().err
     with pytest.raises(UserError, match=f"Nobody listens at the dispatcher's address {nowhere}.*--dispatcher"):
         service.serve(dispatcher=nowhere)
@@ -292,8 +292,8 @@ def test_a_taken_port(address):
 
 
 def test_a_patience_that_is_none(monkeypatch):
-    monkeypatch.setenv("KERAS_TRICKS_PATIENCE", "soon")
-    with pytest.raises(UserError, match="KERAS_TRICKS_PATIENCE must be a number .* Received: 'soon'"):
+    monkeypatch.setenv("KERAS_TRICKS_TIMEOUT", "soon")
+    with pytest.raises(UserError, match="KERAS_TRICKS_TIMEOUT must be a number .* Received: 'soon'"):
         service.Service("grpc://localhost:1", numbers())
 
 
@@ -303,7 +303,7 @@ def test_serving_from_the_command_line(monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(threading.Event, "wait", lambda self, timeout=None: interrupted(self))
-    cli._run(cli.parse(["keras-tricks", "data", "serve", "--port", "0", "--host", "localhost"]))
+    cli.run(cli.parse(["keras-tricks", "data", "serve", "--port", "0", "--host", "localhost"]))
     out = capsys.readouterr().out
     assert "a dispatcher and a worker at grpc://localhost:" in out and out.endswith("stopped\n")
 
@@ -325,7 +325,7 @@ worker = subprocess.Popen([sys.executable, "-c", join, serving.address], stdout=
 assert worker.stdout.readline() == "up\\n"
 data = Data(source="tfrecord", data_dir=sys.argv[1], image_size=64, service=serving.address)
 source = open_source("tfrecord", sys.argv[1])
-served = service.Service(serving.address, service.connect(data, source).split, patience=10)
+served = service.Service(serving.address, service.connect(data, source).split, timeout=10)
 plan = batch_size_plan(0.1, 4, 20, source.train.num_examples, mode="decay")
 arguments = source.train, data, Augment(mixup_alpha=0.2), 2, plan, 7
 there = []
@@ -350,17 +350,17 @@ def test_a_worker_that_dies_loses_no_batch(packed):
 def test_a_whole_run_ends_with_the_same_weights(address, packed, tmp_path):
     import keras_tricks as kt
     from keras_tricks.recipe import Model, Recipe, Schedule
-    from keras_tricks.weights import files
+    from keras_tricks.weights import safetensors_io
 
     recipe = Recipe(
         data=Data(source="tfrecord", data_dir=str(packed), image_size=8, eval_crop="whole"), augment=COLOUR,
         model=Model(name="test_resnet", options={"stem": "cifar"}), export={"formats": ()},
         schedule=Schedule(epochs=3, batch_size=5, milestones=(1,), factor=0.5, mode="increase_batch",
                           max_batch_size=10),
-    )  # fmt: skip
+    )
     runs = [kt.train(r, output=tmp_path / name, verbose=0)
-            for name, r in (("here", recipe), ("there", recipe.replace(data={"service": address})))]  # fmt: skip
-    (here, _), (there, _) = (files.read(run.folder / "checkpoints" / "last.safetensors") for run in runs)
+            for name, r in (("here", recipe), ("there", recipe.replace(data={"service": address})))]
+    (here, _), (there, _) = (safetensors_io.read(run.folder / "checkpoints" / "last.safetensors") for run in runs)
     assert here.keys() == there.keys() and len(here) > 20
     for name, value in here.items():
         np.testing.assert_array_equal(value, there[name], err_msg=name)
@@ -370,8 +370,8 @@ def test_a_whole_run_ends_with_the_same_weights(address, packed, tmp_path):
 def test_a_dispatcher_without_workers_ends_the_program_with_one_line(tmp_path):
     dispatcher = tf.data.experimental.service.DispatchServer()
     command = [sys.executable, "-m", "keras_tricks", "train", "quickstart", "--data-service", dispatcher.target,
-               "--output", str(tmp_path / "run")]  # fmt: skip
-    environment = {**os.environ, "KERAS_TRICKS_PATIENCE": "3"}
+               "--output", str(tmp_path / "run")]
+    environment = {**os.environ, "KERAS_TRICKS_TIMEOUT": "3"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("keras-tricks: ")]
     assert done.returncode == 2 and "has sent nothing for 3 s" in line and "Traceback" not in done.stderr

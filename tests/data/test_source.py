@@ -7,7 +7,7 @@ tf = pytest.importorskip("tensorflow")
 
 from keras_tricks.data import open_source  # noqa: E402
 from keras_tricks.data.source import Split  # noqa: E402
-from keras_tricks.errors import UserError  # noqa: E402
+from keras_tricks.utils.errors import UserError  # noqa: E402
 
 
 def numbered(count, **changes):

@@ -8,9 +8,9 @@ import tensorflow_datasets
 
 from keras_tricks.data import open_source, training_batches
 from keras_tricks.data.pipeline import evaluation_batches
-from keras_tricks.errors import UserError
 from keras_tricks.recipe import Augment, Data
 from keras_tricks.schedules import batch_size_plan
+from keras_tricks.utils.errors import UserError
 
 TRAIN, TEST = 50, 12
 DATA = Data(image_size=8, eval_crop="whole", mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -182,7 +182,7 @@ def test_missing_imagenet_names_its_two_files(tmp_path):
     with pytest.raises(UserError) as error:
         open_source("tfds:imagenet2012", tmp_path)
     for text in ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", f"{tmp_path}{os.sep}downloads{os.sep}manual",
-                 f"tfds build imagenet2012 --data_dir {tmp_path}"):  # fmt: skip
+                 f"tfds build imagenet2012 --data_dir {tmp_path}"):
         assert text in str(error.value)
 
 

@@ -10,9 +10,9 @@ from keras_tricks import cli
 from keras_tricks.data import evaluation_batches, open_source, training_batches
 from keras_tricks.data.image_folder import TooManyBadImages
 from keras_tricks.data.tfrecord import damaged, pack
-from keras_tricks.errors import UserError
 from keras_tricks.recipe import Augment, Data
 from keras_tricks.schedules import batch_size_plan
+from keras_tricks.utils.errors import UserError
 
 DATA = Data(image_size=8, eval_crop="whole", mean=(0.0,) * 3, std=(1.0,) * 3)
 AUGMENT = Augment(crop_area=(0.3, 1.0), rand_augment_layers=1, mixup_alpha=0.2)
@@ -51,7 +51,7 @@ def test_order_and_pixels_are_those_of_the_files(folder, packed):
     for a, b in zip(batches(files.train), batches(shards.train), strict=True):
         np.testing.assert_array_equal(a, b)
     for a, b in zip(*(evaluation_batches(s.validation, DATA, 2, 5).as_numpy_iterator() for s in (files, shards)),
-                    strict=True):  # fmt: skip
+                    strict=True):
         for x, y in zip(a, b, strict=True):
             np.testing.assert_array_equal(x, y)
 
@@ -61,7 +61,7 @@ def test_shards_are_tfrecord_files_anyone_can_read(packed):
     shards = [shard["file"] for shard in description["splits"]["train"]["shards"]]
     assert len(shards) > 2 and shards[0] == f"train-00000-of-{len(shards):05d}.tfrecord"
     features = {"image/encoded": tf.io.FixedLenFeature((), tf.string),
-                "image/class/label": tf.io.FixedLenFeature((), tf.int64)}  # fmt: skip
+                "image/class/label": tf.io.FixedLenFeature((), tf.int64)}
     records = tf.data.TFRecordDataset([str(packed / s) for s in shards])
     examples = [tf.io.parse_single_example(r, features) for r in records]
     assert [int(e["image/class/label"]) for e in examples] == [0] * 20 + [1] * 20
@@ -73,7 +73,7 @@ def test_a_flipped_byte_is_named_and_the_next_example_taken(packed, tmp_path):
     with np.load(root / "train.index.npz") as index:
         start, length = int(index["offset"][7]), int(index["length"][7])
         path = root / json.loads((root / "dataset.json").read_text())["splits"]["train"]["shards"][
-            int(index["shard"][7])]["file"]  # fmt: skip
+            int(index["shard"][7])]["file"]
     content = bytearray(path.read_bytes())
     content[start + length // 2] ^= 1
     path.write_bytes(bytes(content))
@@ -128,7 +128,7 @@ def spoil(root, what):
     ("no folder", "cannot be read.*data pack"), ("not json", "not the description"), ("another version", "version 9"),
     ("cut shard", "train-00000.* bytes instead of"), ("lost shard", "train-00001.*is missing"),
     ("index", "train.index.npz cannot be read"),
-])  # fmt: skip
+])
 def test_damaged_folders(packed, tmp_path, what, message):
     root = shutil.copytree(packed, tmp_path / "copy")
     spoil(root, what)
@@ -148,7 +148,7 @@ def test_an_interrupted_pack_leaves_nothing(folder, tmp_path, monkeypatch):
 
 def test_from_the_command_line(folder, tmp_path, capsys):
     def call(*arguments):
-        return cli._run(cli.parse(["keras-tricks", *map(str, arguments)]))
+        return cli.run(cli.parse(["keras-tricks", *map(str, arguments)]))
 
     call("data", "pack", "image_folder", "--data-dir", folder, "--output", tmp_path / "shards")
     assert "40 images in 1 shards" in capsys.readouterr().out

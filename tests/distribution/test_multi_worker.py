@@ -14,9 +14,9 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
-import replicas  # noqa: E402
+from support import replicas  # noqa: E402
 
-from keras_tricks.weights import files  # noqa: E402
+from keras_tricks.weights import safetensors_io  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -45,7 +45,7 @@ def start(command, folder, count=2):
 
 def test_two_processes_equal_one_device(tmp_path):
     cases = ("sgd", "agc", "loss_scale_agc_float16", "ema")
-    worker = pathlib.Path(__file__).with_name("worker.py")
+    worker = ROOT / "tests" / "support" / "worker.py"
     processes = start([sys.executable, str(worker), str(tmp_path), *cases], tmp_path)
     try:
         codes = [p.wait(timeout=240) for p in processes]
@@ -63,7 +63,7 @@ def test_two_processes_equal_one_device(tmp_path):
 @pytest.mark.slow
 def test_a_killed_worker_ends_the_other_and_both_continue(tmp_path):
     command = [sys.executable, "-m", "keras_tricks", "train", "quickstart", "--strategy", "multi_worker", "--resume",
-               "--set", "schedule.epochs=6", "--set", "train.checkpoint_steps=5"]  # fmt: skip
+               "--set", "schedule.epochs=6", "--set", "train.checkpoint_steps=5"]
     whole = [*command, "--output", str(tmp_path / "whole")]
     assert [p.wait(timeout=240) for p in start(whole, tmp_path)] == [0, 0]
     command += ["--output", str(tmp_path / "run")]
@@ -88,8 +88,9 @@ def test_a_killed_worker_ends_the_other_and_both_continue(tmp_path):
             p.kill()
     epochs = [int(line.split(",")[0]) for line in summary.read_text().splitlines()[1:]]
     assert before > 2 and epochs == [1, 2, 3, 4, 5, 6]
-    assert "continuing " in (tmp_path / "0.txt").read_text()
-    mine, theirs = (files.read(tmp_path / run / "checkpoints" / "last.safetensors")[0] for run in ("run", "whole"))
+    assert "resuming " in (tmp_path / "0.txt").read_text()
+    mine, theirs = (safetensors_io.read(tmp_path / run / "checkpoints" / "last.safetensors")[0]
+                    for run in ("run", "whole"))
     assert mine.keys() == theirs.keys()
     for name, values in mine.items():
         np.testing.assert_array_equal(values, theirs[name], err_msg=name)

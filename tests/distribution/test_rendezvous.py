@@ -13,7 +13,7 @@ import time
 import pytest
 
 from keras_tricks.distribution import rendezvous
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -101,7 +101,7 @@ def test_one_worker_waits_for_nobody():
 def test_who_is_missing():
     workers = cluster(4)
     message = (f"worker 2 at {workers['worker'][2]}, worker 3 at {workers['worker'][3]} did not start within 2 s: "
-               "start it, or correct TF_CONFIG; KERAS_TRICKS_PATIENCE changes how long to wait.")
+               "start it, or correct TF_CONFIG; KERAS_TRICKS_TIMEOUT changes how long to wait.")
     assert outcome((workers, "worker", 0, 2), (workers, "worker", 1, 20)) == [message, message]
 
 
@@ -127,7 +127,7 @@ def test_another_cluster():
     messages = outcome((workers, "worker", 0, 20), (other, "worker", 1, 20))
     assert messages[0] == messages[1]
     for words in ("worker 0 and worker 1 (on 127.0.0.1) read different clusters", workers["worker"][2],
-                  "elsewhere:2222", "same `cluster` in TF_CONFIG"):  # fmt: skip
+                  "elsewhere:2222", "same `cluster` in TF_CONFIG"):
         assert words in messages[0]
 
 
@@ -181,7 +181,7 @@ def test_strangers_are_ignored():
 
 
 @pytest.mark.parametrize("words", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x00\x00\x06\x04", b"y" * 100_000, b"",
-                                   b'{"status": "up"}\n' * 100])  # fmt: skip
+                                   b'{"status": "up"}\n' * 100])
 def test_something_else_answers(words):
     workers = cluster(2)
     with socket.create_server(rendezvous.split(workers["worker"][0])) as server:
@@ -208,15 +208,15 @@ def test_messages_stay_within_a_line():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("index, words", [(0, "worker 1 at {} did not start within 3 s"),
-                                          (1, "worker 0 at {} did not answer within 3 s")])  # fmt: skip
+                                          (1, "worker 0 at {} did not answer within 3 s")])
 def test_a_worker_that_never_starts_ends_the_command(index, words, tmp_path):
     workers = cluster(2)
     config = {"cluster": workers, "task": {"type": "worker", "index": index}}
     result = subprocess.run(
         [sys.executable, "-m", "keras_tricks", "train", "quickstart", "--strategy", "multi_worker"],
-        env={**os.environ, "TF_CONFIG": json.dumps(config), "KERAS_TRICKS_PATIENCE": "3", "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "TF_CONFIG": json.dumps(config), "KERAS_TRICKS_TIMEOUT": "3", "PYTHONPATH": str(ROOT)},
         cwd=tmp_path, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    )
     assert result.returncode == 2, result.stderr[-3000:]
     (line,) = result.stderr.strip().splitlines()
     assert line.startswith("keras-tricks: " + words.format(workers["worker"][1 - index]))

@@ -12,7 +12,7 @@ tf = pytest.importorskip("tensorflow")
 
 import keras_tricks as kt  # noqa: E402
 from keras_tricks import distribution  # noqa: E402
-from keras_tricks.errors import UserError  # noqa: E402
+from keras_tricks.utils.errors import UserError  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -36,7 +36,7 @@ def test_mirrored_over_the_devices_there_are():
     (config(task={"type": "worker", "index": 3}), "not in the cluster"),
     (config(cluster={"worker": ["no-such-host.invalid:1", "localhost:2"]}), "no-such-host.invalid"),
     (config(cluster={"worker": ["localhost"]}), "cannot be reached"),
-])  # fmt: skip
+])
 def test_tf_config(text, word, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(UserError, match=word):
@@ -51,7 +51,7 @@ def test_tf_config(text, word, monkeypatch):
     ({"name": "one", "logical_devices": 2}, "mirrored"),
     ({"name": "multi_worker"}, "TF_CONFIG"),
     ({"name": "tpu"}, "2.19.1|No TPU"),
-])  # fmt: skip
+])
 def test_what_is_not_there(arguments, word, monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with pytest.raises(UserError, match=word):
@@ -60,11 +60,11 @@ def test_what_is_not_there(arguments, word, monkeypatch):
 
 @pytest.mark.parametrize("arguments", [
     {"clipnorm": 1.0}, {"global_clipnorm": 1.0}, {"clipvalue": 1.0}, {"gradient_accumulation_steps": 2},
-])  # fmt: skip
+])
 @pytest.mark.parametrize("wrap", [kt.optimizers.AGC, kt.optimizers.LossScale])
 def test_keras_clipping_is_refused_on_replicas(wrap, arguments):
     import keras
-    import replicas
+    from support import replicas
 
     strategy = distribution.strategy("mirrored", logical_devices=4)
     with strategy.scope():
@@ -77,7 +77,7 @@ def test_keras_clipping_is_refused_on_replicas(wrap, arguments):
 def test_two_logical_devices_from_the_command_line(tmp_path):
     """`--strategy mirrored --logical-devices 2` plans a batch of half the size per replica."""
     command = [sys.executable, "-m", "keras_tricks", "plan", "quickstart", "--strategy", "mirrored",
-               "--logical-devices", "2"]  # fmt: skip
+               "--logical-devices", "2"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path,
                             env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert result.returncode == 0, result.stderr
@@ -86,10 +86,10 @@ def test_two_logical_devices_from_the_command_line(tmp_path):
 
 def test_a_batch_that_replicas_cannot_share():
     from keras_tricks.recipe import load_recipe
-    from keras_tricks.training import batch_size_plan
+    from keras_tricks.training import plan_of_recipe
 
     recipe = load_recipe("quickstart").replace(schedule={"batch_size": 66})
     with pytest.raises(UserError, match="multiple of 4"):
-        batch_size_plan(recipe, 1198, replicas=4)
-    phase = batch_size_plan(recipe.replace(optimizer={"accumulation_steps": 3}), 1198, replicas=2)[0]
+        plan_of_recipe(recipe, 1198, replicas=4)
+    phase = plan_of_recipe(recipe.replace(optimizer={"accumulation_steps": 3}), 1198, replicas=2)[0]
     assert (phase.step_size, phase.micro_batch) == (22, 11)

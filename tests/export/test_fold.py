@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import keras_tricks as kt
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 
 APPLICATIONS = ["MobileNetV2", "ResNet50", "ResNet50V2", "EfficientNetB0", "DenseNet121", "InceptionV3"]
 
@@ -42,7 +42,7 @@ def test_every_family_gives_the_same_outputs(name, kwargs):
     folded = check_equal(model)
     kinds = {type(layer) for layer in folded.layers}
     assert not kinds & {kt.layers.ScaledWSConv2D, kt.layers.SkipGain, kt.layers.DropPath, keras.layers.Dropout,
-                        kt.layers.DeepStem, kt.layers.AvgPoolShortcut}  # fmt: skip
+                        kt.layers.DeepStem, kt.layers.AvgPoolShortcut}
     assert (folded.name, folded.input_shape, folded.output_shape) == (model.name, model.input_shape, model.output_shape)
 
 
@@ -52,7 +52,7 @@ def test_nfnets_are_left_with_convolutions_activations_and_gates(layout):
     folded = check_equal(model)
     kinds = {type(layer).__name__ for layer in folded.layers}
     assert kinds <= {"InputLayer", "Conv2D", "GroupedConv2D", "ScaledActivation", "SqueezeExcite", "Add", "Dense",
-                     "ZeroPadding2D", "AveragePooling2D", "GlobalAveragePooling2D"}  # fmt: skip
+                     "ZeroPadding2D", "AveragePooling2D", "GlobalAveragePooling2D"}
     assert len(folded.layers) < len(model.layers)
 
 
@@ -62,13 +62,13 @@ def test_batch_normalization_after_convolutions_is_gone():
     # Pre-activation blocks: the norm between the two convolutions goes, the one after the addition stays.
     wide = used(kt.models.create_model("test_wide_resnet"))
     norms = [[layer.name for layer in m.layers if isinstance(layer, keras.layers.BatchNormalization)]
-             for m in (wide, check_equal(wide))]  # fmt: skip
+             for m in (wide, check_equal(wide))]
     assert len(norms[0]) == 7 and "stage1_block1_pre2_bn" in norms[0]
     assert not [name for name in norms[1] if "pre2" in name] and "stage3_block1_pre1_bn" in norms[1]
 
 
 @pytest.mark.parametrize("name", [n if n == "MobileNetV2" else pytest.param(n, marks=pytest.mark.slow)
-                                  for n in APPLICATIONS])  # fmt: skip
+                                  for n in APPLICATIONS])
 def test_models_of_keras_applications(name):
     model = used(getattr(keras.applications, name)(weights=None, input_shape=(96, 96, 3)))
     folded = check_equal(model)

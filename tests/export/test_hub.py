@@ -37,12 +37,12 @@ assert not any(np.array_equal(a, v.numpy()) for a, v in zip(statistics, layer.no
 
 def test_hub_loads_and_trains(tmp_path):
     build = functools.partial(kt.models.create_model, "test_resnet", classes=3, input_shape=(32, 32, 3), stem="cifar",
-                              classifier_activation=None)  # fmt: skip
+                              classifier_activation=None)
     data = types.SimpleNamespace(test_size=32, mean=(120.0,) * 3, std=(60.0,) * 3)
     model = deployable(build, build(), data)
     export(model, tmp_path, ("saved_model", "feature_vector"))
     x = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3)).astype("float32")
     np.savez(tmp_path / "data.npz", x=x, expected=model(x))
     done = subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True,
-                          env=os.environ | {"TF_USE_LEGACY_KERAS": "1"})  # fmt: skip
+                          env=os.environ | {"TF_USE_LEGACY_KERAS": "1"})
     assert done.returncode == 0, done.stderr[-3000:]

@@ -91,7 +91,7 @@ def cases():
         for crop, factor in (
             (0, 0.0), (0, 0.1), (1, 0.5), (2, 1.0), (3, 1.4), (1, 1.9),
             (2, 2.8), (4, 0.5), (4, 1.9), (5, 1.4), (6, 1.4), (0, 1.9),
-        ):  # fmt: skip
+        ):
             yield op, crop, {"factor": factor}
     for resample in RESAMPLE:
         for crop, degrees in ((0, 3.0), (1, -10.5), (2, 15.0), (3, -30.0), (0, 45.0), (2, 30.0)):
@@ -104,7 +104,7 @@ def cases():
                 yield op, crop, {"pixels": pixels, "resample": resample}
     for crop, pad, row, column in (
         (0, 8, 32, 24), (1, 12, 0, 0), (2, 12, 63, 47), (3, 40, 10, 40), (0, 0, 5, 5), (2, 5, 2, 30)
-    ):  # fmt: skip
+    ):
         yield "Cutout", crop, {"pad": pad, "row": row, "column": column}
 
 

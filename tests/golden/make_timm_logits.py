@@ -31,7 +31,7 @@ NAMES = {  # name: image size
     "dm_nfnet_f0": 192, "nfnet_f0": 192, "nf_resnet50": 224, "resnetrs50": 160, "resnetrs101": 160, "resnet18": 224,
     "resnet50": 224, "resnet50c": 224, "resnet50d": 224, "inception_resnet_v2": 299, "tf_efficientnet_b0": 224,
     "tf_efficientnet_b1": 192,
-}  # fmt: skip
+}
 EVERY = 40  # of the 1000 logits, one in so many is kept
 
 
@@ -63,7 +63,7 @@ def describe(name, size):
 
 def main():
     versions = {"timm": timm.__version__, "torch": torch.__version__, "numpy": np.__version__,
-                "python": platform.python_version()}  # fmt: skip
+                "python": platform.python_version()}
     content = {
         "made_by": {"command": "python tests/golden/make_timm_logits.py", "versions": versions},
         "models": {name: describe(name, size) for name, size in NAMES.items()},

@@ -168,7 +168,7 @@ def test_float16_stays_float16_with_float32_statistics(shape, batch_dimension, p
 def test_images_go_through_the_fused_kernel(monkeypatch):
     kernels, original = [], GhostBatchNormalization.fused_kernel
     monkeypatch.setattr(GhostBatchNormalization, "fused_kernel",
-                        lambda self, x: kernels.append(x.shape) or original(self, x))  # fmt: skip
+                        lambda self, x: kernels.append(x.shape) or original(self, x))
     GhostBatchNormalization(GHOST)(numbers(IMAGES), training=True)
     assert kernels and all(shape[1:] == IMAGES[1:] for shape in kernels)
     kernels.clear()

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 import keras_tricks as kt
-from keras_tricks.errors import UserError
 from keras_tricks.layers.scaled_activation import DEEPMIND_GAINS, activation_gain
+from keras_tricks.utils.errors import UserError
 
 EXACT = {  # integrals, to nine digits
     "celu": 1.270843418, "elu": 1.270843418, "gelu_tanh": 1.700916562, "gelu": 1.700926243, "leaky_relu": 1.704831627,
     "log_sigmoid": 1.919125980, "relu": 1.712858550, "relu6": 1.712858555, "selu": 1.0, "sigmoid": 4.801313374,
     "silu": 1.787187222, "softsign": 2.337533363, "softplus": 1.919125980, "tanh": 1.592537420, "mish": 1.592025381,
     "hard_silu": 1.813871474,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", EXACT)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import keras_tricks as kt
-from keras_tricks.errors import UserError
 from keras_tricks.layers import scaled_ws_conv2d
+from keras_tricks.utils.errors import UserError
 
 MODES = [("max", 1e-4), ("add", 1e-5)]
 
@@ -67,7 +67,7 @@ def test_groups_equal_one_convolution_per_group(strides, padding):
     y = np.asarray(layer(x))
     standardized = keras.ops.convert_to_numpy(layer.standardized_kernel())
     parts = [keras.ops.conv(x[..., 4 * g : 4 * g + 4], standardized[..., 3 * g : 3 * g + 3], strides, padding)
-             for g in range(2)]  # fmt: skip
+             for g in range(2)]
     np.testing.assert_allclose(y, np.concatenate(parts, axis=-1), atol=1e-5)
 
 

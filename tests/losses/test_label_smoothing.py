@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_tricks.errors import UserError
 from keras_tricks.losses import LabelSmoothingCrossentropy, smooth_labels
+from keras_tricks.utils.errors import UserError
 
 GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "torch_losses.json").read_text())
 LOGITS, LABELS = np.array(GOLDEN["student"], "float32"), np.array(GOLDEN["labels"])

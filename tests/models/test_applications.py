@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_tricks as kt
-from keras_tricks.weights import files
+from keras_tricks.weights import safetensors_io
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_weight_files_fit_whatever_was_built_before(tmp_path):
     options = dict(include_top=False, input_shape=(75, 75, 3))
     first = kt.models.create_model("inception_v3", **options)
     first.trainable_variables[0].assign_add(first.trainable_variables[0])
-    files.save(tmp_path / "w.safetensors", files.by_path(first.variables))
+    safetensors_io.save(tmp_path / "w.safetensors", safetensors_io.by_path(first.variables))
     again = kt.models.create_model("inception_v3", **options, weights=str(tmp_path / "w.safetensors"))
     x = np.random.default_rng(0).normal(size=(1, 75, 75, 3)).astype("float32")
     np.testing.assert_array_equal(again(x), first(x))

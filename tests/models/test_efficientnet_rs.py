@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_tricks as kt
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 from keras_tricks.weights import from_applications
 
 COUNTS = [5_288_548, 7_794_184, 9_109_994, 12_233_232, 19_341_616, 30_389_784, 43_040_704, 66_347_960]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_tricks as kt
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "timm_resnet.json"
 
@@ -59,7 +59,7 @@ def test_under_the_task_models_of_keras_hub():
     assert not np.array_equal(before, encoder.trainable_variables[0].numpy())
     detector = hub.RetinaNetBackbone(encoder, min_level=3, max_level=7, use_p5=False, image_shape=(128, 128, 3))
     assert {name: tuple(maps.shape[1:3]) for name, maps in detector(x).items()} == {
-        "P3": (16, 16), "P4": (8, 8), "P5": (4, 4), "P6": (2, 2), "P7": (1, 1)}  # fmt: skip
+        "P3": (16, 16), "P4": (8, 8), "P5": (4, 4), "P6": (2, 2), "P7": (1, 1)}
     again = hub.RetinaNetBackbone.from_config(detector.get_config())
     assert list(again.image_encoder.pyramid_outputs) == ["P2", "P3", "P4", "P5"]
 

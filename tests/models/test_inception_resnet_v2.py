@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import keras_tricks as kt
-from keras_tricks.errors import UserError
-from keras_tricks.weights import files
+from keras_tricks.utils.errors import UserError
+from keras_tricks.weights import safetensors_io
 
 GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "timm_inception_resnet.json").read_text())
 STATISTICS = 60_544
@@ -96,7 +96,7 @@ def test_block_scales_its_residual(block, scale):
     model = tiny()
     add = model.get_layer(f"{block}_add")
     taps = keras.Model(model.input, [add.input[0], model.get_layer(f"{block}_up").output,
-                                     model.get_layer(f"{block}_out").output])  # fmt: skip
+                                     model.get_layer(f"{block}_out").output])
     x, residual, out = (np.asarray(y) for y in taps(images()))
     assert residual.any()
     np.testing.assert_allclose(out, np.maximum(x + scale * residual, 0), rtol=1e-5, atol=1e-6)
@@ -181,7 +181,7 @@ def test_input_tensor_is_built_on():
      ({"pooling": "average", "include_top": False}, 'Did you mean "avg"'),
      ({"bn_scales": False}, 'no argument `bn_scales`. Did you mean "bn_scale"')],
     ids=str,
-)  # fmt: skip
+)
 def test_wrong_arguments(kwargs, message):
     with pytest.raises(UserError, match=message):
         tiny(**kwargs)
@@ -201,5 +201,5 @@ def test_weights_round_trip(tmp_path):
     trained = tiny(**options)
     trained(images(seed=1), training=True)  # moves the statistics
     path = tmp_path / "w.safetensors"
-    files.save(path, files.by_path(trained.variables))
+    safetensors_io.save(path, safetensors_io.by_path(trained.variables))
     np.testing.assert_array_equal(tiny(**options, weights=str(path))(images()), trained(images()))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import keras_tricks as kt
-from keras_tricks.errors import UserError
 from keras_tricks.models import normalizer_free
+from keras_tricks.utils.errors import UserError
 
 GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "timm_logits.json").read_text())["models"]
 COUNTS = {  # DeepMind's layout
@@ -18,7 +18,7 @@ COUNTS = {  # DeepMind's layout
     "nfnet_f4": 316_069_172, "nfnet_f5": 377_214_144, "nfnet_f6": 438_359_116, "nfnet_f7": 499_504_088,
     "nf_resnet50": 25_557_048, "nf_resnet101": 44_549_193, "nf_resnet152": 60_192_858, "nf_resnet200": 64_673_898,
     "nf_resnet288": 146_460_552, "skipinit_resnet50": 25_530_424, "fixup_resnet50": 25_504_026,
-}  # fmt: skip
+}
 SE_COUNTS = {50: 35_635_704, 101: 63_562_505, 152: 86_565_402, 200: 93_153_834, 288: 213_422_472}
 MACS = {0: 12.38e9, 1: 35.54e9, 2: 62.59e9, 3: 114.76e9, 4: 215.24e9, 5: 289.76e9, 6: 377.28e9}  # 2102.06171, table 1
 FAST = ("nfnet_f0", "nf_resnet50", "skipinit_resnet50", "fixup_resnet50")
@@ -67,14 +67,14 @@ def test_multiply_adds_at_the_test_size(level):
 
 def test_betas_of_f0():
     expected = ((1.0,), (0.980581, 0.980581), (0.962250, 0.980581, 0.962250, 0.944911, 0.928477, 0.912871),
-                (0.898027, 0.980581, 0.962250))  # fmt: skip
+                (0.898027, 0.980581, 0.962250))
     assert [pytest.approx(stage, abs=1e-6) for stage in expected] == list(normalizer_free.betas((1, 2, 6, 3)))
 
 
 def test_betas_of_depth_50():
     expected = ((1, 0.980581, 0.962250), (0.944911, 0.980581, 0.962250, 0.944911),
                 (0.928477, 0.980581, 0.962250, 0.944911, 0.928477, 0.912871),
-                (0.898027, 0.980581, 0.962250))  # fmt: skip
+                (0.898027, 0.980581, 0.962250))
     assert [pytest.approx(stage, abs=1e-6) for stage in expected] == list(normalizer_free.betas((3, 4, 6, 3)))
 
 

@@ -6,8 +6,8 @@ import pathlib
 import pytest
 
 import keras_tricks as kt
-from keras_tricks.errors import UserError
 from keras_tricks.models import registry
+from keras_tricks.utils.errors import UserError
 
 GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "timm_resnet.json").read_text())["models"]
 TINY = dict(input_shape=(8, 8, 3), stem="cifar")

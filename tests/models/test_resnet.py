@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import keras_tricks as kt
-from keras_tricks.errors import UserError
-from keras_tricks.weights import files
+from keras_tricks.utils.errors import UserError
+from keras_tricks.weights import safetensors_io
 
 GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "timm_resnet.json").read_text())["models"]
 COUNTS = {  # name: trainable parameters, batch-normalization statistics (timm; "resnet50" is layout a, not in timm)
@@ -24,7 +24,7 @@ COUNTS = {  # name: trainable parameters, batch-normalization statistics (timm; 
     "resnet152": (60_192_808, 151_424), "resnet152b": (60_192_808, 151_424),
     "resnet152c": (60_212_040, 151_552), "resnet152d": (60_212_040, 151_552),
     "resnet200": (64_673_832, 176_000), "resnet200b": (64_673_832, 176_000), "resnet200d": (64_693_064, 176_128),
-}  # fmt: skip
+}
 DEEP = ("resnet101", "resnet152", "resnet200")  # one of them is built by default, the others when `slow` is asked for
 
 
@@ -217,7 +217,7 @@ def test_head_is_float32_under_mixed_precision():
 
 def saved(model, path):
     if path.suffix == ".safetensors":
-        files.save(path, files.by_path(model.variables))
+        safetensors_io.save(path, safetensors_io.by_path(model.variables))
     elif path.name.endswith(".weights.h5"):
         model.save_weights(path)
     else:

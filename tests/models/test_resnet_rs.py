@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 
 import keras_tricks as kt
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 
 COUNTS = {  # depth: parameters, statistics, parameters without the extra stem convolution, and of that without gates
     50: (35_691_912, 53_376, 35_654_920, 25_576_264), 101: (63_618_696, 105_600, 63_581_704, 44_568_392),
     152: (86_621_576, 151_680, 86_584_584, 60_212_040), 200: (93_209_992, 176_256, 93_173_000, 64_693_064),
     270: (129_861_448, 243_072, 129_824_456, 89_618_504), 350: (163_956_168, 312_192, 163_919_176, 112_805_448),
     420: (191_891_656, 370_560, 191_854_664, 131_803_720),
-}  # fmt: skip
+}
 STUDY = {26: (21_631_560, 16_014_408), 300: (134_386_632, 92_696_136), 400: (182_229_064, 125_232_200)}
 FLOPS = {  # (depth, pixels): billions, 2 x multiply-adds (2103.07579, table 7)
     (50, 160): 4.6, (101, 160): 8.4, (101, 192): 12, (152, 192): 18, (152, 224): 24, (152, 256): 31, (200, 256): 40,
     (270, 256): 54, (350, 256): 69, (350, 320): 107, (420, 320): 128,
-}  # fmt: skip
+}
 
 
 def slow_over(limit, rows):

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import keras_tricks as kt
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 
 COUNTS = {  # depth, width factor: trainable parameters with 10 and with 100 classes
     (16, 1): (175_066, 180_916), (16, 4): (2_748_890, 2_772_020), (16, 8): (10_961_370, 11_007_540),
     (16, 10): (17_116_634, 17_174_324), (28, 2): (1_467_610, 1_479_220), (28, 10): (36_479_194, 36_536_884),
     (40, 4): (8_949_210, 8_972_340),
-}  # fmt: skip
+}
 NAMED = [(16, 1), (16, 4), (16, 8), (28, 2), (28, 10), (40, 4)]
 
 
@@ -59,7 +59,7 @@ def authors_forward(model, x, blocks):
 
     def norm(x, name):
         mean, variance, gamma, beta = (
-            weights[f"{name}/{n}"] for n in ("moving_mean", "moving_variance", "gamma", "beta"))  # fmt: skip
+            weights[f"{name}/{n}"] for n in ("moving_mean", "moving_variance", "gamma", "beta"))
         return (x - mean) / np.sqrt(variance + 1e-5) * gamma + beta
 
     x = conv(x, "stem")

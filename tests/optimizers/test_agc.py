@@ -45,13 +45,13 @@ def model():
         keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="first"), keras.layers.DepthwiseConv2D(3, name="wise"),
         keras.layers.Conv2D(6, 1, name="second"), keras.layers.GlobalAveragePooling2D(),
         keras.layers.Dense(5, name="hidden"), keras.layers.Dense(2, name="classes"),
-    ])  # fmt: skip
+    ])
 
 
 @pytest.mark.parametrize("exclude, alone", [
     ("classifier", {"classes/kernel"}), ("none", set()), ("classifier_and_first", {"classes/kernel", "first/kernel"}),
     (["hidden"], {"hidden/kernel", "hidden/bias"}),
-])  # fmt: skip
+])
 def test_what_is_left_alone(exclude, alone):
     variables = model().trainable_variables
     flags = excluded(variables, exclude)
@@ -75,7 +75,7 @@ def test_update_is_the_inner_optimizers_on_the_clipped_gradient():
 
 @pytest.mark.parametrize("arguments, word", [
     ({"clip_factor": 0}, "clip_factor"), ({"eps": -1.0}, "eps"), ({"exclude": "head"}, "exclude"),
-])  # fmt: skip
+])
 def test_wrong_arguments(arguments, word):
     with pytest.raises(ValueError, match=word):
         kt.optimizers.AGC(kt.optimizers.SGD(), **arguments)

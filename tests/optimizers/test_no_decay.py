@@ -12,7 +12,7 @@ def model():
         keras.layers.DepthwiseConv2D(3, use_bias=False),
         keras.layers.GlobalAveragePooling2D(),
         keras.layers.Dense(5),
-    ])  # fmt: skip
+    ])
 
 
 def test_biases_and_norm_parameters_are_spared():

@@ -49,7 +49,7 @@ def test_keras_own_sgd_ends_elsewhere():
 def variables():
     """A kernel, a bias and a scalar gain, all ones."""
     return [keras.Variable(np.ones(shape, "float32"), name=name) for name, shape in
-            (("kernel", (2, 3)), ("bias", (3,)), ("gain", ()))]  # fmt: skip
+            (("kernel", (2, 3)), ("bias", (3,)), ("gain", ()))]
 
 
 def decayed(optimizer, wanted, scale=1.0):

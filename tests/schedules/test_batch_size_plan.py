@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_tricks.errors import UserError
 from keras_tricks.recipe import list_recipes, load_recipe
 from keras_tricks.schedules import BatchSizePlan, Cosine, Exponential, Step, batch_size_plan, learning_rate
-from keras_tricks.training import batch_size_plan as plan_of
+from keras_tricks.training import plan_of_recipe as plan_of
+from keras_tricks.utils.errors import UserError
 
 CIFAR, IMAGENET, SMALL = 50_000, 1_281_167, 10_000
 OPTIMIZERS = ("", "_adam", "_momentum", "_sgd")
@@ -92,7 +92,7 @@ def test_updates_without_a_cap(mode, updates):
     ("inception_resnet_v2_momentum_0_9", [8192, 65_536, 65_536, 65_536], [3.0, 2.4, 0.24, 0.024]),
     ("inception_resnet_v2_momentum_0_975", [32_768, 65_536, 65_536, 65_536], [3.0, 0.6, 0.06, 0.006]),
     ("resnet50_8192_to_16384", [8192, 16_384, 16_384, 16_384], [3.2, 0.64, 0.064, 0.0064]),
-])  # fmt: skip
+])
 def test_the_rate_takes_what_the_cap_leaves(name, batches, rates):
     plan = recipe_plan(name)
     assert [phase.batch_size for phase in plan] == batches
@@ -113,7 +113,7 @@ def test_the_noise_scale_of_a_triple_is_one_at_every_epoch(names):
 @pytest.mark.parametrize("name, worst", [
     ("cifar10_decay", 128 / (50_000 - 128)), ("cifar10_increase_batch", 5120 / (50_000 - 5120)),
     ("inception_resnet_v2_grow_once", 81_920 / (1_281_167 - 81_920)),
-])  # fmt: skip
+])
 def test_the_gap_to_the_exact_noise_scale(name, worst):
     """Short over exact is N / (N - B): 0.26 % at 128 of 50,000, 11.4 % at 5,120."""
     plan = recipe_plan(name)
@@ -125,7 +125,7 @@ def test_the_gap_to_the_exact_noise_scale(name, worst):
 def test_a_plan_prints_as_a_table():
     lines = str(recipe_plan("cifar10_increase_batch")).splitlines()
     assert lines[0].split() == ["epochs", "batch", "=", "replica", "x", "steps", "learning", "rate", "updates", "noise",
-                                "scale", "exact"]  # fmt: skip
+                                "scale", "exact"]
     assert lines[1].split() == ["0-59", "128", "128", "x", "1", "1", "0.1", "23,400", "390.63", "389.63"]
     assert lines[4].split() == ["160-199", "5,120", "5,120", "x", "1", "1", "0.032", "360", "3.125", "2.805"]
     assert lines[5] == "29,040 updates in 200 epochs of 50,000 images" and len(lines) == 6
@@ -143,7 +143,7 @@ def arguments(draw):
         st.builds(Exponential, st.floats(0.3, 0.99), st.floats(0.5, 10.0)),
         st.builds(Step, st.lists(st.integers(1, max(epochs - 1, 1)), unique=True, max_size=4).map(sorted).map(tuple),
                   st.floats(0.05, 0.9)),
-    ))  # fmt: skip
+    ))
     if isinstance(decay, Step) and epochs == 1:
         decay = None
     batch_size = draw(st.integers(1, 64))
@@ -153,10 +153,10 @@ def arguments(draw):
         st.fixed_dictionaries({"mode": st.sampled_from(["increase_batch", "hybrid", "decay"]),
                                "factor": st.integers(2, 5)}),
         st.fixed_dictionaries({"multiples": st.lists(st.integers(1, 40), unique=True, max_size=5).map(sorted)}),
-    ))  # fmt: skip
+    ))
     return dict(learning_rate=draw(st.floats(1e-3, 4.0)), batch_size=batch_size, epochs=epochs, decay=decay,
                 dataset_size=dataset_size, max_batch_size=cap, momentum=draw(st.sampled_from([0.0, 0.9])),
-                warmup_epochs=draw(st.sampled_from([0.0, 0.5, 2.0, 2.5])), **growth)  # fmt: skip
+                warmup_epochs=draw(st.sampled_from([0.0, 0.5, 2.0, 2.5])), **growth)
 
 
 def decayed(kwargs, epoch, updates_per_epoch, update=0):
@@ -201,7 +201,7 @@ def test_what_is_done_before_an_epoch_is_the_sum_of_the_epochs_before(kwargs):
     updates = images = steps = 0
     for epoch in range(plan.epochs):
         assert (plan.updates_before(epoch), plan.images_before(epoch), plan.steps_before(epoch)) == (
-            updates, images, steps)  # fmt: skip
+            updates, images, steps)
         phase = plan.phase(epoch)
         assert epoch in phase.epochs
         updates += phase.updates_per_epoch
@@ -263,7 +263,7 @@ def test_no_decay_is_one_phase():
 @pytest.mark.parametrize("replicas, limit, least, micro, steps", [
     (1, None, 1, 96, 1), (2, None, 1, 48, 1), (1, 32, 1, 32, 3), (2, 32, 1, 24, 2), (4, 7, 1, 6, 4), (1, 95, 1, 48, 2),
     (1, None, 3, 32, 3), (2, 16, 3, 16, 3), (1, 1, 1, 1, 96),
-])  # fmt: skip
+])
 def test_a_batch_is_split_into_the_fewest_steps_that_fit(replicas, limit, least, micro, steps):
     plan = batch_size_plan(0.1, 96, 3, 1000, replicas=replicas, max_batch_per_replica=limit, accumulation_steps=least)
     (phase,) = plan
@@ -276,7 +276,7 @@ def test_real_growth_first_and_accumulation_beyond():
     plan = batch_size_plan(0.1, 32, 6, 4000, Step((2, 4), 0.25), factor=4, max_batch_size=512, max_batch_per_replica=64,
                            replicas=2)
     assert [(p.batch_size, p.micro_batch, p.accumulation_steps) for p in plan] == [
-        (32, 16, 1), (128, 64, 1), (512, 64, 4)]  # fmt: skip
+        (32, 16, 1), (128, 64, 1), (512, 64, 4)]
     assert "64 x 2" in str(plan)
 
 
@@ -291,7 +291,7 @@ def test_imagenet_batches_fit_a_device():
 
 def plan(**changes):
     return batch_size_plan(**{"learning_rate": 0.1, "batch_size": 10, "epochs": 9, "dataset_size": 1000,
-                              "decay": Step((3, 6), 0.5), **changes})  # fmt: skip
+                              "decay": Step((3, 6), 0.5), **changes})
 
 
 @pytest.mark.parametrize("changes, words", [
@@ -322,7 +322,7 @@ def plan(**changes):
     ({"replicas": 4, "batch_size": 20, "decay": Step((3, 6), 0.2), "factor": 5, "max_batch_size": 90},
      ["A batch of 90 images", "multiple of 4"]),
     ({"max_batch_per_replica": 0}, ["`max_batch_per_replica` must be > 0"]),
-], ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "")  # fmt: skip
+], ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "")
 def test_mistakes_are_told_in_words(changes, words):
     with pytest.raises(UserError) as error:
         plan(**changes)

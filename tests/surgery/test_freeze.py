@@ -4,7 +4,7 @@ import keras
 import pytest
 
 import keras_tricks as kt
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 
 
 def small():
@@ -15,7 +15,7 @@ def test_a_part_is_a_layer_or_what_begins_with_its_name():
     model = small()
     kt.surgery.freeze(model, ["stem", "stage1"])
     frozen = {v.path.partition("/")[0].partition("_")[0] for v in model.variables} - {
-        v.path.partition("/")[0].partition("_")[0] for v in model.trainable_variables}  # fmt: skip
+        v.path.partition("/")[0].partition("_")[0] for v in model.trainable_variables}
     assert frozen == {"stem", "stage1"}
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_tricks as kt
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 from keras_tricks.weights.applications import from_applications, in_applications, to_applications
 
 
@@ -20,7 +20,7 @@ def scrambled(model):
 
 
 @pytest.mark.parametrize("name", ["ResNet50", pytest.param("ResNet101", marks=pytest.mark.slow),
-                                  pytest.param("ResNet152", marks=pytest.mark.slow)])  # fmt: skip
+                                  pytest.param("ResNet152", marks=pytest.mark.slow)])
 def test_both_ways(name):
     arguments = {"input_shape": (64, 96, 3), "classes": 7, "classifier_activation": None}
     theirs, ours = (getattr(package, name)(weights=None, **arguments) for package in (keras.applications, kt.models))
@@ -37,7 +37,7 @@ def test_both_ways(name):
 @pytest.mark.parametrize("ours, theirs, options", [
     ("InceptionResNetV2", "InceptionResNetV2", {"bn_scale": False}),
     ("EfficientNetRSB0", "EfficientNetB0", {}),
-])  # fmt: skip
+])
 def test_the_same_weights_in_the_same_order(ours, theirs, options):
     arguments = {"input_shape": (75, 75, 3), "classes": 7, "classifier_activation": None}
     model = getattr(kt.models, ours)(**arguments, **options)

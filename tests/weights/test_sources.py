@@ -7,13 +7,13 @@ import struct
 import keras
 import numpy as np
 import pytest
-from hub_cache import in_timms_names, put
 from safetensors.numpy import save_file
+from support.hub_cache import in_timms_names, put
 
 import keras_tricks as kt
 from keras_tricks import evaluation, weights
-from keras_tricks.errors import UserError
 from keras_tricks.recipe import Recipe
+from keras_tricks.utils.errors import UserError
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 constants, errors = (pytest.importorskip(f"huggingface_hub.{name}") for name in ("constants", "errors"))
@@ -26,7 +26,7 @@ CONFIG = {
         "crop_mode": "center", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "num_classes": 1000,
         "license": "apache-2.0",
     },
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_no_network(cache):
     ("RepositoryNotFoundError", "There is no repository timm/resnet51 on the Hugging Face Hub"),
     ("RevisionNotFoundError", "timm/resnet51 has no revision 'v9'"),
     ("EntryNotFoundError", "has no model.safetensors: only safetensors are read"),
-])  # fmt: skip
+])
 def test_the_hub_says_no(monkeypatch, error, words):
     kind = getattr(errors, error)
 
@@ -128,7 +128,7 @@ def test_paths_that_are_no_weights(tmp_path):
 def hostile(kind):
     """Headers of safetensors that lie."""
     header = {"fc.weight": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]},
-              "fc.bias": {"dtype": "F32", "shape": [4], "data_offsets": [8, 24]}}  # fmt: skip
+              "fc.bias": {"dtype": "F32", "shape": [4], "data_offsets": [8, 24]}}
     text = json.dumps(header).encode()
     return {
         "huge": struct.pack("<Q", 2**62) + b"{}",
@@ -185,11 +185,11 @@ def test_the_checkpoint_picks_the_layout(layout, tmp_path):
 
 def test_layout_a_is_not_timms(tmp_path):
     b = kt.models.ResNet("bottleneck", (1, 1, 1, 1), "b", filters=(4, 8, 8, 8), stem_filters=8, classes=3,
-                         input_shape=(96, 96, 3))  # fmt: skip
+                         input_shape=(96, 96, 3))
     save_file(in_timms_names(b), tmp_path / "b.safetensors")
     with pytest.raises(UserError, match="is of layout B, .*, and resnet is of layout A"):
         kt.models.ResNet("bottleneck", (1, 1, 1, 1), "a", filters=(4, 8, 8, 8), stem_filters=8, classes=3,
-                         input_shape=(96, 96, 3), weights=tmp_path / "b.safetensors")  # fmt: skip
+                         input_shape=(96, 96, 3), weights=tmp_path / "b.safetensors")
 
 
 def test_keras_is_not_told_of_a_path_with_a_slash(tmp_path, original, monkeypatch):
@@ -207,7 +207,7 @@ class TestPreprocessing:
     @pytest.fixture
     def photo(self, tmp_path):
         keras.utils.save_img(tmp_path / "photo.png", np.random.default_rng(0).integers(0, 256, (300, 280, 3)),
-                             scale=False)  # fmt: skip
+                             scale=False)
         return tmp_path / "photo.png"
 
     def test_predict_with_what_the_weights_say(self, cache, photo, original, caplog):
@@ -220,14 +220,15 @@ class TestPreprocessing:
         (cache / "snapshots" / ("a" * 40) / "config.json").write_text(json.dumps(config))
         with caplog.at_level("INFO", logger="absl"):
             ((_, answers),) = evaluation.predict("test_resnet_rs", [photo], 10, "timm/resnetrs50.tf_in1k",
-                                                 ["data.crop_pct=0.8"])  # fmt: skip
+                                                 ["data.crop_pct=0.8"])
         said = caplog.text
         assert "test_image_size 224 (weights)" in said and "crop_pct 0.8 (command line)" in said
         assert "interpolation bicubic (weights)" in said and "crop_padding 32 (model)" in said
-        data = evaluation.of_model("test_resnet_rs", "timm/resnetrs50.tf_in1k").override(["data.crop_pct=0.8"]).data
+        recipe = evaluation.recipe_for_pretrained("test_resnet_rs", "timm/resnetrs50.tf_in1k")
+        data = recipe.override(["data.crop_pct=0.8"]).data
         pixels = evaluation_image(tf.constant(photo.read_bytes()), data)
         model = kt.models.create_model("test_resnet_rs", input_shape=(224, 224, 3), weights="timm/resnetrs50.tf_in1k",
-                                       classes=10)  # fmt: skip
+                                       classes=10)
         expected = model(((np.asarray(pixels) - data.mean) / data.std)[None].astype("float32"))[0]
         found = {int(label.removeprefix("class ")): share for label, share in answers}
         np.testing.assert_allclose([found[i] for i in range(10)], expected, atol=1e-5)

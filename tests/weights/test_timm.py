@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import keras_tricks as kt
-from keras_tricks.errors import UserError
+from keras_tricks.utils.errors import UserError
 from keras_tricks.weights.timm import assign_timm
 from keras_tricks.weights.timm_names import timm_name
 
@@ -55,7 +55,7 @@ def tensors_of(model):
     """The model's own weights under timm's names and axes."""
     paths = {v.path for v in model.weights}
     return {timm_name(v.path, paths): value.transpose(3, 2, 0, 1) if (value := v.numpy()).ndim == 4 else value.T
-            for v in model.weights}  # fmt: skip
+            for v in model.weights}
 
 
 @pytest.mark.parametrize("fault, words", [
@@ -65,7 +65,7 @@ def tensors_of(model):
     ("cut", "'stages.0.0.conv2.weight' has shape"),
     ("transposed", "'stages.0.0.conv2.weight' has shape"),
     ("not finite", "'stages.0.0.conv2.weight' holds values that are not finite"),
-])  # fmt: skip
+])
 def test_a_checkpoint_that_does_not_fit(fault, words):
     model = kt.models.create_model("test_nf_resnet")
     tensors, name = tensors_of(model), "stages.0.0.conv2.weight"

@@ -1,0 +1,58 @@
+"""show what each trick buys: a table of recipes that differ by one"""
+
+from keras_tricks.cli import arguments
+from keras_tricks.utils.errors import UserError
+
+
+def add_arguments(parser):
+    arguments.add_recipe_arguments(parser, "recipe name, .py or .json file (with --chain: the paper's)", nargs="?")
+    parser.add_argument("--add", action="append", default=[], metavar="TRICK",
+                        help='next row of a chain: a trick, "NAME: section.key=value", or "mixup -distillation"')
+    parser.add_argument("--remove", action="append", default=[], metavar="TRICK", help="leave this one out")
+    parser.add_argument("--chain", metavar="NAME", help="rows of a paper, such as bag_of_tricks_table_4")
+    parser.add_argument("--define", "--define", action="append", default=[], metavar="TRICK: SECTION.KEY=VALUE",
+                        help="what a trick sets here (default: as `list tricks` says)")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each row (default 3)")
+    parser.add_argument("--output", default="ablation", metavar="FOLDER",
+                        help="ablation.csv, .md, .png and runs; the same command continues where it was stopped")
+    parser.add_argument("--dry-run", action="store_true", help="show the rows, train nothing")
+
+
+def run(args):
+    from keras_tricks.studies import ablation
+    from keras_tricks.utils.atomic_files import writable_folder
+
+    rows = _rows(args)
+    if args.dry_run:
+        print(*ablation.describe(rows), sep="\n")
+        return
+    folder = writable_folder(args.output)
+    seeds = range(rows[0].recipe.seed, rows[0].recipe.seed + args.seeds)
+    title = f"{args.chain or rows[0].recipe.name}, {rows[0].recipe.schedule.epochs} epochs"
+    for results in ablation.study(rows, seeds, folder):
+        ablation.write(rows, results, folder, title)
+    print(ablation.table(rows, results))
+    if args.seeds < 2:
+        print("One seed: no standard deviation, so no difference above can be told from noise. Give --seeds 3.")
+    print(f"written to {folder}: ablation.csv, ablation.md, ablation.png")
+
+
+def _rows(args):
+    """The rows that the arguments ask for."""
+    from keras_tricks.studies import ablation
+
+    arguments.check_positive(args, "seeds")
+    if sum(map(bool, (args.chain, args.add, args.remove))) != 1:
+        raise UserError("ablate takes --add (a chain), --remove (leave one out) or --chain (a paper's table): one of "
+                        f"them, --add and --remove as often as needed. Chains: {', '.join(ablation.CHAINS)}.")
+    if args.recipe is None and not args.chain:
+        raise UserError("ablate needs a recipe, or --chain, which has its own.")
+    tricks = ablation.resolve_tricks(args.define)
+    if args.recipe is None and args.chain in ablation.CHAINS:
+        args.recipe = ablation.CHAINS[args.chain].recipe
+    recipe = arguments.recipe_from(args) if args.recipe else None
+    if args.chain:
+        return ablation.rows_of_paper(args.chain, recipe, tricks)
+    if args.add:
+        return ablation.cumulative_rows(recipe, args.add, tricks)
+    return ablation.leave_one_out_rows(recipe, args.remove, tricks)

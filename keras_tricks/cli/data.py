@@ -1,0 +1,65 @@
+"""check data, pack them, or let other machines prepare them"""
+
+from keras_tricks.utils.errors import UserError
+
+
+def add_arguments(parser):
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    check = actions.add_parser("check", help="count examples and classes, decode every image")
+    check.add_argument("source", help="digits, image_folder, tfrecord or tfds:<name>")
+    check.add_argument("--data-dir", help="folder of the images or of TFDS")
+    check.set_defaults(action_run=run_check)
+    pack = actions.add_parser("pack", help="write a source as TFRecord shards, read faster than many files")
+    pack.add_argument("source", help="image_folder, tfds:<name> or digits")
+    pack.add_argument("--data-dir", help="folder of the images or of TFDS")
+    pack.add_argument("--output", required=True, help="new folder; train from it with data.source=tfrecord")
+    pack.add_argument("--shard-mib", type=int, default=128, help="size of a shard in MiB (default 128)")
+    pack.set_defaults(action_run=run_pack)
+    serve = actions.add_parser("serve", help="make the batches of train --data-service (private networks only)")
+    serve.add_argument("--port", type=int, help="port (default: 5050 for a dispatcher, any for a worker; 0: any)")
+    serve.add_argument("--dispatcher", metavar="ADDRESS",
+                       help="join this one as a worker (default: start a dispatcher and a worker)")
+    serve.add_argument("--host", help="name or address at which others reach this machine (default: found)")
+    serve.set_defaults(action_run=run_serve)
+
+
+def run(args):
+    args.action_run(args)
+
+
+def run_check(args):
+    from keras_tricks.data.check import check
+
+    for line in check(args.source, args.data_dir):
+        print(line)
+
+
+def run_pack(args):
+    from keras_tricks.data.open_source import open_source
+    from keras_tricks.data.tfrecord import pack
+
+    if args.shard_mib < 1:
+        raise UserError(f"--shard-mib must be 1 or more. Received: {args.shard_mib}")
+    description = pack(open_source(args.source, args.data_dir), args.output, args.shard_mib * 2**20)
+    for name, split in description["splits"].items():
+        print(f"{name:<12}{split['examples']:>9,} images in {len(split['shards'])} shards")
+    print(f"train from it with --set data.source=tfrecord --data-dir {args.output}")
+
+
+def run_serve(args):
+    import threading
+
+    import tensorflow as tf
+
+    from keras_tricks.data.service import serve
+
+    tf.config.set_visible_devices([], "GPU")  # a worker needs none, and would take its memory
+    serving = serve(args.port, args.dispatcher, args.host)
+    what = "a dispatcher and a worker at" if args.dispatcher is None else "a worker of"
+    print(f"{what} {serving.address}, until Ctrl-C", flush=True)
+    print(f"  train with       keras-tricks train RECIPE --data-service {serving.address}", flush=True)
+    print(f"  another worker   keras-tricks data serve --dispatcher {serving.address}", flush=True)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print("stopped", flush=True)

@@ -1,0 +1,199 @@
+"""write a run, or a model with published weights, for others to read"""
+
+import dataclasses
+import functools
+import json
+import pathlib
+
+from keras_tricks.cli import arguments
+from keras_tricks.utils.errors import UserError, check_choice
+
+EXAMPLES = 100  # images from which an 8-bit model learns its ranges
+OPTIONS = ("images", "fold", "dtype", "overwrite", "layout", "license", "owner")
+
+
+def add_arguments(parser):
+    parser.add_argument("what", help="run folder, or model name")
+    parser.add_argument("--format", default="keras,saved_model", metavar="FORM,FORM",
+                        help="keras, saved_model, feature_vector, onnx, litert, litert_int8 (default: the first two)")
+    parser.add_argument("--weights", help="file or name (default: the run's best checkpoint)")
+    parser.add_argument("--output", metavar="FOLDER", help="default: export/ in the run folder")
+    parser.add_argument("--fold", action="store_true", help="fold what only training needs into plain convolutions")
+    parser.add_argument("--dtype", choices=arguments.PRECISIONS, default="float32",
+                        help="precision inside (default float32)")
+    parser.add_argument("--images", metavar="FOLDER",
+                        help="images from which litert_int8 learns its ranges (default: training images of the run)")
+    parser.add_argument("--layout", choices=("huggingface", "kaggle"), help="a folder ready to be pushed there")
+    parser.add_argument("--license", default="", help="licence of the weights, such as apache-2.0")
+    parser.add_argument("--owner", default="", help="account, for --layout kaggle")
+    parser.add_argument("--overwrite", action="store_true", help="write over what is there")
+
+
+def run(args):
+    formats = tuple(form.strip() for form in args.format.split(","))
+    options = ExportOptions(formats, **{key: getattr(args, key) for key in OPTIONS})
+    export = export_run if pathlib.Path(args.what).is_dir() else export_model
+    for form, path in export(args.what, options, args.output, args.weights).items():
+        print(f"{form:<16}{path}")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """How an export is written.
+
+    Attributes:
+        formats: see `keras_tricks.export.export`.
+        images: folder of images from which `"litert_int8"` learns its ranges. Defaults to training images of the run.
+        fold: bool, fold what only training needs into plain convolutions.
+        dtype: precision policy the exported model computes in. Defaults to `"float32"`.
+        overwrite: bool, write over forms that are there.
+        layout: `"huggingface"` or `"kaggle"`: a folder in their layout, see `keras_tricks/export/hub_layouts.py`.
+        license: of the weights, such as `"apache-2.0"`. Defaults to what they say of themselves.
+        owner: account on Kaggle.
+    """
+
+    formats: tuple
+    images: str | None = None
+    fold: bool = False
+    dtype: str = "float32"
+    overwrite: bool = False
+    layout: str | None = None
+    license: str = ""
+    owner: str = ""
+
+    def __post_init__(self):
+        from keras_tricks import export
+
+        for name in self.formats:
+            check_choice("formats", name, export.FORMS)
+        if self.fold and self.dtype != "float32":
+            raise UserError(f"--fold writes float32. Received: --dtype {self.dtype}")
+
+
+def export_run(folder, options, output=None, weights=None):
+    """Exports a run: its best checkpoint, whatever precision it was trained in.
+
+    Args:
+        folder: run folder.
+        options: `ExportOptions`.
+        output: folder. Defaults to `<run>/export`.
+        weights: file. Defaults to the run's best checkpoint.
+
+    Returns:
+        {format: path}.
+
+    Raises:
+        UserError: no finished run, a form that is there already, a package that is missing.
+    """
+    from keras_tricks import evaluation, export, training
+    from keras_tricks.export.model_card import Exported
+    from keras_tricks.utils.summary import read_summary
+    from keras_tricks.weights import load
+
+    folder = pathlib.Path(folder)
+    recipe, best = evaluation.load_run(folder)
+    output = prepare_output(output or folder / "export", options)
+    names = folder / "export" / "classes.json"
+    names = json.loads(names.read_text()) if names.is_file() else training.open_data(recipe.data).class_names
+    with export.precision(options.dtype):
+        network = training.build_network(recipe.replace(model={"weights": None}), len(names))
+    load(network, weights or best)
+    examples = _examples(options.images, recipe) if "litert_int8" in options.formats else None
+    what = Exported(recipe.model.name, network, recipe.data, names, weights or best, recipe, read_summary(folder))
+    return write_export(what, options, output, examples)
+
+
+def export_model(name, options, output, weights):
+    """Exports a model of the zoo with published weights; arguments as for `export_run`."""
+    from keras_tricks import evaluation
+    from keras_tricks.export.model_card import Exported
+
+    if weights is None or output is None:
+        raise UserError(f"To export {name}, give --weights and --output; or name the folder of a run.")
+    if "litert_int8" in options.formats and options.images is None:
+        raise UserError("`litert_int8` learns its ranges from images: give --images FOLDER, or export a run.")
+    recipe = evaluation.recipe_for_pretrained(name, weights)
+    output = prepare_output(output, options)
+    network, names = evaluation.network_of(recipe, weights, options.dtype)
+    examples = _examples(options.images, recipe) if options.images else None
+    return write_export(Exported(name, network, recipe.data, names, weights), options, output, examples)
+
+
+def write_export(what, options, output, examples):
+    """Writes the forms, the card and what a hub wants beside them. Returns {format: path}."""
+    from keras_tricks import export
+    from keras_tricks.data import evaluation_image
+    from keras_tricks.export import hub_layouts
+    from keras_tricks.export.model_card import model_card
+    from keras_tricks.utils.atomic_files import write_text
+    from keras_tricks.weights import find
+
+    network = export.fold(what.network) if options.fold else what.network
+    model = export.deployable(lambda: network, network, what.data, options.dtype)
+    preprocess = functools.partial(evaluation_image, data=what.data)
+    written = export.export(model, output, options.formats, what.class_names, preprocess, examples)
+    info = find(what.weights).info
+    license = options.license or (info.license if info else "")
+    text = model_card(what, written, license, options.dtype, options.fold, _agreement(written, model, examples))
+    if options.layout == "kaggle":
+        return hub_layouts.kaggle(output, what, written, text, license, options.owner)
+    if options.layout == "huggingface":
+        text = hub_layouts.hugging_face(output, what, text, license)
+    write_text(output / "README.md", text)
+    return written
+
+
+def prepare_output(path, options):
+    """The output folder, created.
+
+    Raises:
+        UserError: it cannot be written, or holds a form already and `overwrite` is false.
+    """
+    from keras_tricks import export
+    from keras_tricks.export import hub_layouts
+    from keras_tricks.export.model_card import is_own_card
+    from keras_tricks.utils.atomic_files import writable_folder
+
+    output = writable_folder(path)
+    names = [*(export.FORMS[name] for name in options.formats), *hub_layouts.FILES.get(options.layout, ())]
+    existing = ["README.md"] if not is_own_card(output / "README.md") else []
+    existing += [name for name in names if (output / name).exists()]
+    if existing and not options.overwrite:
+        raise UserError(f"{output} holds {', '.join(existing)} already: give --output another folder, or --overwrite.")
+    return output
+
+
+def _examples(folder, recipe):
+    """Up to 100 images of a folder, else training images, as the network is shown them when it is evaluated."""
+    import numpy as np
+    import tensorflow as tf
+
+    from keras_tricks import training
+    from keras_tricks.data import evaluation_image
+    from keras_tricks.data.image_folder import SUFFIXES
+
+    if folder is not None:
+        files = sorted(p for p in pathlib.Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
+        if not files:
+            raise UserError(f"--images {folder} holds no images ({', '.join(sorted(SUFFIXES))}).")
+        chosen = np.linspace(0, len(files) - 1, min(EXAMPLES, len(files))).astype("int64")
+        return np.stack([evaluation_image(tf.io.read_file(str(files[i])), recipe.data) for i in chosen])
+    split = training.open_data(recipe.data).train
+    if split.fetch is None:
+        stream = split.scan(tf.constant(0, tf.int64), None).take(EXAMPLES)
+        return np.stack([evaluation_image(image, recipe.data) for _, image, *_ in stream])
+    numbers = np.linspace(0, split.num_examples - 1, min(EXAMPLES, split.num_examples)).astype("int64")
+    return np.stack([evaluation_image(split.fetch(i)[0], recipe.data) for i in numbers])
+
+
+def _agreement(written, model, examples):
+    """How often the 8-bit model names the class that the exact one names: a sentence, or `None`."""
+    if "litert_int8" not in written:
+        return None
+    import numpy as np
+
+    from keras_tricks.export import lite
+
+    exact = np.argmax(model.predict(examples, verbose=0), axis=-1)
+    share = np.mean(exact == np.argmax(lite.predict(written["litert_int8"], examples), axis=-1))
+    return f"{100 * share:.1f} % of {len(examples)} images, those its ranges were learned from"

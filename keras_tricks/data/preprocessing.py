@@ -1,0 +1,64 @@
+"""One image, as a recipe's `data` and `augment` sections say: cropped, augmented, normalized."""
+
+import tensorflow as tf
+
+from keras_tricks.data import color, crops
+from keras_tricks.data.rand_augment import rand_augment
+
+RAND_AUGMENT_SEED = 250_007  # keeps its random numbers apart from the others of the same example
+
+
+def evaluation_image(image, data):
+    """One encoded or uint8 image -> float32 `(size, size, 3)` in 0-255, as `data.eval_crop` says."""
+    size, resizing = data.test_size, dict(interpolation=data.interpolation, antialias=data.antialias)
+    if data.eval_crop == "short_side":
+        return crops.short_side_crop(image, size, data.short_side, **resizing)
+    if data.eval_crop == "center":
+        return crops.center_crop(image, size, data.crop_pct, **resizing)
+    if data.eval_crop == "squash":
+        return crops.squash_crop(image, size, data.crop_padding, **resizing)
+    return crops.whole(image, size, **resizing)
+
+
+def training_image(image, data, augment, seed):
+    """One encoded or uint8 image -> float32 `(size, size, 3)` in 0-255: cropped, flipped, its colours changed.
+
+    Args:
+        image: string or uint8 tensor.
+        data, augment: the sections of a `Recipe`.
+        seed: integer tensor `(2,)`; every random number follows from it.
+    """
+    size, resizing = data.image_size, dict(interpolation=data.interpolation, antialias=data.antialias)
+    seeds = tf.random.split(seed, 4)
+    if augment.crop == "random_resized":
+        image = crops.random_resized_crop(image, size, seeds[0], augment.crop_area, augment.crop_aspect, **resizing)
+    elif augment.crop == "pad":
+        image = crops.pad_crop(image, size, seeds[0], augment.pad, augment.pad_mode, **resizing)
+    else:
+        image = crops.whole(image, size, **resizing)
+    if augment.flip:
+        flipped = tf.random.stateless_uniform([], seeds[1]) < 0.5
+        image = tf.cond(flipped, lambda: tf.reverse(image, [1]), lambda: image)
+    if augment.color_jitter != "none":
+        image = color.color_jitter(image, seeds[2], augment.color_jitter, augment.color_jitter_strength)
+    if augment.pca_noise:
+        image = color.pca_noise(image, tf.random.stateless_normal([3], seeds[3], stddev=augment.pca_noise))
+    return tf.ensure_shape(image, (size, size, 3))
+
+
+def augment_randomly(image, augment, seed):
+    """RandAugment, where the recipe has it: float32 in 0-255 -> uint8. Otherwise the image as it is."""
+    if not augment.rand_augment_layers:
+        return image
+    return rand_augment(
+        tf.saturate_cast(image, tf.uint8), seed + RAND_AUGMENT_SEED, augment.rand_augment_layers,
+        augment.rand_augment_magnitude, augment.rand_augment_probability, augment.rand_augment_translate,
+    )
+
+
+def normalize(images, data):
+    """(x - mean) / std, float32. Rows are taken whole: TensorFlow is slow at repeating three numbers."""
+    shape = tf.shape(images)
+    rows = tf.reshape(tf.cast(images, tf.float32), [-1, shape[2] * 3])
+    mean, scale = (tf.tile(tf.constant(v), [shape[2]]) for v in (data.mean, [1.0 / std for std in data.std]))
+    return tf.ensure_shape(tf.reshape((rows - mean) * scale, shape), images.shape)

@@ -1,0 +1,130 @@
+"""The arguments of `train`, resolved: which recipe runs, in which folder, and whether it resumes there."""
+
+import dataclasses
+import json
+import pathlib
+
+from keras_tricks.recipe import Recipe, load_recipe
+from keras_tricks.run.folder import is_run, recipe_of
+from keras_tricks.utils.atomic_files import writable_folder
+from keras_tricks.utils.errors import UserError, check_choice
+
+# Keys that may change when a run resumes: they do not change the weights, or only where these are computed.
+CHANGEABLE_ON_RESUME = {
+    "name", "about", "export", "data.data_dir", "data.max_bad_images", "data.workers", "data.service",
+    "train.strategy", "train.logical_devices", "train.max_batch_per_replica", "train.static_shapes",
+    "train.deterministic", "train.eval_batch_size", "train.evaluate_every", "train.steps_per_execution",
+    "train.jit_compile", "train.checkpoint_minutes", "train.checkpoint_steps", "train.keep_checkpoints",
+    "train.stall_minutes",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ResolvedRun:
+    """A run before anything of it is built.
+
+    Attributes:
+        recipe: `Recipe` it trains.
+        folder: `pathlib.Path` it writes to. Not created yet.
+        resume: bool, continue from the checkpoints in `folder`, if there are any.
+        numbered: bool, whether `folder` is a default that gets a number when it exists.
+        changes: which recipe wins on resume: `"run"`, `"new"` or `None`.
+    """
+
+    recipe: Recipe
+    folder: pathlib.Path
+    resume: bool
+    numbered: bool
+    changes: str | None = None
+
+
+def resolve_run(recipe, output, resume, changes):
+    """The `ResolvedRun` that the arguments of `train` describe.
+
+    Raises:
+        UserError: no recipe, `resume` and `output` name two folders, or the run was started with another recipe.
+    """
+    if resume and resume not in (True, "auto"):
+        if output is not None and pathlib.Path(output) != pathlib.Path(resume):
+            raise UserError(f"--resume {resume} continues the run in that folder: leave out --output {output}.")
+        output, own = resume, recipe_of(resume)
+        recipe = own if recipe is None else recipe
+    if recipe is None:
+        raise UserError("train needs a recipe, or --resume and the folder of a run.")
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    folder = pathlib.Path(output or pathlib.Path("runs") / recipe.name.replace("/", "-"))
+    if resume and is_run(folder):
+        recipe = resumed_recipe(folder, recipe, changes)
+    return ResolvedRun(recipe, folder, bool(resume), output is None and not resume, changes)
+
+
+def create_run_folder(run):
+    """Creates the folder of a `ResolvedRun` and returns its path.
+
+    Raises:
+        UserError: it holds a run already, or cannot be written.
+    """
+    if not run.resume and not run.numbered and is_run(run.folder):
+        raise UserError(f"{run.folder} already holds a run. Give --output another folder, or --resume to continue it.")
+    if not run.numbered:
+        return writable_folder(run.folder)
+    folder, number = run.folder, 1
+    writable_folder(folder.parent)
+    while True:
+        try:
+            folder.mkdir()  # two runs started at once get two folders
+            return folder
+        except FileExistsError:
+            number += 1
+            folder = run.folder.with_name(f"{run.folder.name}-{number}")
+
+
+def resumed_recipe(folder, recipe, changes):
+    """The recipe a run resumes with: its own, and the given one's keys where they may change.
+
+    Args:
+        folder: run folder.
+        recipe: the `Recipe` asked for.
+        changes: `None` refuses differences that change what is learned, `"new"` takes those of `recipe`, `"run"` keeps
+            those of the run.
+
+    Raises:
+        UserError: there are such differences, and `changes` is `None`.
+    """
+    check_choice("changes", changes, (None, "new", "run"))
+    old, new = flatten(recipe_of(folder)), flatten(recipe)
+    different = [key for key in {**old, **new} if old.get(key) != new.get(key) and not _is_changeable(key)]
+    if changes == "new" or not different:
+        return recipe
+    if changes == "run":
+        return _with_changeable_keys(recipe_of(folder), recipe)
+    shown = ", ".join(f"{key} was {old.get(key)}, now {new.get(key)}" for key in different[:3])
+    more = f" and {len(different) - 3} more" if len(different) > 3 else ""
+    raise UserError(f"The run in {folder} was started with another recipe ({shown}{more}). Say which one wins: "
+                    "--changes run continues with the recipe of the run, --changes new with the new values.")
+
+
+def _with_changeable_keys(recipe, other):
+    sections = recipe.model_dump()
+    for key, value in flatten(other, as_json=False).items():
+        section, _, field = key.partition(".")
+        if _is_changeable(key) and field:
+            sections[section][field] = value
+        elif _is_changeable(key):
+            sections[section] = value
+    return Recipe(**sections)
+
+
+def flatten(recipe, as_json=True):
+    """{"section.key": value} of a recipe; the values as JSON text unless `as_json` is false."""
+    found = {}
+    for section, values in recipe.model_dump().items():
+        if isinstance(values, dict) and section != "about":
+            found |= {f"{section}.{key}": json.dumps(v) if as_json else v for key, v in values.items()}
+        else:
+            found[section] = json.dumps(values) if as_json else values
+    return found
+
+
+def _is_changeable(key):
+    return key in CHANGEABLE_ON_RESUME or key.split(".")[0] in CHANGEABLE_ON_RESUME

@@ -1,0 +1,94 @@
+"""The chains of the four works, for their own recipe or for yours.
+
+The first row is the recipe without any trick of the chain; then they come in the order of the paper's table.
+"""
+
+import dataclasses
+
+from keras_tricks.recipe import load_recipe
+from keras_tricks.studies.ablation.chain import cumulative_rows, without_trick
+from keras_tricks.utils.errors import check_choice
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """A paper's table.
+
+    Attributes:
+        source: which table.
+        recipe: name of the recipe it starts from.
+        first: name of the first row, and what it changes in the recipe.
+        rows: the others, in the grammar of `chain.py`.
+    """
+
+    source: str
+    recipe: str
+    first: str
+    rows: tuple
+
+
+CHAINS = {
+    "bag_of_tricks_table_4": Chain(
+        "He et al. 2018, arXiv:1812.01187, table 4 (batch 256; the other column: --set schedule.batch_size=1024)",
+        "bag_of_tricks/resnet50_baseline",
+        "linear scaling", ("warmup", "zero_gamma", "no_bias_decay", "mixed_float16"),
+    ),
+    "bag_of_tricks_table_5": Chain(
+        "He et al. 2018, arXiv:1812.01187, table 5",
+        "bag_of_tricks/resnet50",
+        "ResNet-50", ("B: model.name=resnet50b", "C: model.name=resnet50c", "D: model.name=resnet50d"),
+    ),
+    "bag_of_tricks_table_6": Chain(
+        "He et al. 2018, arXiv:1812.01187, table 6 (--set loss.teacher_weights=FILE; the paper's rows with mixup train "
+        "200 epochs)",
+        "bag_of_tricks/resnet50d",
+        "efficient", ("cosine", "label_smoothing", "distillation", "mixup -distillation", "both: distillation"),
+    ),
+    "resnet_rs_table_1": Chain(
+        "Bello et al. 2021, arXiv:2103.07579, table 1",
+        "resnet_rs/study_01_resnet200",
+        "ResNet-200", (
+            "cosine",
+            "longer: schedule.epochs=350",
+            "weight_ema",
+            "label_smoothing: label_smoothing loss.smoothing=uniform",
+            "drop_path: drop_path model.options.drop_path_rule=stage",
+            "rand_augment: rand_augment augment.rand_augment_magnitude=15",
+            "dropout: model.options.dropout_rate=0.25",
+            "less decay: optimizer.weight_decay=4e-5",
+            "squeeze_excite",
+            "ResNet-D: model.name=resnet_rs200"),
+    ),
+    "normalizer_free": Chain(
+        "Brock et al. 2021, arXiv:2101.08692, section 4, and arXiv:2102.06171, section 4, at laptop size",
+        "nfnet/cifar10_nf_resnet_1024",
+        "plain: model.name=skipinit_resnet_cifar model.options.skip_gain_init=1.0", (
+            "SkipInit: model.options.skip_gain_init=0.0",
+            "alpha and beta: model.name=nf_resnet_cifar model.options.scaled_ws=false",
+            "scaled_ws: model.options.scaled_ws=true",
+            "agc"),
+    ),
+}
+
+
+def rows_of_paper(name, recipe, tricks):
+    """The rows of a paper's table.
+
+    Args:
+        name: key of `CHAINS`.
+        recipe: `Recipe` to make them from, or `None`: the paper's.
+        tricks: {name: assignments}, see `resolve_tricks`.
+
+    A row of values that the recipe has already is left out, and logged.
+
+    Raises:
+        UserError: an unknown chain.
+    """
+    chain = CHAINS[check_choice("--chain", name, tuple(CHAINS))]
+    recipe = recipe or load_recipe(chain.recipe)
+    for change in " ".join(chain.rows).split():
+        if change in tricks:
+            recipe = without_trick(recipe, change, tricks)
+    first, _, changes = chain.first.partition(": ")
+    first = first if changes or recipe.name == chain.recipe else "baseline"
+    return cumulative_rows(recipe.override(changes.split()), chain.rows, tricks, first, strict=False)

@@ -1,0 +1,149 @@
+"""Weights in files: safetensors by variable path, `.weights.h5` and `.keras` through Keras. Pickles are refused.
+
+A safetensors file written here holds one tensor per variable, named by its path (`stem/conv1/kernel`), and the sha256
+of its contents, which is compared when it is read. It is written to a temporary file, flushed to disk and renamed: a
+reader sees the old file or the new one, never half of it.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import pathlib
+import re
+
+import keras
+import numpy as np
+
+from keras_tricks.utils.errors import UserError
+from keras_tricks.weights import timm
+from keras_tricks.weights.classifier import other_head
+from keras_tricks.weights.sources import find
+
+HEAD = re.compile(r"(^|/)head/")  # variables of the classifier
+
+
+def save(path, variables, metadata=None):
+    """Writes {name: variable or array} atomically as safetensors. `metadata`: {str: str}. `OSError` when it cannot."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    path = pathlib.Path(path)
+    tensors = {n: np.asarray(keras.ops.convert_to_numpy(v), order="C") for n, v in variables.items()}
+    metadata = {k: str(v) for k, v in (metadata or {}).items()}
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        save_file(tensors, partial, metadata=metadata | {"sha256": digest(tensors, metadata)})
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except SafetensorError as error:
+        full = "No space left" in str(error) or "os error 28" in str(error)
+        raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(path)) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def digest(tensors, metadata):
+    """The sha256 of {name: array} and {str: str}, in hexadecimal."""
+    sha256 = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        sha256.update(json.dumps([name, str(array.dtype), list(array.shape)]).encode())
+        sha256.update(array.reshape(-1).view("uint8"))
+    return sha256.hexdigest()
+
+
+def read(path, checked=False):
+    """Reads a safetensors file: ({name: array}, metadata without the checksum).
+
+    Args:
+        path: of the file.
+        checked: bool, refuse a file without a checksum. Defaults to `False`: files of others have none.
+
+    Raises:
+        UserError: it cannot be read, or its contents are not those that were written.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} is not a readable safetensors file ({error}).") from error
+    written = metadata.pop("sha256", None)
+    if written is None and checked:
+        raise UserError(f"{path} has no checksum: it was not written by a run of this version.")
+    if written is not None and written != digest(tensors, metadata):
+        raise UserError(f"{path} is damaged: its contents do not have the checksum that was written with them.")
+    return tensors, metadata
+
+
+def by_path(variables):
+    """{path: variable}, the names used in a file."""
+    variables = list(variables)
+    named = {v.path: v for v in variables}
+    if len(named) < len(variables):
+        raise ValueError(f"{len(variables)} variables share {len(named)} paths, so that a file cannot hold them all.")
+    return named
+
+
+def weights_of(model):
+    """{path: variable} without the states of random generators, whose names depend on what the process built before."""
+    return by_path(v for v in model.variables if v.name != "seed_generator_state")
+
+
+def assign(variables, tensors, source):
+    """Copies {name: array} into {name: variable}; complains about the first tensor that is missing or misshapen.
+
+    Nothing is assigned unless everything fits.
+    """
+    for name, variable in variables.items():
+        if name not in tensors:
+            raise UserError(f"{source} has no tensor {name!r} (it has {len(tensors)} others): it is of another model.")
+        if tuple(tensors[name].shape) != tuple(variable.shape):
+            raise UserError(f"{source}: tensor {name!r} has shape {tuple(tensors[name].shape)}, the model expects "
+                            f"{tuple(variable.shape)}.")
+    for name, variable in variables.items():
+        variable.assign(tensors[name])
+
+
+def load(model, weights, new_head=False):
+    """Loads weights into a built model.
+
+    Args:
+        model: `keras.Model`.
+        weights: `.safetensors` (ours, or timm's), `.weights.h5` or `.keras` file, or a name of the Hugging Face Hub
+            such as `"timm/resnet50d.ra2_in1k"`, see `keras_tricks/weights/sources.py`.
+        new_head: bool, leave the classifier as it is, and say so, where safetensors have one of other classes.
+
+    Raises:
+        UserError: no such file or repository, an unknown kind of file, or a tensor that does not fit (its name and both
+            shapes).
+    """
+    source = find(weights)
+    path = source.path
+    if path.suffix == ".safetensors":
+        tensors, _ = read(path)
+        if timm.is_timm(tensors):
+            architecture = source.info.architecture if source.info else ""
+            timm.assign_timm(model, tensors, source.name, new_head, architecture)
+            return
+        prefix = "model/" if any(name.startswith("model/") for name in tensors) else ""
+        variables = {f"{prefix}{n}": v for n, v in weights_of(model).items()}
+        if new_head and other_head({n: v for n, v in variables.items() if HEAD.search(n)}, tensors, source.name, model):
+            variables = {n: v for n, v in variables.items() if not HEAD.search(n)}
+        assign(variables, tensors, path.name)
+        return
+    try:
+        if path.name.endswith(".weights.h5"):
+            model.load_weights(path)
+        else:
+            saved = keras.saving.load_model(path, compile=False)
+            assign(weights_of(model), {n: v.numpy() for n, v in weights_of(saved).items()}, path.name)
+    except UserError:
+        raise
+    except (ValueError, OSError, KeyError) as error:
+        # Keras names the tensor and both shapes after the first line, and prints the values behind ", value=".
+        reason = " ".join(str(error).split()).split(", value=")[0]
+        raise UserError(f"{path.name} does not fit {model.name}: {reason}") from error

@@ -1,0 +1,42 @@
+"""`keras-tricks` on stand-ins: the same commands on two dozen images, for one epoch. For the code blocks of the docs.
+
+    python tests/support/stand_in.py train quickstart ...
+"""
+
+import pathlib
+import sys
+
+BATCH = 8
+
+
+def small(recipe):
+    """The recipe on a folder of two classes, at 64 pixels, for one epoch. `quickstart` keeps its own data."""
+    digits = recipe.data.source == "digits"
+    if not digits:
+        size = min(recipe.data.image_size, 64)
+        recipe = recipe.replace(
+            data={"source": "image_folder", "data_dir": recipe.data.data_dir or "DIR", "image_size": size,
+                  "test_image_size": None, "short_side": 72, "train_images": None, "workers": 1},
+            schedule={"batch_size": BATCH, "max_batch_size": 2 * BATCH},
+            train={"precision": "float32", "eval_batch_size": None},
+        )
+    if recipe.train.strategy == "mirrored":  # on two slices of the CPU
+        recipe = recipe.replace(train={"logical_devices": 2})
+    warmup = min(recipe.schedule.warmup_epochs, 0.5)
+    return recipe.replace(schedule={"epochs": 1, "warmup_epochs": warmup}, train={"evaluate_every": 1})
+
+
+def install():
+    """Makes every command take small recipes."""
+    from keras_tricks.cli import arguments
+
+    original = arguments.recipe_from
+    arguments.recipe_from = lambda *args, **changes: small(original(*args, **changes))
+
+
+if __name__ == "__main__":
+    sys.path[:0] = [str(pathlib.Path(__file__).parents[2])]
+    from keras_tricks import cli
+
+    install()
+    cli.main(["keras-tricks", *sys.argv[1:]])
