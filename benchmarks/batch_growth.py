@@ -1,12 +1,12 @@
-"""What growing the batch costs and saves: seconds per epoch in each phase, beside the decay it replaces.
+"""The speed of growing the batch: seconds per epoch in each phase, compared with the decay that it replaces.
 
 Run      python benchmarks/batch_growth.py [--model wide_resnet16_1] [--images 4000] [--rounds 5] [--output JSON]
-Work     The network with ghost batch norm of 32, random 32-pixel images in memory; `increase_batch` 32, 160, 800 and
-         `decay` at 32, in three phases of equal length. An epoch is timed from its first batch to its last.
-Method   Both sides in one process, epoch by epoch in turns; the first epoch of a phase, which traces or compiles, is
-         run and not counted. Medians over the rounds.
-Traces   How often Keras traced the train step: once for all sizes in one `fit`; once for each size with one `fit` per
-         phase (static shapes).
+Work     The network with ghost batch normalization of 32, on random 32-pixel images in memory; `increase_batch` 32,
+         160, 800 and `decay` at 32, in three equally long phases. An epoch is timed from its first batch to its last.
+Method   Both sides run in one process and alternate, epoch by epoch. The first epoch of a phase, which traces or
+         compiles, does not count. Medians over the rounds.
+Traces   Number of times that Keras traced the train step: once for all sizes in one `fit`; once per size with one `fit`
+         per phase (static shapes).
 """
 
 import argparse
@@ -43,7 +43,7 @@ def build(args):
     model = Counted(network.input, network.output)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(kt.optimizers.SGD(0.025, weight_decay=5e-4), loss, jit_compile=False)
-    model.optimizer.build(model.trainable_variables)  # or the step that makes its variables is traced once more
+    model.optimizer.build(model.trainable_variables)  # else the step that creates its variables is traced once more
     return model
 
 
@@ -55,13 +55,13 @@ def scheduler(args, mode, epochs_per_phase):
 
 class Clock(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
-        self.begun = None
+        self.start = None
 
     def on_train_batch_begin(self, batch, logs=None):
-        self.begun = self.begun or time.perf_counter()
+        self.start = self.start or time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        self.seconds = time.perf_counter() - self.begun
+        self.seconds = time.perf_counter() - self.start
 
 
 def main():

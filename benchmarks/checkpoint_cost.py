@@ -1,11 +1,12 @@
-"""What checkpoints cost a run: seconds the training waits for them, and seconds the writing thread works.
+"""The cost of checkpoints: seconds that training waits for them, and seconds that the writing thread works.
 
 Run      python benchmarks/checkpoint_cost.py --images cifar10 [--epochs 3] [--output JSON]
 Data     cifar10/{train,test}/<class>/*.jpg
-Work     `bag_of_tricks/cifar10_resnet20d` at its default interval (each epoch, and 15 minutes), of 10,000 images for
-         the run to be short: a whole epoch takes five times as long, so the share is an upper bound.
-Method   The time in every method of the callback, in the training's thread; the time of its writing, in its own; the
-         wall-clock of `fit`. And for a network of 25 million parameters: one checkpoint of ResNet-50-D with momentum.
+Work     `bag_of_tricks/cifar10_resnet20d` at its default interval (each epoch, and 15 minutes), with 10,000 images to
+         keep the run short: a full epoch takes five times as long, so the share is an upper bound.
+Method   The time in every method of the callback, in the training thread; the time of writing, in the writing thread;
+         the wall-clock time of `fit`. For a network of 25 million parameters: one checkpoint of ResNet-50-D with
+         momentum.
 """
 
 import argparse
@@ -72,7 +73,7 @@ def main():
                "tensorflow": tf.__version__}
     found = {"setting": setting, "cifar10_resnet20d": run, "resnet50d": large}
     print(json.dumps(found, indent=1))
-    print(f"the training waited for {100 * run['waited'] / run['fit']:.2f} % of its wall-clock; the thread worked for "
+    print(f"training waited for {100 * run['waited'] / run['fit']:.2f} % of its wall-clock time; the thread worked for "
           f"{100 * run['written'] / run['fit']:.2f} %")
     if args.output:
         args.output.write_text(json.dumps(found, indent=1) + "\n")

@@ -1,12 +1,12 @@
-"""Kills a run at random moments, continues it each time, and compares its end with that of a run left alone.
+"""Kills a run at random times, resumes it each time, and compares the result with that of an uninterrupted run.
 
 Run      python benchmarks/crash_test.py [--kills 50] [--output crash_test] [--seed 0]
 Work     `quickstart` for 12 epochs with accumulation, a weight average, a batch that grows, float16 and dropped paths;
-         a checkpoint every 2 steps, so that many kills fall into its writing.
-Method   One process trains without interruption. Another is sent SIGKILL after a random time, again and again, each
-         time continued by `--resume`; every second kill is aimed at a checkpoint that is being written. After the given
-         number of kills it is left to finish. Then every tensor of the last checkpoint is compared, bit by bit, and the
-         rows of `summary.csv` without their times.
+         a checkpoint every 2 steps, so that many kills happen while one is written.
+Method   One process trains without interruption. Another receives SIGKILL after a random time, repeatedly, and is
+         resumed with `--resume`; every second kill waits until a checkpoint is being written. After the given number of
+         kills it runs to its end. Then every tensor of the last checkpoint is compared bit by bit, and the rows of
+         `summary.csv` without their times.
 """
 
 import argparse
@@ -31,8 +31,8 @@ TIMES = ("images_per_s", "data_wait", "seconds")
 
 
 def command(folder):
-    words = [sys.executable, "-m", "keras_tricks", "train", "quickstart", "--output", str(folder), "--resume"]
-    return [*words, *(word for setting in SETTINGS for word in ("--set", setting))]
+    arguments = [sys.executable, "-m", "keras_tricks", "train", "quickstart", "--output", str(folder), "--resume"]
+    return [*arguments, *(argument for setting in SETTINGS for argument in ("--set", setting))]
 
 
 def start(folder):
@@ -41,12 +41,12 @@ def start(folder):
 
 
 def position(folder):
-    """Words about where the run stands: rows of the summary, and the files of checkpoints there are."""
+    """The progress of a run as text: rows of the summary, and files of checkpoints."""
     rows = len(list(csv.DictReader(open(folder / "summary.csv")))) if (folder / "summary.csv").exists() else 0
     return f"{rows} epochs, {sorted(p.name for p in (folder / 'checkpoints').glob('*'))}"
 
 
-def make_rows(folder):
+def rows_without_times(folder):
     with open(folder / "summary.csv") as file:
         return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
 
@@ -65,26 +65,26 @@ def main():
     args = parser.parse_args()
     whole, killed = args.output.resolve() / "whole", args.output.resolve() / "killed"
     whole.parent.mkdir(parents=True, exist_ok=True)
-    begin = time.perf_counter()
+    start_time = time.perf_counter()
     if start(whole).wait():
         raise SystemExit(f"the run failed: see {whole.with_suffix('.log')}")
-    length = time.perf_counter() - begin
+    length = time.perf_counter() - start_time
     print(f"uninterrupted: {length:.0f} s", flush=True)
 
     numbers, mid_write, kills = random.Random(args.seed), 0, 0
     while kills < args.kills:
         process = start(killed)
         checkpoints = killed / "checkpoints"
-        begun = time.time()
-        # The start takes most of the time: count from the first new checkpoint, or from there being none.
-        while process.poll() is None and time.time() - begun < 120:
+        started = time.time()
+        # Starting takes most of the time, so the random time counts from the first new checkpoint.
+        while process.poll() is None and time.time() - started < 120:
             files = list(checkpoints.glob("last.safetensors")) + list(checkpoints.glob(".*partial"))
-            if any(f.stat().st_mtime > begun for f in files if f.exists()):
+            if any(f.stat().st_mtime > started for f in files if f.exists()):
                 break
             time.sleep(0.01)
         time.sleep(numbers.uniform(0, 4.0))
-        aimed, begun = kills % 2 == 1, time.time()
-        while aimed and process.poll() is None and not list(checkpoints.glob(".*")) and time.time() - begun < 20:
+        mid_write_kill, deadline = kills % 2 == 1, time.time() + 20
+        while mid_write_kill and process.poll() is None and not any(checkpoints.glob(".*")) and time.time() < deadline:
             pass
         if process.poll() is not None:
             print("finished before the kill: starting over", flush=True)
@@ -98,21 +98,21 @@ def main():
         kills += 1
         partial = bool(list(checkpoints.glob(".*")))
         mid_write += partial
-        print(f"kill {kills}: {position(killed)}{', while a checkpoint was written' if partial else ''}", flush=True)
+        print(f"kill {kills}: {position(killed)}{', while writing a checkpoint' if partial else ''}", flush=True)
     if start(killed).wait():
         raise SystemExit(f"the run failed: see {killed.with_suffix('.log')}")
     compare(whole, killed)
     summary = {"kills": kills, "while_writing": mid_write, "seconds_uninterrupted": length}
     (args.output / "crash_test.json").write_text(json.dumps(summary, indent=1) + "\n")
-    print(f"{kills} kills, {mid_write} of them while a checkpoint was written: the same bits")
+    print(f"{kills} kills, {mid_write} of them while writing a checkpoint: the same bits")
 
 
 def compare(whole, killed):
-    mine, theirs = tensors_of(whole), tensors_of(killed)
-    different = [n for n in mine if n not in theirs or not np.array_equal(mine[n], theirs[n])]
-    if different or mine.keys() != theirs.keys():
-        raise SystemExit(f"{len(different)} of {len(mine)} tensors differ, {different[:3]} among them")
-    if make_rows(whole) != make_rows(killed):
+    expected, resumed = tensors_of(whole), tensors_of(killed)
+    different = [n for n in expected if n not in resumed or not np.array_equal(expected[n], resumed[n])]
+    if different or expected.keys() != resumed.keys():
+        raise SystemExit(f"{len(different)} of {len(expected)} tensors differ, such as {different[:3]}")
+    if rows_without_times(whole) != rows_without_times(killed):
         raise SystemExit("the summaries differ")
 
 

@@ -1,14 +1,14 @@
-"""What decided about a cache, scaled decoding and the data service (docs/data.md), measured on a folder of JPEG files.
+"""Measurements behind three decisions (docs/data.md): a cache, scaled decoding, and the format of the data service.
 
 Run      python benchmarks/data_choices.py --images FOLDER [--rounds 5]
-         FOLDER holds JPEG files, at any depth; they should fit in memory, and are read once before anything is timed.
-Cache    reading alone: files that the operating system has in memory, and the same bytes held in a tensor, taking
-         turns; beside it the pipeline that reads them (random-resized crop to 224 pixels, flip).
+         FOLDER holds JPEG files, at any depth. They should fit in memory, and are read once before the measurements.
+Cache    reading alone, from files in the operating system's cache and from the same bytes in a tensor, alternating; for
+         comparison the pipeline that reads them (random-resized crop to 224 pixels, flip).
 Decode   validation (short side 256, centre crop of 224) of the files whose short side is 512 pixels or more, decoded at
-         full size and at a half (`decode_jpeg(ratio=2)`), and how far the pixels are apart.
-Service  processor time of the training process for an image it makes itself, and for one made by a worker process on
-         the same machine: float32 pixels (no RandAugment) and uint8 pixels (RandAugment with two layers).
-Numbers  medians of the rounds. Processor time counts all threads, and does not depend on what else the machine does.
+         full size and at half size (`decode_jpeg(ratio=2)`), and the difference of the pixels.
+Service  CPU time of the training process per image, for images that it makes itself and for images of a worker process
+         on the same machine: float32 pixels (no RandAugment) and uint8 pixels (RandAugment with two layers).
+Numbers  medians of the rounds. CPU time counts all threads, and does not depend on other processes.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import tensorflow as tf
 
 from keras_tricks.data import crops, service, training_batches, training_examples
 from keras_tricks.data.image_folder import BadImages, file_split
-from keras_tricks.data.remote_split import of_files
+from keras_tricks.data.remote_split import remote_file_split
 from keras_tricks.data.source import Split
 from keras_tricks.recipe import Augment, Data
 from keras_tricks.schedules import batch_size_plan
@@ -36,7 +36,7 @@ CHILD = "import sys, time; from keras_tricks.data.service import serve; kept = s
 
 
 def per_image(dataset):
-    """(images/s, processor milliseconds per image) after the first two batches."""
+    """(images/s, milliseconds of CPU time per image) after the first two batches."""
     iterator = iter(dataset)
     next(iterator), next(iterator)
     wall, cpu, images = time.perf_counter(), time.process_time(), 0
@@ -57,7 +57,7 @@ def take_turns(sides, rounds):
 def report(title, results):
     print(f"\n{title}")
     for name, (speed, cpu) in results.items():
-        print(f"  {name:<28}{speed:>8.0f} images/s{cpu:>8.3f} ms of processor time per image", flush=True)
+        print(f"  {name:<28}{speed:>8.0f} images/s{cpu:>8.3f} ms of CPU time per image", flush=True)
 
 
 def batches(split, augment, served=None, epochs=5):
@@ -76,12 +76,12 @@ def cache(files, split, rounds):
     results = take_turns({"read, files": lambda: read(split), "read, tensor": lambda: read(held)}, 4 * rounds)
     results |= take_turns({"pipeline, files": lambda: batches(split, Augment())}, rounds)
     (_, file), (_, tensor), (_, pipeline) = results.values()
-    print(f"\na cache could save {100 * (file - tensor) / pipeline:.1f} % of the pipeline's processor time")
+    print(f"\na cache could save {100 * (file - tensor) / pipeline:.1f} % of the pipeline's CPU time")
     return results
 
 
 def half_decoded(image):
-    """`short_side_crop(image, 224, 256)` from a JPEG decoded at half its size."""
+    """`short_side_crop(image, 224, 256)` of a JPEG that is decoded at half size."""
     height, width = crops.image_shape(image)
     scale = 256 / tf.cast(tf.minimum(height, width), tf.float64)
     new_h, new_w = (tf.cast(tf.round(tf.cast(s, tf.float64) * scale), tf.int32) for s in (height, width))
@@ -109,17 +109,18 @@ def decode(files, rounds):
     apart = np.mean([np.abs(full(image).numpy() - half(image).numpy()).mean() for image in large])
     gain = len(large) * (whole - halved) / (len(images) * everything)
     print(f"\ndecoding: {len(large)} of {len(images)} files are large; {whole:.2f} ms each at full size, {halved:.2f} "
-          f"at a half; over all files that gains {100 * gain:.1f} %; pixels are {apart:.2f} of 255 apart on average")
+          f"at half size; over all files this saves {100 * gain:.1f} %; pixels differ by {apart:.2f} of 255 on average")
 
 
 def serving(files, split, rounds):
     child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True,
                              cwd=pathlib.Path(__file__).resolve().parents[1])
     try:
-        served = service.Service(child.stdout.readline().strip(), of_files(list(map(str, files)), [0] * len(files)))
+        workers_split = remote_file_split(list(map(str, files)), [0] * len(files))
+        served = service.Service(child.stdout.readline().strip(), workers_split)
         sides = {}
         for name, augment in (("float32", Augment()), ("uint8", Augment(rand_augment_layers=2))):
-            sides[f"{name}, here"] = lambda a=augment: batches(split, a)
+            sides[f"{name}, local"] = lambda a=augment: batches(split, a)
             sides[f"{name}, from a worker"] = lambda a=augment: batches(split, a, served)
         return take_turns(sides, rounds)
     finally:
@@ -139,7 +140,7 @@ def main():
     decode(files, args.rounds)
     report("data service", serving(files, split, args.rounds))
     sys.stdout.flush()
-    os._exit(0)  # TensorFlow would still be looking for the worker
+    os._exit(0)  # TensorFlow would keep looking for the worker
 
 
 if __name__ == "__main__":

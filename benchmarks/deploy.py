@@ -1,12 +1,12 @@
-"""Inference of exported SavedModels, folded and not, beside timm eager and torch.compile: milliseconds for one batch.
+"""Inference of exported SavedModels, folded or not, compared with timm, eager or compiled: milliseconds per batch.
 
 Run      python benchmarks/deploy.py --python-torch PY [--rounds 5] [--batch 1] [--output JSON]
          PY is an interpreter with torch and timm.
-Work     One random batch, float32. SavedModels: signature-free `serve`, written by `kt.export.export` before, pixels in
-         and probabilities out (the normalization is inside). timm: the bare network, channels last, inference mode;
-         compiled by `torch.compile` with its default back end.
-Method   Each side runs in a process of its own; sides take turns over the rounds. Median of all calls of all rounds but
-         the first 3 of each process.
+Work     One random batch, float32. SavedModels: the endpoint `serve`, exported by `kt.export.export`, pixels in and
+         probabilities out (including normalization). timm: the plain network, channels last, inference mode; compiled
+         by `torch.compile` with its default backend.
+Method   Each side runs in a separate process, and the sides alternate. Median of all calls of all rounds, without the
+         first 3 calls of each process.
 """
 
 import argparse
@@ -32,7 +32,7 @@ VERSIONS = "keras tensorflow torch timm".split()
 
 
 def prepare(name, size, folder):
-    """Writes the SavedModels of a model, as it is and folded."""
+    """Exports a model and its folded form as SavedModels."""
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
     import keras
 
@@ -127,7 +127,7 @@ def main():
     setting = {"rounds": args.rounds, "batch": args.batch, "cpus": os.cpu_count(), "platform": platform.platform(),
                "versions": sorted({v for found in runs.values() for v in found[0]["versions"]})}
     print("\n" + ", ".join(f"{key} {value}" for key, value in setting.items()) + "\n")
-    print("| model | px | " + " | ".join(f"{side}, ms" for side in SIDES) + " | folding | beside compiled |")
+    print("| model | px | " + " | ".join(f"{side}, ms" for side in SIDES) + " | folding | vs. compiled |")
     print("|---" * (len(SIDES) + 4) + "|")
     for model, (_, size) in MODELS.items():
         row = [ms.get(f"{model}, {side}", float("nan")) for side in SIDES]

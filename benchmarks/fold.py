@@ -1,9 +1,9 @@
-"""Inference of folded models on the CPU, beside the models they come from.
+"""Inference on the CPU: folded models compared with their original models.
 
 Run      python benchmarks/fold.py [--models nfnet_f0=256 resnet50d=224 ...] [--rounds 30] [--output results.json]
-Method   Each model and its folded form run as graphs in one process on the same random image, batch 1, float32; the two
-         take turns, so that a slower machine slows both. Medians.
-Equal    The largest difference of the outputs over the largest output is in the last column.
+Method   Each model and its folded form run as graphs in one process on the same random image, batch 1, float32. They
+         alternate, so that a slowdown of the machine affects both. Medians.
+Equal    The last column is the largest difference of the outputs divided by the largest output.
 """
 
 import argparse

@@ -1,22 +1,22 @@
-"""Images per second of the input pipeline on the CPU: keras_tricks beside its peers.
+"""Images per second of the input pipeline on the CPU, compared with other libraries.
 
 Run      python benchmarks/input_pipeline.py --images FOLDER --python-keras-tricks PY --python-tf PY --python-torch PY \
              --output results.json [--only ours timm] [--rounds 5]
-         FOLDER holds JPEG files, at any depth. PY is an interpreter with the packages below; a side without one, or
-         that fails, is left out and named.
-           --python-keras-tricks   what this package depends on (the package itself is taken from this checkout)
+         FOLDER holds JPEG files, at any depth. PY is an interpreter with the packages below. A side that has none, or
+         fails, is left out and reported.
+           --python-keras-tricks   the dependencies of this package (the package itself is that of this checkout)
            --python-tf             tensorflow, tf-models-official (Model Garden), keras-cv-attention-models (kecam)
            --python-torch          torch, torchvision, timm
-Work     Each file is read, decoded, cut by a random-resized crop to 224 pixels, flipped half the time, augmented, and
-         normalized to float32; batches of 100. RandAugment has two layers at magnitude 10 unless the name says more.
-         timm and kecam apply each of its operations with probability 0.5 (p05), Model Garden, Keras and the papers
-         always: like is compared with like.
-Fronts   timm: its own transforms, bilinear, in a DataLoader with one worker per CPU. Model Garden, kecam and Keras: a
-         plain tf.data front (sample_distorted_bounding_box, decode_and_crop_jpeg, resize, flip), as Model Garden's own.
-Method   Each side runs in a process of its own and makes one pass over `--passes` copies of the files after a first one
-         that is not counted; sides take turns over the rounds. The number is the median of the rounds.
+Work     Read, decode, random-resized crop to 224 pixels, flip with probability 0.5, augment, normalize to float32;
+         batches of 100. RandAugment has two layers at magnitude 10 unless the name has another number. timm and kecam
+         apply each operation with probability 0.5 (p05); Model Garden, Keras and the papers always apply it. Only sides
+         with the same probability are comparable.
+Reading  timm: its own transforms, bilinear, in a DataLoader with one worker per CPU. Model Garden, kecam and Keras: a
+         plain tf.data pipeline (sample_distorted_bounding_box, decode_and_crop_jpeg, resize, flip), as in Model Garden.
+Method   Each side runs in a separate process and makes one pass over `--passes` copies of the files, after a first pass
+         that does not count. The sides alternate. The result is the median of the rounds.
 Service  `service`: two worker processes of a tf.data service on the same CPUs make the batches.
-CPUs     What a side kept busy; of timm only its main process is counted. `1cpu` sides are held to one CPU.
+CPUs     The number of CPUs that a side used; for timm only the main process counts. `1cpu` sides are pinned to one CPU.
 """
 
 import argparse
@@ -36,7 +36,7 @@ MEAN, STD = (123.68, 116.779, 103.939), (58.393, 57.12, 57.375)
 PACKAGES = "keras_tricks official keras_cv_attention_models timm keras tensorflow torch torchvision PIL".split()
 
 
-# The sides. Each is given files and returns an iterable of batches, twice `passes` times the files.
+# The sides. Each takes a list of files and returns an iterable of batches, over `2 * passes` copies of the files.
 
 
 def ours(files, args, packed=False, workers=0, **augment):
@@ -56,8 +56,8 @@ def ours(files, args, packed=False, workers=0, **augment):
 
 
 def data_service(files, workers):
-    """A tf.data service on this machine: its workers make the batches, this process takes them."""
-    from keras_tricks.data.remote_split import of_files
+    """A tf.data service on this machine, whose workers make the batches."""
+    from keras_tricks.data.remote_split import remote_file_split
     from keras_tricks.data.service import Service
 
     def serve(*arguments):
@@ -69,7 +69,7 @@ def data_service(files, workers):
     address = serve("--port", "0")
     for _ in range(workers - 1):
         serve("--dispatcher", address)
-    return Service(address, of_files(list(map(str, files)), [0] * len(files)))
+    return Service(address, remote_file_split(list(map(str, files)), [0] * len(files)))
 
 
 def pack(split):
@@ -83,8 +83,8 @@ def pack(split):
     return tfrecord(folder).train
 
 
-def tf_front(files, args, augment=None):
-    """The plain front of Model Garden's kind; `augment` maps uint8 to uint8."""
+def tf_pipeline(files, args, augment=None):
+    """A plain pipeline like that of Model Garden; `augment` maps uint8 to uint8."""
     import tensorflow as tf
 
     def example(path):
@@ -107,21 +107,21 @@ def tf_front(files, args, augment=None):
 def model_garden(files, args, layers=2):
     from official.vision.ops import augment
 
-    return tf_front(files, args, augment.RandAugment(num_layers=layers, magnitude=10.0).distort)
+    return tf_pipeline(files, args, augment.RandAugment(num_layers=layers, magnitude=10.0).distort)
 
 
 def kecam(files, args, layers=2):
     os.environ["TF_USE_LEGACY_KERAS"] = "1"  # read when TensorFlow is imported
     from keras_cv_attention_models.imagenet.augment import RandAugment
 
-    return tf_front(files, args, RandAugment(num_layers=layers, magnitude=10.0).distort)
+    return tf_pipeline(files, args, RandAugment(num_layers=layers, magnitude=10.0).distort)
 
 
 def keras_layer(files, args):
     import keras
 
     layer = keras.layers.RandAugment(value_range=(0, 255), num_ops=2, factor=1.0)
-    return tf_front(files, args, layer)
+    return tf_pipeline(files, args, layer)
 
 
 def timm(files, args, policy=None):
@@ -180,7 +180,7 @@ SIDES = {  # name: (function, the flag that gives its interpreter)
 
 
 def measure(name, args):
-    """What one process of a side has to tell."""
+    """The measurements of one process of a side."""
     if "1cpu" in name:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     files = sorted(p for p in args.images.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
@@ -189,7 +189,7 @@ def measure(name, args):
     for batch in batches:
         images = batch[0] if isinstance(batch, (tuple, list)) else batch
         seen += len(images)
-        ended, cpu_ended = time.perf_counter(), cpu_seconds()  # here: tf.data may take seconds to end an iterator
+        ended, cpu_ended = time.perf_counter(), cpu_seconds()  # not after the loop: tf.data may take seconds to end it
         if started is None and seen >= half:
             started, cpu, first = ended, cpu_ended, seen
     wall = ended - started
@@ -201,7 +201,7 @@ def measure(name, args):
 
 
 def cpu_seconds():
-    """Of this process and of its children that have ended."""
+    """CPU seconds of this process and of its finished children."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
@@ -244,7 +244,7 @@ def main():
     parser.add_argument("--images", type=pathlib.Path, required=True, metavar="FOLDER")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--passes", type=int, default=2)
-    parser.add_argument("--only", nargs="*", metavar="SIDE", help="sides whose names begin so")
+    parser.add_argument("--only", nargs="*", metavar="SIDE", help="sides whose names start with these")
     parser.add_argument("--output", type=pathlib.Path, metavar="JSON")
     parser.add_argument("--child", choices=SIDES, help=argparse.SUPPRESS)
     args = parser.parse_args()

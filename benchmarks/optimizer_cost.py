@@ -1,10 +1,10 @@
-"""What adaptive gradient clipping and weight averaging add to a training step.
+"""The time that adaptive gradient clipping and weight averaging add to a training step.
 
 Run      python benchmarks/optimizer_cost.py --rounds 5 --output docs/results/optimizer_cost.json
-A step   ResNet-50 of keras_tricks at 224 px, batch 16, float32, one random batch in memory.
-Sides    sgd; agc = AGC(SGD); ema = SGD with the WeightEMA callback; per_tensor = AGC with one norm per variable pair
-         as published for Keras by sayakpaul and kecam (reduce, compare, scale in separate small operations).
-Method   All sides live in one process and take turns, round by round; median of all steps; ratio to sgd.
+Work     ResNet-50 of keras_tricks at 224 px, batch 16, float32, one random batch in memory.
+Sides    sgd; agc = AGC(SGD); ema = SGD with the WeightEMA callback; per_tensor = AGC with one norm per variable pair,
+         as published for Keras by sayakpaul and kecam (reduce, compare and scale in separate small operations).
+Method   All sides run in one process and alternate, round by round. Median of all steps; ratio to sgd.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def main():
         def on_train_batch_end(self, batch, logs=None):
             self.ends.append(time.perf_counter())
 
-    for round_ in range(args.rounds + 1):  # the first round traces and is not counted
+    for round_ in range(args.rounds + 1):  # the first round traces and does not count
         for name, model in models.items():
             clock = Clock()
             model.fit(data, steps_per_epoch=args.steps + 1, verbose=0, shuffle=False,
@@ -79,7 +79,7 @@ def main():
 
 
 def per_tensor_agc(inner):
-    """The form others publish: unit norms by rank, `maximum`, `where` and a full-size multiplier for every tensor."""
+    """The published form: unit norms by rank, `maximum`, `where` and a full-size multiplier for every tensor."""
     import tensorflow as tf
 
     from keras_tricks.optimizers.wrapper import OptimizerWrapper

@@ -1,4 +1,4 @@
-"""What N replicas do to plain Keras optimizers, and to ours: the table of docs/replicas.md.
+"""The effect of N replicas on the optimizers of Keras and on those of keras_tricks: the table of docs/replicas.md.
 
 Run      python benchmarks/replicas_table.py --output docs/replicas.md
 Method   20 steps of a small network on the same global batches, on one CPU device and on 2 and 4 mirrored ones:
@@ -14,20 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-PREFACE = """# The same weights on N replicas as on one
-
-Made by `python benchmarks/replicas_table.py --output docs/replicas.md`: keras {keras}, tensorflow {tensorflow},
-mirrored CPU devices, 20 steps on the same global batches. A number is max|Δw| / max|w| against one device.
-
-Keras clips, checks for overflow and accumulates on the gradient of one replica, before replicas are summed. The
-wrappers of `kt.optimizers` sum once and then see the gradient of the whole batch. Batch statistics are per replica in
-both unless `sync_bn=True`.
-
-Rounding differs between one sum and a sum of sums. After 20 steps of a small smooth network it stays near 1e-7; a ReLU
-network with batch normalization amplifies it, as it amplifies any other rounding: on one device, Keras' composed batch
-normalization instead of TensorFlow's fused kernel moves some weights of `quickstart` (without zero gamma) by 1.6 % of
-the largest in their tensor in the first step already. Long runs of such networks agree in accuracy across numbers of
-replicas, not in bits.
+TABLE = """keras {keras}, tensorflow {tensorflow}:
 
 | what | 2 replicas | 4 replicas |
 |---|---|---|
@@ -36,8 +23,10 @@ replicas, not in bits.
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=pathlib.Path)
+    parser.add_argument("--output", type=pathlib.Path, help="page with the markers of replicas_table")
     output = parser.parse_args().output
+
+    from page_section import replace_section
 
     from keras_tricks import distribution
 
@@ -69,9 +58,9 @@ def main():
                 cells.append(f"fails: {type(error).__name__}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
         print(lines[-1], flush=True)
-    text = PREFACE.format(keras=keras.__version__, tensorflow=tf.__version__) + "\n".join(lines) + "\n"
     if output:
-        output.write_text(text)
+        table = TABLE.format(keras=keras.__version__, tensorflow=tf.__version__) + "\n".join(lines)
+        replace_section(output, "replicas_table", table)
 
 
 if __name__ == "__main__":

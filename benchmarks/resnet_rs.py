@@ -1,14 +1,14 @@
-"""ResNet-RS beside EfficientNets of like accuracy, and beside the same network elsewhere: training and inference.
+"""Training and inference of ResNet-RS, compared with EfficientNets of similar accuracy and with other libraries.
 
 Run      python benchmarks/resnet_rs.py --python-keras-tricks PY --python-torch PY [--output JSON] [--rounds 3]
          [--only resnet_rs50@160 ...]
-         PY is an interpreter with what this package depends on, and one with torch and timm.
+         The interpreters PY need the dependencies of this package, and torch and timm.
 Work     One random batch in memory, float32. Training: forward, backward, SGD with momentum, softmax cross-entropy.
          Inference: `predict_on_batch`; in torch eval mode without gradients. timm is eager, channels last.
-Method   Each side runs in a process of its own; sides take turns over the rounds. Median of all steps of all rounds but
-         the first 3 of each process.
+Method   Each side runs in a separate process, and the sides alternate. Median of all steps of all rounds, without the
+         first 3 steps of each process.
 Paper    Bello et al. 2021, arXiv:2103.07579, table 3: training steps of ResNet-RS are 2.7 times (TPUv3) and 3.3 times
-         (V100) faster than those of the EfficientNet of like accuracy (RS-350 at 256 pixels, B6 at 528).
+         (V100) faster than those of the EfficientNet of similar accuracy (RS-350 at 256 pixels, B6 at 528).
 """
 
 import argparse
@@ -33,7 +33,7 @@ SIDES = {  # name: (framework, model, pixels)
     "timm resnetrs50@160": ("timm", "resnetrs50", 160),
     "keras.applications ResNet50@160": ("applications", "ResNet50", 160),
 }
-PAIRS = [  # ratio of the speed of the first to that of the second
+PAIRS = [  # the speed of the first is divided by that of the second
     ("resnet_rs101@160", "efficientnet_b2@260"),
     ("resnet_rs101@160", "efficientnet_b3@300"),
     ("timm resnetrs101@160", "timm efficientnet_b2@260"),

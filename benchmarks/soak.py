@@ -1,11 +1,11 @@
-"""A long run of short epochs: whether memory, open files and traces grow.
+"""A long run of short epochs, to see whether memory, open files and traces grow.
 
 Run      python benchmarks/soak.py [--minutes 120] [--output soak.json]
-Work     `quickstart` with a weight average and a checkpoint every 10 steps, epoch after epoch, until the time is over;
-         then SIGTERM, which must end it with a checkpoint.
-Method   Resident memory and open files of the process are read every 10 seconds. A slope is that of a straight line
-         fitted to the memory after the first tenth of the time, and to its last half. Traces are those of the training
-         step.
+Work     `quickstart` with a weight average and a checkpoint every 10 steps, epoch after epoch, until the time is over.
+         SIGTERM then stops it, which must write a checkpoint.
+Method   Resident memory and open files of the process are sampled every 10 seconds. The slopes are those of straight
+         lines fitted to the memory after the first tenth of the time, and in its last half. Traces are those of the
+         training step.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main():
     train_step = keras.Model.train_step
 
     def counted(model, *arguments):
-        traces.append(time.monotonic())  # Python runs it while it is traced, and never again
+        traces.append(time.monotonic())  # Python calls it only during tracing
         return train_step(model, *arguments)
 
     keras.Model.train_step = counted

@@ -1,17 +1,17 @@
-"""Training speed of ResNet-50-D, or NFNet-F0 (`--model nfnet_f0`), on the CPU: keras_tricks beside its peers.
+"""Training speed of ResNet-50-D, or NFNet-F0 (`--model nfnet_f0`), on the CPU, compared with other libraries.
 
 Run      python benchmarks/train_step.py --python-keras-tricks PY --python-tf PY --python-torch PY --output results.json
-         PY is an interpreter with the packages below; a side without one, or that fails, is left out and named.
-           --python-keras-tricks   what this package depends on (the package itself is taken from this checkout)
+         PY is an interpreter with the packages below. A side that has none, or fails, is left out and reported.
+           --python-keras-tricks   the dependencies of this package (the package itself is that of this checkout)
            --python-tf             tensorflow, keras-hub, tokenizers, keras-cv-attention-models (kecam), tf-keras
            --python-torch          torch, timm
-A step   Forward, backward, SGD with Nesterov momentum; softmax cross-entropy, float32, one random batch in memory.
-Method   Each side runs in a process of its own; sides take turns over the rounds, so a slower machine slows all. Median
-         of all steps of all rounds but the first 3 of each process (tracing, compiling).
-NFNet    In timm's numbers on our side (`layout="timm_dm"`); timm's name is dm_nfnet_f0. Plain SGD on all sides.
-Memory   The largest resident size of a side's process.
-CPUs     What a side kept busy in a round. A round below the side's others shared the machine: measure again.
-Unequal  keras_hub and kecam use Keras' SGD, which decouples weight decay; ours and torch's add it to the gradient.
+Work     Forward, backward, SGD with Nesterov momentum; softmax cross-entropy, float32, one random batch in memory.
+Method   Each side runs in a separate process. The sides alternate, so that a slowdown of the machine affects all.
+         Median of all steps of all rounds, without the first 3 steps of each process (tracing, compiling).
+NFNet    keras_tricks uses timm's variant (`layout="timm_dm"`); timm's name is dm_nfnet_f0. Plain SGD on all sides.
+Memory   The peak resident size of the process.
+CPUs     The number of CPUs that a side used in a round. A low value means that the machine was shared: measure again.
+Unequal  keras_hub and kecam use Keras' SGD, which decouples weight decay; in keras_tricks and torch it is coupled.
 """
 
 import argparse
@@ -29,14 +29,14 @@ import time
 SKIPPED_STEPS = 3
 CLASSES = 1000
 LEARNING_RATE = 0.01
-OPTIONS = {"nfnet_f0": {"layout": "timm_dm"}}  # of our models, for equal work
+OPTIONS = {"nfnet_f0": {"layout": "timm_dm"}}  # of keras_tricks, for equal work
 IN_TIMM = {"nfnet_f0": "dm_nfnet_f0"}
 SGD = {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-5}
 PACKAGES = "keras_tricks keras_hub keras_cv_attention_models timm keras tf_keras tensorflow torch".split()
 
 
-# The sides. Each trains on the one batch and returns the time at which every step ended, and its number of trained
-# parameters: the sign that all of them train the same network.
+# The sides. Each trains on the same batch and returns the time at which every step ended, and the number of trained
+# parameters, which shows that all of them train the same network.
 
 
 def keras_tricks(batch, args):
@@ -134,7 +134,7 @@ def now():
 
 
 def measure(name, args):
-    """What one process of a side has to tell."""
+    """The measurements of one process of a side."""
     import numpy as np
 
     rng = np.random.default_rng(0)

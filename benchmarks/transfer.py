@@ -1,11 +1,11 @@
-"""From nine classes to ten: what a network trained on 45,000 images is worth where there are 1,000.
+"""Transfer from nine classes to ten: the benefit of weights from 45,000 images on a data set of 1,000.
 
 Run      python benchmarks/transfer.py --images cifar10 [--output transfer] [--seeds 3]
-Data     cifar10/{train,test}/<class>/*.jpg. Two folders of links are made from it: `nine` without the class truck, and
-         `few` with 100 training images (evenly chosen) and 200 test images of each of the ten classes.
-Method   `transfer/cifar10_nine` once; then `transfer/cifar10_few` from random weights, from the nine-class network with
-         everything trained, with stem and two stages frozen, and with all but the classifier frozen. Mean and standard
-         deviation of the last top-1 over the seeds; the images are the same for all seeds.
+Data     cifar10/{train,test}/<class>/*.jpg. The script links its files into two folders: `nine`, without the class
+         truck, and `few`, with 100 evenly spaced training images and 200 test images of each of the ten classes.
+Method   `transfer/cifar10_nine` once. Then `transfer/cifar10_few` from random weights, and from the nine-class network
+         with all parts trained, with the stem and two stages frozen, and with all but the classifier frozen. Mean and
+         standard deviation of the last top-1 over the seeds; all seeds use the same images.
 """
 
 import argparse
@@ -18,8 +18,8 @@ import sys
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-LEFT_OUT = "truck"
-ARMS = {  # name: parts frozen, or None for random weights
+EXCLUDED_CLASS = "truck"
+ARMS = {  # name: frozen parts, or None for random weights
     "random weights": None,
     "everything trained": (),
     "stem, stage1, stage2 frozen": ("stem", "stage1", "stage2"),
@@ -28,7 +28,7 @@ ARMS = {  # name: parts frozen, or None for random weights
 
 
 def link(images, folder, split, name, count=None):
-    """Links to `count` evenly chosen images of a class, or to all of them."""
+    """Links `count` evenly spaced images of a class, or all of them."""
     files = sorted((images / split / name).iterdir())
     chosen = files if count is None else [files[i] for i in np.linspace(0, len(files) - 1, count).astype(int)]
     target = folder / split / name
@@ -48,14 +48,14 @@ def main():
 
     classes = sorted(p.name for p in (args.images / "train").iterdir())
     for name in classes:
-        if name != LEFT_OUT:
+        if name != EXCLUDED_CLASS:
             link(args.images, args.output / "nine", "train", name)
             link(args.images, args.output / "nine", "test", name)
         link(args.images, args.output / "few", "train", name, 100)
         link(args.images, args.output / "few", "test", name, 200)
 
     def run(recipe, folder, **changes):
-        """Top-1 in percent and minutes of a run, trained unless it is there."""
+        """Top-1 in percent and minutes of a run, which is trained unless it exists."""
         if not (folder / "export" / "classes.json").is_file():
             kt.train(kt.load_recipe(recipe).replace(**changes), folder, verbose=0)
         rows = list(csv.DictReader(open(folder / "summary.csv")))

@@ -13,6 +13,7 @@ import dataclasses
 import io
 import json
 import pathlib
+import re
 import statistics
 
 import keras
@@ -20,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from PIL import Image
 from sklearn.datasets import load_sample_image
@@ -70,7 +72,7 @@ def rand_augment(path):
     """All 16 operations of RandAugment at three magnitudes; random signs are positive."""
     original = photograph()
     pixels = tf.constant(original)
-    draw = tf.constant([0.75, 0.62, 0.45])  # a positive sign; where the square of cutout lies
+    draw = tf.constant([0.75, 0.62, 0.45])  # a positive sign; the position of cutout's square
 
     def after(name, magnitude):
         return Image.fromarray(operations(magnitude)[name](pixels, draw).numpy())
@@ -286,7 +288,7 @@ def mixing(path):
 
 
 def crops(path):
-    """Four random-resized crops and the evaluation crop, and where they lie in the photograph."""
+    """Four random-resized crops and the evaluation crop, and their places in the photograph."""
     image, size = tf.constant(load_sample_image("china.jpg")), 224
     height, width = kt.data.crops.image_shape(image)
     figure = Figure(figsize=(9.2, 3.2), dpi=DPI, layout="constrained")
@@ -308,9 +310,6 @@ def crops(path):
     panels["credit"].axis("off")
     panels["credit"].text(0, 0, CREDIT, size=7.5, color=PALE, linespacing=1.4)
     save(figure, path, step=10)
-
-
-# ---- what they share
 
 
 # ---- input_pipeline.png
@@ -342,6 +341,36 @@ def input_pipeline(path):
     axes.set_xticklabels(TASKS)
     axes.legend(known.values(), known, frameon=False, ncols=len(known), loc="upper right", fontsize=9)
     save(figure, path)
+
+
+# ---- replicas.png
+
+
+def replicas(path):
+    """Distance of 2 and 4 replicas from one device, from the table of docs/replicas.md."""
+    text = (FOLDER.parent / "replicas.md").read_text()
+    rows = re.findall(r"^\| ((?:keras|ours).*?) \| (.+?) \| (.+?) \|$", text, re.MULTILINE)
+    figure = Figure(figsize=(10, 5.6), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    for place, (name, *cells) in enumerate(rows):
+        colour = "C1" if name.startswith("keras") else "C0"
+        for cell, marker in zip(cells, "os", strict=True):
+            if cell.startswith("fails"):
+                axes.text(2e-8, place, f"{cell} (2 and 4 replicas)", color=colour, va="center", size=9)
+                break
+            axes.plot(float(cell), place, marker, color=colour, ms=7, alpha=0.8)
+    names = [name.removeprefix("ours: ").replace("keras SGD", "SGD").replace("keras Loss", "Loss") for name, *_ in rows]
+    label(axes, "max|Δw| / max|w| against one device after 20 steps (log scale)", "", legend=False, xscale="log",
+          xlim=(1e-8, 1), yticks=range(len(rows)), title="Circles: 2 replicas. Squares: 4 replicas.")
+    axes.set_yticklabels(names)
+    axes.invert_yaxis()
+    sides = [Line2D([], [], marker="o", ls="", color=colour, label=side)
+             for side, colour in (("keras.optimizers", "C1"), ("keras_tricks", "C0"))]
+    axes.legend(handles=sides, loc="lower right")
+    save(figure, path)
+
+
+# ---- what they share
 
 
 def charts(columns=1, **options):
@@ -380,7 +409,7 @@ def save(figure, path, step=4):
 PICTURES = {
     function.__name__: function
     for function in (rand_augment, signal_propagation, cosine, step, warmup, batch_size_plan, drop_path,
-                     label_smoothing, agc, mixing, crops, input_pipeline)
+                     label_smoothing, agc, mixing, crops, input_pipeline, replicas)
 }
 
 

@@ -2,8 +2,8 @@
 
     python docs/make_tables.py
 
-Builds all of them, which takes minutes; the pages are made from the file in seconds. `tests/test_docs.py` compares the
-file with the package.
+Builds all of them, which takes minutes; the pages are made from the file in seconds. `tests/docs/test_docs.py` compares
+the file with the package.
 """
 
 import csv

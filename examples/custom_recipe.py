@@ -1,4 +1,4 @@
-"""Your own recipe: typed sections in data-flow order, a change in one line, a run folder with curves. About 30 seconds.
+"""Defines a recipe with typed sections, changes it in one line and trains both. About 30 seconds.
 
     python examples/custom_recipe.py
 """
@@ -19,16 +19,16 @@ BASE = Recipe(
     optimizer=Optimizer(weight_decay=1e-4, no_bias_decay=True),
     schedule=Schedule(epochs=8, batch_size=32, base_learning_rate=0.8, warmup_epochs=1, decay="cosine"),
 )
-with_mixup = BASE.replace(name="my_digits_mixup", augment={"mixup_alpha": 0.2})  # the difference is the line
+with_mixup = BASE.replace(name="my_digits_mixup", augment={"mixup_alpha": 0.2})  # one line per change
 
 with tempfile.TemporaryDirectory() as folder:
     for recipe in (BASE, with_mixup):
         run = kt.train(recipe, output=pathlib.Path(folder) / recipe.name)
         print(f"{recipe.name}: top-1 {100 * run.history['val_top1'][-1]:.2f} %")
-        print("  left:", ", ".join(sorted(p.name for p in run.folder.iterdir())))
+        print("  files:", ", ".join(sorted(p.name for p in run.folder.iterdir())))
 
-    # The JSON a run leaves is a recipe again.
-    again = kt.load_recipe(str(run.folder / "recipe.json"))
-    print("recipe.json trains again:", again == with_mixup)
-    if again != with_mixup:
-        raise SystemExit("recipe.json should read back as the recipe")
+    # The recipe.json of a run is a recipe.
+    restored = kt.load_recipe(str(run.folder / "recipe.json"))
+    print("recipe.json equals the recipe:", restored == with_mixup)
+    if restored != with_mixup:
+        raise SystemExit("recipe.json must equal the recipe")

@@ -1,10 +1,10 @@
-"""Batches made by other processes: a dispatcher, two workers, and the same bits as without them. About 40 seconds.
+"""Trains on batches made by other processes: a dispatcher and two workers. The bits are the same. About 40 seconds.
 
     python examples/data_service.py
 
-Here everything runs on one machine. On several, start `keras-tricks data serve` on one, the same with
-`--dispatcher grpc://FIRST:5050` on others, and train with `--data-service grpc://FIRST:5050`. The data must lie at the
-same path on all of them, and the network must be private.
+This example runs on one machine. With several, start `keras-tricks data serve` on the first, the same command with
+`--dispatcher grpc://FIRST:5050` on the others, and train with `--data-service grpc://FIRST:5050`. Put the data at the
+same path on all machines, and use a private network.
 """
 
 import pathlib
@@ -25,7 +25,7 @@ SHAPES = ("ellipse", "line", "rectangle")
 
 
 def draw(folder, count, seed):
-    """`folder/<shape>/<number>.jpg`: one white shape each, somewhere on a dark background."""
+    """`folder/<shape>/<number>.jpg`: one white shape at a random place on a dark background."""
     rng = np.random.default_rng(seed)
     for shape in SHAPES:
         (folder / shape).mkdir(parents=True)
@@ -37,7 +37,7 @@ def draw(folder, count, seed):
 
 
 def serve(*arguments):
-    """`keras-tricks data serve` in a process of its own, and the address it prints."""
+    """Starts `keras-tricks data serve` in a new process. Returns the process and the address that it prints."""
     command = [sys.executable, "-m", "keras_tricks", "data", "serve", "--host", "localhost", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     line = process.stdout.readline()  # "a dispatcher and a worker at grpc://localhost:41234, until Ctrl-C"
@@ -66,10 +66,10 @@ with tempfile.TemporaryDirectory() as temporary:
         source = open_source("tfrecord", root / "packed")
         plan = batch_size_plan(0.1, 20, 2, source.train.num_examples, mode="decay")
         arguments = source.train, recipe.data, recipe.augment, len(SHAPES), plan, recipe.seed
-        here = list(training_batches(*arguments).as_numpy_iterator())
-        there = list(training_batches(*arguments, service=service.connect(recipe.data, source)).as_numpy_iterator())
-        same = all((x == y).all() for a, b in zip(here, there, strict=True) for x, y in zip(a, b, strict=True))
-        print(f"{len(there)} batches of the service are those made here, bit by bit: {same}")
+        local = list(training_batches(*arguments).as_numpy_iterator())
+        remote = list(training_batches(*arguments, service=service.connect(recipe.data, source)).as_numpy_iterator())
+        same = all((x == y).all() for a, b in zip(local, remote, strict=True) for x, y in zip(a, b, strict=True))
+        print(f"{len(remote)} batches of the service equal the local ones, bit by bit: {same}")
 
         run = kt.train(recipe, output=root / "run")
         print(f"trained through {address}: top-1 {100 * run.history['val_top1'][-1]:.1f} %")
@@ -78,4 +78,4 @@ with tempfile.TemporaryDirectory() as temporary:
             process.terminate()
             process.wait()
     if not same or run.history["val_top1"][-1] < 0.5:
-        raise SystemExit("the service should give the same batches, and a model that has learned from them")
+        raise SystemExit("the service must give the same batches, and the model must learn from them")

@@ -1,10 +1,10 @@
-"""A zoo backbone under a segmentation head: feature maps by stride, merged top-down. About 30 seconds on a CPU.
+"""Trains a segmentation head on a backbone of the zoo, with feature maps merged top-down. About 30 seconds on a CPU.
 
     python examples/segment_with_feature_pyramid.py
 
-Draws discs on noise, learns to find their pixels, prints the intersection over union and saves the masks it found over
-four of the images (runs/segmentation.png). With KerasHub installed, its DeepLabV3 and RetinaNet take the same
-backbones: keras_tricks/models/feature_pyramid.py shows how.
+The images show discs on noise. The example prints the intersection over union and draws the predicted masks of four
+images (runs/segmentation.png). KerasHub's DeepLabV3 and RetinaNet accept the same backbones: see
+keras_tricks/models/feature_pyramid.py.
 """
 
 import pathlib
@@ -16,7 +16,7 @@ import numpy as np
 import keras_tricks as kt
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402 (needs no display)
+import matplotlib.pyplot as plt  # noqa: E402 (works without a display)
 
 keras.utils.set_random_seed(0)
 SIZE = 64
@@ -62,4 +62,4 @@ pathlib.Path("runs").mkdir(exist_ok=True)
 figure.savefig("runs/segmentation.png")
 print("drawn to runs/segmentation.png")
 if iou < 0.7:
-    raise SystemExit("the example should reach 0.7")
+    raise SystemExit("the example must reach 0.7")

@@ -1,4 +1,4 @@
-"""Five tricks on a plain Keras model, with nothing but `model.fit`. About 20 seconds on a laptop CPU.
+"""Five tricks on a plain Keras model, trained with `model.fit`. About 20 seconds on a laptop CPU.
 
     python examples/tricks_on_your_model.py
 """
@@ -16,7 +16,7 @@ train_x, train_y, test_x, test_y = images[:1200], digits.target[:1200], images[1
 
 
 def residual_block(x, filters, strides):
-    """Your own code: nothing of keras_tricks in it."""
+    """Your own code, without keras_tricks."""
     shortcut = x
     if strides > 1 or x.shape[-1] != filters:
         shortcut = keras.layers.BatchNormalization(momentum=0.9)(keras.layers.Conv2D(filters, 1, strides)(x))
@@ -34,14 +34,14 @@ for filters, strides in ((16, 1), (32, 2)):
 outputs = keras.layers.Dense(10, activation="softmax")(keras.layers.GlobalAveragePooling2D()(x))
 model = keras.Model(inputs, outputs)
 
-# 1. Zero gamma: every residual block starts as the identity. Found by walking the graph.
+# 1. Zero gamma: every residual block starts as the identity. The blocks are found in the graph.
 print("zero gamma:", kt.surgery.zero_gamma(model))
 
-# 2. Coupled weight decay that spares biases and batch-norm parameters, as the papers use it.
+# 2. Coupled weight decay, as in the papers, that excludes biases and batch normalization parameters.
 optimizer = kt.optimizers.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, no_bias_decay=True)
 kt.optimizers.no_decay(model)
 
-# 3. Label smoothing straight on integer labels.
+# 3. Label smoothing, applied directly to integer labels.
 model.compile(optimizer, kt.losses.LabelSmoothingCrossentropy(0.1), metrics=["sparse_categorical_accuracy"])
 
 # 4 and 5. Linear scaling with warmup, then cosine.
@@ -54,4 +54,4 @@ model.fit(train_x, train_y, batch_size, epochs, callbacks=[schedule], verbose=2)
 accuracy = float(np.mean(model.predict(test_x, verbose=0).argmax(-1) == test_y))
 print(f"held-out accuracy {100 * accuracy:.2f} %")
 if accuracy < 0.9:
-    raise SystemExit("the example should reach 90 %")
+    raise SystemExit("the example must reach 90 %")

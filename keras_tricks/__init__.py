@@ -1,4 +1,4 @@
-"""Published image-classification results, obtainable in Keras with one command, the same on any number of devices.
+"""Published image-classification results in Keras with one command, the same on any number of devices.
 
 The data flow, which is also the order of a `Recipe`'s sections, of `training.py` and of the README:
 
@@ -18,15 +18,15 @@ The data flow, which is also the order of a `Recipe`'s sections, of `training.py
       |
     export     kt.export                                        .keras, SavedModel: pixels in, probabilities out
 
-`kt.surgery` changes an existing model, `kt.weights` reads pretrained weights, `kt.analysis` looks at a model without
+`kt.surgery` changes an existing model, `kt.weights` reads pretrained weights, `kt.analysis` inspects a model without
 training it.
 
-The package has two halves. The library, `data` to `export`: each folder is usable alone, in your own `fit`. The
-program, built from it: `recipe.py`, `training.py`, `evaluation.py`, `run/` (one run), `studies/` (many runs), `cli/`.
-`utils/` is built on nothing.
+The package has two halves. In the library, `data` to `export`, each folder works alone, in your own `fit`. The program
+is built on the library: `recipe.py`, `training.py`, `evaluation.py`, `run/` (one run), `studies/` (many runs) and
+`cli/`. `utils/` imports no other part of the package.
 
-Models, layers, losses, optimizers and schedules use `keras` and `keras.ops` only and run on every Keras backend. Parts
-that need TensorFlow (`kt.data`, `kt.distribution`, training) are imported when first used.
+Models, layers, losses, optimizers and schedules use only `keras` and `keras.ops` and run on every Keras backend. Parts
+that need TensorFlow (`kt.data`, `kt.distribution`, training) are imported on first use.
 """
 
 import contextlib
@@ -45,7 +45,7 @@ if typing.TYPE_CHECKING:
     from keras_tricks.training import train
     from keras_tricks.utils import errors
 
-# Folders that hold classes which Keras may have to find by name when it loads a model.
+# Folders whose classes Keras may look up by name when it loads a model.
 _LIBRARY = ("analysis", "callbacks", "export", "initializers", "layers", "losses", "models", "ops", "optimizers",
             "schedules", "surgery", "weights")
 _LAZY = {
@@ -61,24 +61,26 @@ _LAZY = {
 }
 
 
-def import_library():
-    """Imports the library, which registers its classes with Keras. `import keras_tricks` does so at once."""
+def import_library() -> None:
+    """Imports the library, which registers its classes with Keras. `import keras_tricks` calls this at once."""
     with quiet.suppress_native_stderr() if quiet.is_program() or quiet.is_child() else contextlib.nullcontext():
         for folder in _LIBRARY:
             importlib.import_module(f"keras_tricks.{folder}")
 
 
-def __getattr__(name):
-    if name not in _LAZY:
-        raise AttributeError(f"module 'keras_tricks' has no attribute {name!r}")
-    module, _, attribute = _LAZY[name].partition(":")
-    found = importlib.import_module(module)
-    return getattr(found, attribute) if attribute else found
+if not typing.TYPE_CHECKING:  # a type checker would accept any name
+
+    def __getattr__(name):
+        if name not in _LAZY:
+            raise AttributeError(f"module 'keras_tricks' has no attribute {name!r}")
+        module, _, attribute = _LAZY[name].partition(":")
+        found = importlib.import_module(module)
+        return getattr(found, attribute) if attribute else found
 
 
 def __dir__():
     return sorted([*globals(), *_LAZY])
 
 
-if not quiet.is_program():  # the program parses its arguments first, see `keras_tricks.cli`
+if not quiet.is_program():  # the program parses its arguments first; see `keras_tricks.cli`
     import_library()

@@ -1,34 +1,49 @@
-"""A finished run, used: measured again on its validation split, or asked about image files."""
+"""Uses a finished run, or published weights: evaluates them on labelled images, or classifies image files."""
 
-import json
 import logging
 import pathlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
 
 from keras_tricks import models, training
+from keras_tricks.analysis import ClassCounts, Evaluation
 from keras_tricks.export import deployable, precision
 from keras_tricks.recipe import Data, Model, Recipe, load_recipe
-from keras_tricks.run.folder import recipe_of
+from keras_tricks.run.failures import translate_data_errors
+from keras_tricks.run.folder import is_run, recipe_of
+from keras_tricks.run.process import own_process
+from keras_tricks.run.weights import WHICH, resolve_weights, run_weights
+from keras_tricks.utils import class_names
 from keras_tricks.utils.errors import UserError, nearest
 from keras_tricks.weights import find, load
 
 log = logging.getLogger("absl")
 
-
-def load_run(folder):
-    """The recipe of a run folder and the path of its best (else last) checkpoint."""
-    folder, recipe = pathlib.Path(folder), recipe_of(folder)
-    for name in ("best", "last"):
-        path = folder / "checkpoints" / f"{name}.safetensors"
-        if path.is_file():
-            return recipe, path
-    raise UserError(f"{folder} has no checkpoint yet: its first epoch did not finish.")
+BATCH = 32  # images that `predict` classifies at once
 
 
-def as_published(recipe, weights):
-    """The recipe with the preprocessing that published weights say they want.
+def load_run(folder, which="best"):
+    """The recipe of a run folder and the path of its weights, selected as in `run/weights.py`.
+
+    Args:
+        folder: run folder.
+        which: `"best"`, `"last"` or `"raw"`. Defaults to `"best"`.
+
+    Raises:
+        UserError: it is not a run folder, or has no checkpoint.
+    """
+    return recipe_of(folder), run_weights(folder, which).path
+
+
+def class_names_of_run(folder, recipe):
+    """The class names of a run, a tuple: those it keeps, else those of its data."""
+    return class_names.of_run(folder) or tuple(training.open_data(recipe.data).class_names)
+
+
+def with_published_preprocessing(recipe, weights):
+    """The recipe with the preprocessing that is published with the weights.
 
     Args:
         recipe: `Recipe`.
@@ -39,10 +54,10 @@ def as_published(recipe, weights):
 
 
 def recipe_for_pretrained(name, weights):
-    """A recipe for a model of the zoo with published weights: their preprocessing before the model's own.
+    """A recipe for a model of the zoo with published weights. Their preprocessing takes precedence over the model's.
 
     Args:
-        name: of the model.
+        name: name of the model.
         weights: file or name, see `keras_tricks.weights.find`.
     """
     expects = models.model_info(name)
@@ -54,81 +69,200 @@ def recipe_for_pretrained(name, weights):
 
 
 def log_preprocessing(final, published, weights, otherwise):
-    """Logs how images are made, and who says so: the command line, else the weights, else `otherwise`.
+    """Logs the preprocessing and the source of each value: the command line, the weights or `otherwise`.
 
     Args:
         final: `Recipe` that will be used.
-        published: the same before the command line changed it.
+        published: the same recipe before the command line changed it.
         weights: file or name.
-        otherwise: `"recipe"` or `"model"`, whose values stand where nobody else spoke.
+        otherwise: `"recipe"` or `"model"`, the source of the remaining values.
     """
     info = find(weights).info
     from_weights = info.data() if info else {}
-    words = []
+    items = []
     for key in ("test_size", "eval_crop", "crop_pct", "crop_padding", "interpolation", "mean", "std"):
         value = getattr(final.data, key)
         field = "test_image_size" if key == "test_size" else key
         changed = value != getattr(published.data, key)
         source = "command line" if changed else "weights" if field in from_weights else otherwise
         shown = tuple(round(v, 3) for v in value) if isinstance(value, tuple) else value
-        words.append(f"{field} {shown} ({source})")
-    log.info("preprocessing: %s", ", ".join(words))
+        items.append(f"{field} {shown} ({source})")
+    log.info("preprocessing: %s", ", ".join(items))
 
 
-def evaluate(recipe, weights, verbose=0):
-    """Validation loss, top-1 and top-5 (shares of 1) of a recipe's network with the given weight file."""
+# --- evaluate ---------------------------------------------------------------------------------------------------------
+
+
+def evaluate(recipe: Recipe | str, weights: str | pathlib.Path, verbose: int = 0) -> dict[str, float]:
+    """Evaluates a recipe's network with the given weights on the validation split of its data.
+
+    Classes are compared by name if the names of the weights are known.
+
+    Args:
+        recipe: name, path or `Recipe`.
+        weights: file, name or run folder, see `keras_tricks.weights.find` and `keras_tricks/run/weights.py`.
+        verbose: 0, 1 (bar) or 2 (one line), as in Keras.
+
+    Returns:
+        `{"loss": ..., "top1": ..., "top5": ...}`; the accuracies are in [0, 1].
+    """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    ready = training.prepare(recipe)
-    load(ready.network, weights)
-    values = ready.trainer.evaluate(training.validation_batches(ready), verbose=verbose, return_dict=True)
-    return {name: float(values[name]) for name in ("loss", "top1", "top5")}
+    found = measure(recipe, resolve_weights(weights), recipe.data, verbose=verbose)
+    return {"loss": found.loss, "top1": found.top1, "top5": found.top5}
 
 
-def predict(what, paths, top=5, weights=None, assignments=()):
+def measure(recipe, weights, trained_on=None, mapping=None, verbose=0):
+    """Evaluates weights on the data of a recipe: all labelled images, or the validation split of a run's own data.
+
+    Args:
+        recipe: `Recipe`, with the data to evaluate on.
+        weights: file or name, see `keras_tricks.weights.find`.
+        trained_on: the `data` section that the weights were trained on. Its validation split is used if the recipe has
+            the same data. Defaults to `None`: unknown, all images are used.
+        mapping: {class of the data: class of the weights}, for names that differ. Defaults to `None`.
+        verbose: as for `evaluate`.
+
+    Returns:
+        An `Evaluation`.
+
+    Raises:
+        UserError: the data have classes that the weights do not have.
+    """
+    found = find(weights)
+    with own_process("kt.evaluate"):
+        ready, counts = training.prepare_evaluation(
+            recipe, lambda: _open_labelled(recipe.data, found, trained_on, mapping), ClassCounts)
+        load(ready.network, weights)
+        batches = training.validation_batches(ready)
+        with ready.devices.fit_scope(), translate_data_errors(ready.source):
+            values = ready.trainer.evaluate(batches, verbose=verbose, return_dict=True)
+        images, correct = counts.counts()
+    bad = ready.source.validation.bad
+    return Evaluation(*(float(values[name]) for name in ("loss", "top1", "top5")), tuple(ready.source.class_names),
+                      images, correct, len(bad.reasons) if bad is not None else 0)
+
+
+def _open_labelled(data, weights, trained_on, mapping):
+    """A `Source` to evaluate on. Its labels are those of the weights, or its own if the weights do not name theirs."""
+    from keras_tricks.data import Source
+
+    known = weights.class_names
+    if mapping and not known:
+        raise UserError("--class-map names classes of the weights, whose names are unknown: they are neither of a run "
+                        "nor in a config.json.")
+    if mapping:
+        class_names.places((), known, mapping)  # checks the map before the images are listed
+    if data.source == "digits" and data.data_dir:
+        raise UserError(f"The source digits reads no folder: add --set data.source=image_folder to evaluate on "
+                        f"{data.data_dir}.")
+    if data.minival or _is_same_data(data, trained_on):
+        opened = training.open_data(data.model_copy(update={"train_images": None}))
+        names, split = opened.class_names, opened.validation
+    else:
+        names = [*(mapping or ()), *(name for name in known if name not in (mapping or ()))]
+        split = _open_all(data, names or None)
+        names = names or training.class_names_of_data(data) or _numbered(split)
+    if not known:
+        _check_count(weights, names)
+    table = class_names.places(names, known, mapping) if known else range(len(names))
+    split = split if tuple(table) == tuple(range(len(table))) else split.relabel(list(table))
+    return Source(data.source, tuple(known or names), split, split)
+
+
+def _check_count(weights, names):
+    if weights.info and weights.info.num_classes != len(names):
+        raise UserError(f"{weights.name} has {weights.info.num_classes:,} classes and does not name them, and the data "
+                        f"have {len(names):,}: evaluate on images of all classes.")
+    log.info("%s does not name its classes: those of the data are taken in their order.", weights.name)
+
+
+def _open_all(data, names):
+    from keras_tricks.data import open_evaluation
+
+    try:
+        return open_evaluation(data, names)
+    except UserError as error:
+        if "has classes that" not in str(error):
+            raise
+        raise UserError(f'{error} Map them with --class-map FILE, a JSON object such as {{"folder name": "class of the '
+                        'weights"}.') from None
+
+
+def _numbered(split):
+    """Names for the classes of a folder whose names are not known."""
+    return tuple(f"class {i}" for i in range(int(split.labels.max()) + 1))
+
+
+def _is_same_data(data, other):
+    keys = ("source", "train_split", "validation_split", "minival")
+    if other is None or any(getattr(data, key) != getattr(other, key) for key in keys):
+        return False
+    folders = [d.data_dir and pathlib.Path(d.data_dir).expanduser().resolve() for d in (data, other)]
+    return folders[0] == folders[1]
+
+
+# --- predict ----------------------------------------------------------------------------------------------------------
+
+
+def predict(what: str | pathlib.Path, paths: Iterable[str | pathlib.Path], top: int = 5,
+            weights: str | pathlib.Path | None = None, assignments: Sequence[str] = (),
+            failed: Callable | None = None) -> Iterator[tuple[str | pathlib.Path, list[tuple[str, float]]]]:
     """Yields (path, [(label, probability), ...]) for image files.
 
     Args:
-        what: folder of a finished run, whose exported model answers; or the name of a model, with `weights`.
-        paths: of image files.
-        top: integer, answers for each image.
-        weights: file or name, see `keras_tricks.weights.find`; their preprocessing is used.
-        assignments: `"data.key=value"` strings that change the preprocessing.
+        what: run folder, whose weights are used (see `run/weights.py`); or the name of a model, with `weights`.
+        paths: image files.
+        top: integer, number of labels for each image.
+        weights: for a run `"best"`, `"last"` or `"raw"`; for a model a file, name or run folder, whose preprocessing is
+            used.
+        assignments: `"data.key=value"` strings that change the preprocessing of a model.
+        failed: function `(path, reason)` called for a file that cannot be read. Defaults to `None`: an error.
 
     Raises:
-        UserError: no finished run, no weights, a file that is no image.
+        UserError: the run has no checkpoint, a model has no weights, or a file is not an image.
     """
+    import tensorflow as tf
+
     from keras_tricks.data import evaluation_image
     from keras_tricks.data.image_folder import check_image
 
-    if pathlib.Path(what).is_dir():
-        model, data, classes = _of_exported_run(pathlib.Path(what), weights, assignments)
-    else:
-        model, data, classes = _of_published_model(what, weights, assignments)
-    contents = []
-    for path in paths:
-        try:
-            contents.append(check_image(path))
-        except (OSError, ValueError, SyntaxError) as error:
-            raise UserError(f"{path} is not an image that can be read ({error}).") from None
-    for path, content in zip(paths, contents, strict=True):
-        import tensorflow as tf
+    is_folder = pathlib.Path(what).is_dir()
+    model, data, classes = (_of_run if is_folder else _of_published_model)(what, weights, assignments)
+    paths = list(paths)
+    for start in range(0, len(paths), BATCH):
+        readable, pixels = [], []
+        for path in paths[start : start + BATCH]:
+            try:
+                pixels.append(evaluation_image(tf.constant(check_image(path)), data))
+                readable.append(path)
+            except (OSError, ValueError, SyntaxError) as error:
+                if failed is None:
+                    raise UserError(f"{path} is not an image that can be read ({error}).") from None
+                failed(path, str(error))
+        if not readable:
+            continue
+        answers = keras.ops.convert_to_numpy(model(np.stack(pixels), training=False))
+        for path, probabilities in zip(readable, answers, strict=True):
+            best = probabilities.argsort()[::-1][:top]
+            yield path, [(classes[i] if classes else f"class {i}", float(probabilities[i])) for i in best]
 
-        pixels = evaluation_image(tf.constant(content), data)
-        probabilities = np.asarray(model(pixels[None], training=False)[0])
-        best = probabilities.argsort()[::-1][:top]
-        yield path, [(classes[i] if classes else f"class {i}", float(probabilities[i])) for i in best]
 
-
-def _of_exported_run(folder, weights, assignments):
-    if weights is not None or assignments:
-        raise UserError("A run predicts with its own weights and preprocessing: leave out --weights and --set, or "
-                        "name a model instead of a run.")
-    recipe, _ = load_run(folder)
-    exported = folder / "export" / "model.keras"
-    if not exported.is_file():
-        raise UserError(f"{folder} has no export/model.keras: the run did not finish, or exports no .keras.")
-    classes = json.loads((folder / "export" / "classes.json").read_text())
-    return keras.saving.load_model(exported, compile=False), recipe.data, classes
+def _of_run(folder, weights, assignments):
+    """(model, data section, class names) of a run, from its checkpoint; without checkpoints from its export."""
+    folder, which = pathlib.Path(folder), weights or "best"
+    if which not in WHICH or assignments:
+        raise UserError("A run predicts with its own weights and preprocessing: leave out --weights (but for raw) and "
+                        "--set, or give the name of a model instead of a run.")
+    recipe, exported = recipe_of(folder), folder / "export" / "model.keras"
+    names = class_names_of_run(folder, recipe)
+    if not (folder / "checkpoints").is_dir() and exported.is_file() and which == "best":
+        return keras.saving.load_model(exported, compile=False), recipe.data, names
+    chosen = run_weights(folder, which)
+    log.info("weights: %s", chosen)
+    with precision("float32"):
+        network = training.build_network(recipe, len(names), initial=False)
+    load(network, chosen.path)
+    return deployable(lambda: network, network, recipe.data), recipe.data, names
 
 
 def _of_published_model(name, weights, assignments):
@@ -136,19 +270,31 @@ def _of_published_model(name, weights, assignments):
         if name not in models.list_models():
             hint = nearest(name, models.list_models())
             raise UserError(f"{name} is not a run folder, and no model has that name.{hint}")
-        raise UserError(f"predict needs weights for {name}: --weights FILE or NAME; or name the folder of a run.")
+        raise UserError(f"predict needs weights for {name}: give --weights FILE or NAME, or a run folder.")
+    if is_run(weights):
+        check_model_of_run(name, weights)
+        return _of_run(weights, None, assignments)
     published = recipe_for_pretrained(name, weights)
     recipe = published.override(assignments)
     log_preprocessing(recipe, published, weights, "model")
-    network, class_names = network_of(recipe, weights)
-    return deployable(lambda: network, network, recipe.data), recipe.data, class_names
+    network, labels = pretrained_network(recipe, weights)
+    return deployable(lambda: network, network, recipe.data), recipe.data, labels
 
 
-def network_of(recipe, weights, dtype="float32"):
+def check_model_of_run(name, folder):
+    """Raises `UserError` unless a run is of the model of that name."""
+    found = recipe_of(folder).model.name
+    if name != found:
+        raise UserError(f"The run {folder} is of {found}, not of {name}.")
+
+
+def pretrained_network(recipe, weights, dtype="float32"):
     """(network, class names or `None`) of a recipe made by `recipe_for_pretrained`: logits out, with its weights."""
-    info, size = find(weights).info, recipe.data.test_size
-    classes = info.num_classes if info else models.model_info(recipe.model.name).num_classes
+    found, size = find(weights), recipe.data.test_size
+    names = list(found.class_names) or None
+    classes = found.info.num_classes if found.info else len(names or ())
+    classes = classes or models.model_info(recipe.model.name).num_classes
     with precision(dtype):
         network = models.create_model(recipe.model.name, classes=classes, classifier_activation=None, weights=weights,
                                       input_shape=(size, size, 3))
-    return network, list(info.class_names) or None if info else None
+    return network, names

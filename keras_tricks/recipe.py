@@ -1,26 +1,34 @@
-"""A recipe: everything a training run needs, as plain values in the order the data flow.
+"""A recipe: everything that a training run needs, as plain values in the order of the data flow.
 
     data -> augment -> model -> loss -> optimizer -> schedule -> train -> export
 
-A recipe file under `recipes/` builds one `RECIPE = Recipe(...)`. It prints as JSON and reads JSON back, so the
-`recipe.json` of a finished run trains again.
+A recipe file under `recipes/` defines one `RECIPE = Recipe(...)`. A recipe is written to JSON and read from it, so the
+`recipe.json` of a finished run can be trained again.
 """
 
 import importlib.util
 import json
+import os
 import pathlib
 import typing
+from collections.abc import Iterable
 
 import pydantic
 
 from keras_tricks.utils import imagenet
-from keras_tricks.utils.errors import UserError, nearest
+from keras_tricks.utils.errors import UserError, nearest, nearest_path, one_line
+from keras_tricks.utils.plain_values import check_plain, check_text, shown
 
 Triple = tuple[float, float, float]
 Pair = tuple[float, float]
 Rate = typing.Annotated[float, pydantic.Field(ge=0, lt=1)]
-Positive = typing.Annotated[int, pydantic.Field(gt=0)]
-Natural = typing.Annotated[int, pydantic.Field(ge=0)]
+Positive = typing.Annotated[int, pydantic.Field(gt=0, lt=2**31)]
+Natural = typing.Annotated[int, pydantic.Field(ge=0, lt=2**31)]
+Pixels = typing.Annotated[int, pydantic.Field(gt=0, le=2**14)]
+Steps = typing.Annotated[int, pydantic.Field(gt=0, le=2**20)]
+Devices = typing.Annotated[int, pydantic.Field(gt=0, le=64)]
+Text = typing.Annotated[str, pydantic.AfterValidator(check_text)]
+Options = typing.Annotated[dict[str, typing.Any], pydantic.AfterValidator(check_plain)]
 
 
 class Section(pydantic.BaseModel):
@@ -29,47 +37,54 @@ class Section(pydantic.BaseModel):
 
 
 class About(Section):
-    """Where the recipe comes from and what to expect of it. `top1` is in percent."""
+    """The source of the recipe and its expected result. Top-1 is in percent."""
 
     paper: str = ""
     expected_top1: float | None = None
     expected_from: str = ""
-    measured: bool = False  # true: a run of this repository is in docs/results
+    measured: bool = False  # true: docs/results has a run of this repository
     note: str = ""
 
 
 class Data(Section):
-    """Where images come from and how large they are. `mean` and `std` are on the 0-255 scale."""
+    """The source of the images and their size. `mean` and `std` are on the 0-255 scale."""
 
-    source: str = "digits"
-    data_dir: str | None = None
-    train_split: str = "train"
-    validation_split: str | None = None
-    minival: Rate = 0.0  # share of the training images to tune on: held out, validated on; 0: the validation split
-    train_images: Positive | None = None  # train on so many, evenly chosen; None: all
-    image_size: Positive = 224
-    test_image_size: Positive | None = None  # None: as image_size
+    source: Text = "digits"
+    data_dir: Text | None = None
+    train_split: Text = "train"
+    validation_split: Text | None = None
+    minival: Rate = 0.0  # share of the training images to hold out and validate on; 0: use the validation split
+    train_images: Positive | None = None  # number of evenly spaced images to train on; None: all
+    image_size: Pixels = 224
+    test_image_size: Pixels | None = None  # None: as image_size
     eval_crop: typing.Literal["short_side", "center", "squash", "whole"] = "short_side"  # see docs/data.md
-    short_side: Positive = 256  # "short_side": its pixels before the centre crop (Bag of Tricks)
+    short_side: Pixels = 256  # "short_side": pixels of the short side before the centre crop (Bag of Tricks)
     crop_pct: float = pydantic.Field(0.875, gt=0, le=1)  # "center": share of the short side (ResNet-RS)
-    crop_padding: Natural = 32  # "squash": pixels that both sides have more before the centre crop (NFNets)
+    crop_padding: Natural = 32  # "squash": pixels added to both sides before the centre crop (NFNets)
     interpolation: typing.Literal["bilinear", "bicubic"] = "bilinear"
     antialias: bool = False
     mean: Triple = imagenet.MEAN
     std: Triple = imagenet.STD
     max_bad_images: Natural = 100
-    workers: Natural = 0  # parallel calls of the pipeline; 0: two for each CPU
-    service: str | None = None  # "grpc://host:port" of a tf.data service that makes the training batches; None: here
+    workers: int = pydantic.Field(0, ge=0, le=1024)  # parallel calls of the pipeline; 0: two per CPU
+    service: Text | None = None  # "grpc://host:port" of a tf.data service that makes the training batches; None: off
 
     @pydantic.model_validator(mode="after")
-    def _crop_fits(self):
+    def _check_crop(self):
         if self.eval_crop == "short_side" and self.test_size > self.short_side:
             raise ValueError(f"short_side {self.short_side} is smaller than the {self.test_size} pixels cut from it")
         return self
 
+    @pydantic.field_validator("std")
+    @classmethod
+    def _check_std(cls, std):
+        if min(std) <= 0:
+            raise ValueError("expected three numbers above 0")
+        return std
+
     @pydantic.field_validator("service")
     @classmethod
-    def _is_an_address(cls, address):
+    def _check_service(cls, address):
         host, _, port = (address or "grpc://host:1").removeprefix("grpc://").rpartition(":")
         if not host or "/" in host or not (port.isdigit() and 0 < int(port) < 65536):
             raise ValueError("expected the address of a dispatcher, such as grpc://host:5050")
@@ -81,127 +96,127 @@ class Data(Section):
 
 
 class Augment(Section):
-    """What happens to a training image and to a batch."""
+    """Augmentation of a training image and of a batch."""
 
     crop: typing.Literal["random_resized", "pad", "none"] = "random_resized"
     crop_area: Pair = (0.08, 1.0)
     crop_aspect: Pair = (3 / 4, 4 / 3)
-    pad: Natural = 4
+    pad: int = pydantic.Field(4, ge=0, le=2**14)
     pad_mode: typing.Literal["REFLECT", "CONSTANT"] = "REFLECT"
     flip: bool = True
     color_jitter: typing.Literal["none", "paper", "gluoncv"] = "none"
     color_jitter_strength: float = pydantic.Field(0.4, ge=0, le=1)
     pca_noise: float = pydantic.Field(0.0, ge=0)  # standard deviation; 0.1 in the paper
-    rand_augment_layers: Natural = 0
-    rand_augment_magnitude: float = pydantic.Field(10.0, ge=0)  # on a scale of 10; more is allowed
-    rand_augment_probability: float = pydantic.Field(1.0, ge=0, le=1)  # of each operation; 0.5 in timm
+    rand_augment_layers: int = pydantic.Field(0, ge=0, le=100)
+    rand_augment_magnitude: float = pydantic.Field(10.0, ge=0)  # on a scale of 10; larger values are allowed
+    rand_augment_probability: float = pydantic.Field(1.0, ge=0, le=1)  # of applying each operation; 0.5 in timm
     rand_augment_translate: float = pydantic.Field(100.0, ge=0)  # pixels at magnitude 10
     mixup_alpha: float = pydantic.Field(0.0, ge=0)  # 0: no mixup; 0.2 in the paper
     cutmix_alpha: float = pydantic.Field(0.0, ge=0)  # 0: no CutMix; 1 in the paper
-    mixup_per: typing.Literal["batch", "sample"] = "batch"  # one lambda for the batch or for each image
-    mix_both: typing.Literal["halves", "either"] = "halves"  # with both alphas: on half of the batch each, or in turn
+    mixup_per: typing.Literal["batch", "sample"] = "batch"  # one lambda per batch or per image
+    mix_both: typing.Literal["halves", "either"] = "halves"  # with both: half of the batch each, or one per batch
     mix_first: bool = False  # before RandAugment, with partners from a second pass over the data (NFNets)
     mix_off_epoch: Natural | None = None  # no mixing from this epoch on
 
     @pydantic.field_validator("crop_area", "crop_aspect")
     @classmethod
-    def _range(cls, pair, info):
+    def _check_range(cls, pair, info):
         if not 0 < pair[0] <= pair[1] or (info.field_name == "crop_area" and pair[1] > 1):
             raise ValueError("expected (low, high) with 0 < low <= high" + (" <= 1" * (info.field_name == "crop_area")))
         return pair
 
 
 class Model(Section):
-    """Which network. `options` are further arguments of its builder."""
+    """The network. `options` are further arguments of its builder."""
 
-    name: str = "resnet50d"
-    classes: Positive | None = None  # None: as the data
-    weights: str | None = None  # file, or name such as timm/resnet50d.ra2_in1k; a classifier of other classes is new
-    freeze: tuple[str, ...] = ()  # parts that are not trained: stem, stage1, stage2_block1, ...
+    name: Text = "resnet50d"
+    classes: Positive | None = None  # None: those of the data
+    weights: Text | None = None  # file, run or name such as timm/resnet50d.ra2_in1k; another classifier is reset
+    freeze: tuple[Text, ...] = ()  # parts that are not trained: stem, stage1, stage2_block1, ...
     freeze_norms: bool = False  # all normalization layers, with their statistics
     zero_gamma: bool = False
-    options: dict[str, typing.Any] = {}
+    options: Options = {}
 
 
 class Loss(Section):
-    """Cross entropy with smoothed labels, and a teacher if there is one."""
+    """Cross entropy with label smoothing and, optionally, a teacher for distillation."""
 
     label_smoothing: Rate = 0.0
     smoothing: typing.Literal["others", "uniform"] = "others"
-    teacher: str | None = None  # registry key
-    teacher_weights: str | None = None
-    teacher_options: dict[str, typing.Any] = {}
+    teacher: Text | None = None  # registry key
+    teacher_weights: Text | None = None  # file or run folder
+    teacher_options: Options = {}
     temperature: float = pydantic.Field(20.0, gt=0)
 
 
 class Optimizer(Section):
     """SGD with momentum, whose decay is coupled (L2), or Keras' Adam, whose decay is decoupled.
 
-    With `no_bias_decay` the decay spares biases and norm parameters.
+    `no_bias_decay` excludes biases and normalization parameters from the decay.
     """
 
     name: typing.Literal["sgd", "adam"] = "sgd"
-    momentum: Rate = 0.9  # Adam: of the first moment
+    momentum: Rate = 0.9  # Adam: decay of the first moment
     nesterov: bool = True
     weight_decay: float = pydantic.Field(1e-4, ge=0)
     no_bias_decay: bool = False
-    agc_clip_factor: float = pydantic.Field(0.0, ge=0)  # adaptive gradient clipping; 0: none
-    agc_exclude: str = "classifier"
-    accumulation_steps: Positive = 1  # batches per update; schedule.batch_size counts them all together
-    ema_decay: Rate = 0.0  # average of all weights, evaluated beside them; 0: none
+    agc_clip_factor: float = pydantic.Field(0.0, ge=0)  # adaptive gradient clipping; 0: off
+    agc_exclude: Text = "classifier"
+    accumulation_steps: Steps = 1  # micro-batches per update; schedule.batch_size is their sum
+    ema_decay: Rate = 0.0  # decay of an average of all weights, which is evaluated as well; 0: off
 
 
 class Schedule(Section):
-    """Batch size and learning rate over the epochs. `batch_size` counts all devices together.
+    """Batch size and learning rate over the epochs. `batch_size` is the sum over all devices.
 
-    `mode` turns the decay into growth of the batch with the same noise scale, see `kt.schedules.batch_size_plan`.
+    `mode` replaces the decay by growth of the batch with the same noise scale, see `kt.schedules.batch_size_plan`.
     """
 
-    epochs: Positive = 120
+    epochs: int = pydantic.Field(120, gt=0, le=1_000_000)
     batch_size: Positive = 256
     base_learning_rate: float = pydantic.Field(0.1, gt=0)
     base_batch_size: Positive = 256
     warmup_epochs: float = pydantic.Field(0, ge=0)
     decay: typing.Literal["step", "cosine", "constant"] = "step"
-    milestones: tuple[float, ...] = (30, 60, 90)
+    milestones: typing.Annotated[tuple[float, ...], pydantic.Field(max_length=1000)] = (30, 60, 90)
     factor: float = pydantic.Field(0.1, gt=0, lt=1)
     mode: typing.Literal["decay", "hybrid", "increase_batch"] = "decay"
     growth_factor: float | None = pydantic.Field(None, gt=1)  # None: 1 / factor for steps, else 2
-    max_batch_size: Positive | None = None  # None: a tenth of the data
+    max_batch_size: Positive | None = None  # None: a tenth of the training images
 
 
 class Train(Section):
-    """How the machine runs it."""
+    """Devices, precision, evaluation and checkpoints of a run."""
 
     strategy: typing.Literal["auto", "one", "mirrored", "multi_worker", "tpu"] = "auto"
-    logical_devices: Positive | None = None  # slices of the CPU, to try "mirrored" without GPUs
+    logical_devices: Devices | None = None  # virtual CPU devices, to try "mirrored" without GPUs
     max_batch_per_replica: Positive | None = None  # larger batches are accumulated; None: never
-    static_shapes: bool = False  # one `fit` for each batch size, for devices that cannot change shapes; always on a TPU
+    static_shapes: bool = False  # one `fit` per batch size, for devices that need static shapes; always on a TPU
     precision: typing.Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     deterministic: bool = True
-    eval_batch_size: Positive | None = None  # None: as batch_size
+    eval_batch_size: Positive | None = None  # None: that of the first epoch
     evaluate_every: Positive = 1  # epochs
-    steps_per_execution: Positive = 1
+    steps_per_execution: Positive = 1  # steps of one call; more than 1: the learning rate changes once per call
     jit_compile: bool = False
-    checkpoint_minutes: float = pydantic.Field(15.0, gt=0)  # at most so much is lost; after every epoch in any case
-    checkpoint_steps: Positive | None = None  # also after so many steps of an epoch
-    keep_checkpoints: Positive = 2
-    stall_minutes: float = pydantic.Field(10.0, gt=0)  # without a step before the log says so
-    skip_non_finite: bool = False  # leave updates out whose gradient is not finite, as float16 does; else stop
+    checkpoint_minutes: float = pydantic.Field(15.0, gt=0)  # interval of checkpoints, besides one after every epoch
+    checkpoint_steps: Positive | None = None  # further interval in steps of an epoch; None: off
+    keep_checkpoints: int = pydantic.Field(2, gt=0, le=10_000)
+    stall_minutes: float = pydantic.Field(10.0, gt=0)  # time without a step after which the log reports it
+    skip_non_finite: bool = False  # skip updates with a non-finite gradient, as float16 does; false: stop
 
 
 class Export(Section):
-    """What the finished model is written as."""
+    """The formats in which the finished model is exported."""
 
     formats: tuple[typing.Literal["keras", "saved_model", "feature_vector", "onnx", "litert"], ...] = (
         "keras", "saved_model")
 
 
 class Recipe(Section):
-    """One training run. Sections stand in data-flow order."""
+    """One training run. Its sections are in data-flow order."""
 
     name: str = "recipe"
-    seed: int = 0
+    seed: int = pydantic.Field(0, ge=0, lt=2**32)
     about: About = About()
     data: Data = Data()
     augment: Augment = Augment()
@@ -212,17 +227,22 @@ class Recipe(Section):
     train: Train = Train()
     export: Export = Export()
 
-    def __init__(self, **values):
+    def __init__(self, /, **values):
         try:
             super().__init__(**values)
         except pydantic.ValidationError as error:
             raise UserError(_explain(type(self), error)) from None
+        except RecursionError:
+            raise UserError("The values of the recipe are nested too deeply.") from None
+        if self.optimizer.ema_decay and self.train.steps_per_execution > 1:
+            raise UserError("`optimizer.ema_decay` averages the weights after every update: set "
+                            f"`train.steps_per_execution` to 1. Received: {self.train.steps_per_execution}.")
 
-    def replace(self, **changes):
-        """A recipe with some values changed.
+    def replace(self, /, **changes: typing.Any) -> "Recipe":
+        """A copy of the recipe with some values changed.
 
         Args:
-            **changes: by section, `schedule={"epochs": 200}`, or top level, `seed=1`.
+            **changes: of a section, `schedule={"epochs": 200}`, or of the top level, `seed=1`.
         """
         values = self.model_dump()
         for key, change in changes.items():
@@ -232,43 +252,56 @@ class Recipe(Section):
                 values[key] = change.model_dump() if isinstance(change, Section) else change
         return type(self)(**values)
 
-    def override(self, assignments):
-        """A recipe changed by `"section.key=value"` strings. Values are JSON, or plain text when they are not."""
+    def override(self, assignments: Iterable[str]) -> "Recipe":
+        """A copy changed by `"section.key=value"` strings. A value that is not valid JSON is taken as text."""
         recipe = self
         for assignment in assignments:
             path, equals, text = assignment.partition("=")
             if not equals:
                 raise UserError(f"--set takes section.key=value, such as schedule.epochs=5. Received: {assignment!r}")
             value = _parse(text)
-            for key in reversed(path.strip().split(".")[1:]):
+            section, *keys = path.strip().split(".")
+            if len(keys) > 10:
+                raise UserError(f"--set takes section.key=value. Received: {shown(path)}, with {len(keys) + 1} parts.")
+            for key in reversed(keys):
                 value = {key: value}
-            section = path.strip().split(".")[0]
             recipe = recipe.replace(**{section: _merge(getattr(recipe, section, None), value)})
         return recipe
 
-    def to_json(self):
+    def to_json(self) -> str:
+        """The recipe as indented JSON."""
         return self.model_dump_json(indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text, where="the JSON text"):
+    def from_json(cls, text: str | bytes, where: object = "the JSON text") -> "Recipe":
+        """Reads a recipe from JSON. `where` names the text in error messages.
+
+        Raises:
+            UserError: the text is not JSON, has an unknown key or an invalid value.
+        """
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{where} is not JSON: {error}") from None
+        except UnicodeDecodeError:
+            raise UserError(f"{where} is not text in UTF-8.") from None
+        except RecursionError:
+            raise UserError(f"{where} is nested too deeply.") from None
+        except ValueError as error:  # also an integer of more than 4,300 digits
+            reason = one_line(error) if text.strip() else "it is empty"
+            raise UserError(f"{where} is not JSON: {reason}") from None
         if not isinstance(values, dict):
-            raise UserError(f"{where} must hold a JSON object, the sections of a recipe.")
+            raise UserError(f"{where} must hold a JSON object with the sections of a recipe.")
         return cls(**values)
 
 
 def _parse(text):
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return {"True": True, "False": False, "None": None}.get(text, text)
 
 
 def _merge(section, value):
-    """`{"options": {"stem": "cifar"}}` changes one option and keeps the others."""
+    """Merges dicts, so that `{"options": {"stem": "cifar"}}` changes one option and keeps the others."""
     if not (isinstance(section, Section) and isinstance(value, dict)):
         return value
     return {k: {**old, **v} if isinstance(v, dict) and isinstance(old := getattr(section, k, None), dict) else v
@@ -276,26 +309,43 @@ def _merge(section, value):
 
 
 def _explain(model, error):
-    """The first fault in words: `schedule.epoch: unknown key. Did you mean "epochs"?`"""
+    """The first error as a message: `schedule.epoch` is unknown. Did you mean "schedule.epochs"?"""
     fault = error.errors()[0]
-    path = ".".join(str(p) for p in fault["loc"])
+    path = ".".join(str(p)[:100] for p in fault["loc"])
     if fault["type"] == "extra_forbidden":
         owner = model
         for part in fault["loc"][:-1]:
             owner = owner.model_fields[part].annotation
-        keys = list(owner.model_fields)
-        return f"Recipe key `{path}` is unknown.{nearest(fault['loc'][-1], keys)} Known here: {', '.join(keys)}."
-    return f"Recipe key `{path}`: {fault['msg'][:1].lower()}{fault['msg'][1:]}. Received: {fault['input']!r}."
+        keys, given = list(owner.model_fields), fault["input"]
+        wanted = f"{path}.{next(iter(given))}" if isinstance(given, dict) and len(given) == 1 else path
+        hint = nearest_path(wanted, recipe_keys() if model is Recipe else keys)
+        if owner is Model and not hint:
+            hint = f" An argument of the network is model.options.{fault['loc'][-1]}."
+        return f"Recipe key `{path}` is unknown.{hint} Known here: {', '.join(keys)}."
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"Recipe key `{path}`: {message[:1].lower()}{message[1:]}. Received: {shown(fault['input'])}."
+
+
+def recipe_keys():
+    """All keys: `["name", "seed", "about.paper", ..., "export.formats"]`."""
+    found = []
+    for name, field in Recipe.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, Section):
+            found += [f"{name}.{key}" for key in section.model_fields]
+        else:
+            found.append(name)
+    return found
 
 
 def recipe_folders():
-    """Where named recipes live: the checkout's `recipes/`, or the installed copy of it."""
+    """Folders of the named recipes: `recipes/` of the checkout, or its installed copy."""
     package = pathlib.Path(__file__).parent
     return [f for f in (package.parent / "recipes", package / "_recipes") if (f / "quickstart.py").is_file()]
 
 
-def list_recipes():
-    """Names of all recipes, such as `"bag_of_tricks/resnet50d"`, sorted."""
+def list_recipes() -> list[str]:
+    """The sorted names of all recipes, such as `"bag_of_tricks/resnet50d"`."""
     names = {
         path.relative_to(folder).with_suffix("").as_posix()
         for folder in recipe_folders()
@@ -305,23 +355,35 @@ def list_recipes():
     return sorted(names)
 
 
-def load_recipe(name):
-    """Finds a recipe by name, or reads a `.py` or `.json` file.
+def load_recipe(name: str | os.PathLike) -> Recipe:
+    """Loads a recipe by name, or from a `.py` or `.json` file.
 
     Raises:
-        UserError: nothing of that name (the nearest is suggested), or a file that holds no recipe.
+        UserError: there is no recipe of that name (the nearest one is suggested), or the file has no valid recipe.
     """
     path = pathlib.Path(name)
     if path.suffix == ".json" and path.is_file():
-        return Recipe.from_json(path.read_text(), path)
+        return read_recipe(path)
     if path.suffix == ".py" and path.is_file():
         return _load_file(path, path.stem)
     for folder in recipe_folders():
         if (folder / f"{name}.py").is_file():
             return _load_file(folder / f"{name}.py", name)
-    names = list_recipes()
-    raise UserError(f"There is no recipe {name!r}.{nearest(name, names)} `keras-tricks list recipes` shows all; "
-                    "a path to a .py or .json file works too.")
+    raise UserError(f"There is no recipe {shown(str(name))}.{nearest(name, list_recipes())} `keras-tricks list "
+                    "recipes` shows all; a path to a .py or .json file works too.")
+
+
+def read_recipe(path: str | os.PathLike) -> Recipe:
+    """Reads a recipe from a JSON file: UTF-8, with or without a byte order mark, or UTF-16.
+
+    Raises:
+        UserError: the file cannot be read, or has no valid recipe.
+    """
+    try:
+        content = pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
+    return Recipe.from_json(content, path)
 
 
 def _load_file(path, name):
@@ -334,8 +396,8 @@ def _load_file(path, name):
         raise UserError(f"{path}: {_explain(sections[error.title], error)}") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    except Exception as error:
-        raise UserError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{path} cannot be run: {type(error).__name__}: {one_line(error)}") from error
     if not isinstance(getattr(module, "RECIPE", None), Recipe):
         raise UserError(f"{path} must define RECIPE = Recipe(...).")
     return module.RECIPE.replace(name=name)

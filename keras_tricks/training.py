@@ -1,43 +1,63 @@
-"""A recipe, trained: data -> augment -> model -> loss -> optimizer -> schedule -> train -> export.
+"""Trains a recipe: data -> augment -> model -> loss -> optimizer -> schedule -> train -> export.
 
-`train` reads top to bottom in that order. `prepare` does everything before the first step, which is also what a dry
-run and `plan` need.
+The functions of `train` follow this order. `prepare` does everything before the first step; a dry run and `plan` use
+it as well.
 """
 
 import dataclasses
 import functools
 import json
 import logging
+import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 
 import keras
 
-from keras_tricks import callbacks, losses, models, optimizers, schedules, surgery
+from keras_tricks import callbacks, losses, optimizers, schedules, surgery
+from keras_tricks.export import check_packages
 from keras_tricks.recipe import Recipe
-from keras_tricks.run.environment import environment
+from keras_tricks.run.build import (
+    build_loss,
+    build_metrics,
+    build_network,
+    build_optimizer,
+    build_teacher,
+    plan_of_recipe,
+)
+from keras_tricks.run.environment import check_limits, environment
 from keras_tricks.run.failures import translate_data_errors, translate_errors
-from keras_tricks.run.lock import locked
+from keras_tricks.run.folder import is_run, recipe_of
+from keras_tricks.run.lock import locked, locked_output
 from keras_tricks.run.log import log_bad_images, log_file, log_result
-from keras_tricks.run.resolve import create_run_folder, resolve_run
+from keras_tricks.run.peers import experiment, report_failures
+from keras_tricks.run.process import own_process
+from keras_tricks.run.resolve import create_run_folder, flatten, resolve_run
+from keras_tricks.run.weights import keeps_last_statistics, load_result
 from keras_tricks.utils.atomic_files import write_text
+from keras_tricks.utils.class_names import write_class_names
 from keras_tricks.utils.errors import UserError
 
 log = logging.getLogger("absl")
 
-FEW_IMAGES = 16  # fewer images per replica make poor batch statistics
+IDENTITY = "set of images (names and sizes)"  # in the fingerprint of a run
+CHOOSE_IMAGES = ("data.source", "data.train_split", "data.validation_split", "data.minival", "data.train_images")
 
 
 @dataclasses.dataclass
 class Run:
     """A finished run.
 
+    `model` and `network` have the weights that are exported: those of the epoch with the best validation accuracy,
+    averaged if the recipe keeps an average (`optimizer.ema_decay`).
+
     Attributes:
         history: dict, Keras' `History.history`.
         model: `keras.Model`, pixels 0-255 in, probabilities out.
         folder: `pathlib.Path` of the run; `None` after a dry run.
-        network: `keras.Model` as trained: normalized images in, logits out.
+        network: `keras.Model`: normalized images in, logits out.
     """
 
     history: dict
@@ -48,14 +68,14 @@ class Run:
 
 @dataclasses.dataclass
 class Prepared:
-    """Everything a first step needs."""
+    """Everything that the first training step needs."""
 
     recipe: Recipe
     source: object
     network: keras.Model
-    trainer: keras.Model  # the model that is fitted: the network, or a distiller around it
-    strategy: object
-    plan: schedules.BatchSizePlan  # batch size, learning rate and steps of every epoch
+    trainer: keras.Model  # the model to fit: the network, or a distiller that contains it
+    devices: object  # see `distribution/devices.py`
+    plan: schedules.BatchSizePlan | None  # batch size, learning rate and steps of every epoch
     service: object = None  # the data service that makes the training batches, if there is one
 
 
@@ -65,24 +85,41 @@ def train(recipe: Recipe | str | None = None, output: str | pathlib.Path | None 
     """Trains a recipe.
 
     Args:
-        recipe: name, path or `Recipe`. May be left out when a run is resumed by its path.
-        output: run folder. Defaults to `runs/<recipe name>`, numbered when that exists.
-        resume: `False`; `True` or `"auto"`, continue the run in `output` if there is one; or the folder of a run. It
-            continues from its newest checkpoint, in the middle of an epoch, with the weights of an uninterrupted run.
+        recipe: name, path or `Recipe`. Optional if `resume` is a run folder.
+        output: run folder. Defaults to `runs/<recipe name>`, with a number if that exists.
+        resume: `False`; `True` or `"auto"` to continue the run in `output`, if there is one; or a run folder. The run
+            continues from its newest checkpoint, also within an epoch, and gets the weights of an uninterrupted run.
         dry_run: bool, build everything, do one training and one evaluation step, write nothing.
-        verbose: 0, 1 (bar) or 2 (a line per epoch). Defaults to a bar on a terminal and lines elsewhere.
-        changes: which recipe wins when a run is resumed with another one: `"run"`, `"new"`, or `None`, an error.
+        verbose: 0, 1 (bar) or 2 (one line per epoch). Defaults to 1 on a terminal and to 2 otherwise.
+        changes: which recipe to use if a run is resumed with another one: `"run"`, `"new"`, or `None`, an error.
 
     Returns:
         A `Run`; after a dry run its `folder` is `None`.
 
+    Precision policy, determinism and the random state of Python and NumPy are afterwards what they were. Not restored:
+    names of later layers start again, and the global seeds of Keras and TensorFlow are those of the recipe.
+
     Raises:
-        UserError: a mistake in the recipe, the data or the output folder, before anything is written. During the run: a
-            full disk, a loss that is not finite, too little memory.
-        Interrupted: a `UserError`, after SIGTERM, SIGINT or SIGUSR1: a checkpoint was written.
+        UserError: an error in the recipe, the data or the output folder, before anything is written; another training
+            in this process, or a call inside `strategy.scope()`. During the run: a full disk, a non-finite loss, too
+            little memory.
+        Interrupted: a `UserError`, after SIGTERM, SIGINT or SIGUSR1. A checkpoint was written.
     """
+    from keras_tricks.distribution import worker_names
+
     run = resolve_run(recipe, output, resume, changes)
-    ready = prepare(run.recipe)
+    check_packages(run.recipe.export.formats)
+    check_limits()
+    with own_process("kt.train"):
+        devices = _make_devices(run.recipe)
+        shared = None if dry_run or run.numbered else run.folder  # the others do not know the number
+        with report_failures(shared, worker_names(devices.processes), devices.process_index, devices.is_lost_peer):
+            return _train_on(devices, run, dry_run, verbose)
+
+
+def _train_on(devices, run, dry_run, verbose):
+    """Prepares and trains a `ResolvedRun`."""
+    ready = prepare(run.recipe, devices)
     if run.recipe.data.service is not None:
         from keras_tricks.data import service
 
@@ -90,40 +127,69 @@ def train(recipe: Recipe | str | None = None, output: str | pathlib.Path | None 
     verbose = (1 if sys.stdout.isatty() else 2) if verbose is None else verbose
     if dry_run:
         return _dry_run(ready, verbose)
-    from keras_tricks.distribution import is_chief
-
-    if is_chief(ready.strategy):
+    if devices.is_chief:
         folder = create_run_folder(run)
         with locked(folder), log_file(folder):
             return _train(ready, run, folder, folder, verbose)
-    # The other workers take part in every step and leave nothing behind.
+    # The other workers take part in every step and keep no files.
     with tempfile.TemporaryDirectory() as scratch:
         return _train(ready, run, pathlib.Path(scratch), run.folder, verbose=0)
 
 
-def prepare(recipe: Recipe) -> Prepared:
+def prepare(recipe: Recipe, devices=None) -> Prepared:
     """Opens the data, builds and compiles the model. Reads and writes no file of a run.
 
-    Raises:
-        UserError: anything in the recipe that contradicts the data or the model.
-    """
-    from keras_tricks.distribution import strategy as make_strategy
+    Args:
+        recipe: `Recipe`.
+        devices: devices of the run. Defaults to `None`, those of the recipe, after all workers have started.
 
-    strategy = make_strategy(recipe.train.strategy, recipe.train.logical_devices)
-    _set_up_process(recipe)
+    Raises:
+        UserError: the recipe contradicts the data or the model.
+    """
+    devices = _make_devices(recipe) if devices is None else devices
+    _set_up_process(recipe, devices)
 
     # --- data ---------------------------------------------------------------------------------------------------------
     source = open_data(recipe.data)
     _check_against_data(recipe, source)
-    plan = plan_of_recipe(recipe, source.train.num_examples, strategy.num_replicas_in_sync)
+    plan = plan_of_recipe(recipe, source.train.num_examples, devices.replicas)
 
-    with strategy.scope():
-        network, trainer = _compiled(recipe, source.num_classes, plan)
-    return Prepared(recipe, source, network, trainer, strategy, plan)
+    with devices.scope():
+        network, trainer = _compiled(recipe, source.class_names, plan, devices)
+    return Prepared(recipe, source, network, trainer, devices, plan)
+
+
+def prepare_evaluation(recipe, open_validation, make_metric):
+    """The recipe's network with fresh weights, compiled for evaluation only: without teacher and optimizer.
+
+    Args:
+        recipe: `Recipe`.
+        open_validation: function without arguments that returns a `Source`, of which the validation split is used. It
+            is called when the devices are ready.
+        make_metric: function of the number of classes that returns a further metric.
+
+    Returns:
+        (`Prepared` without a plan, the metric).
+    """
+    devices = _make_devices(recipe)
+    _set_up_process(recipe, devices)
+    source = open_validation()
+    with devices.scope():
+        network, metric = build_network(recipe, source.num_classes, initial=False), make_metric(source.num_classes)
+        loss = build_loss(recipe)
+        network.compile(loss=loss, weighted_metrics=[*build_metrics(loss, distilled=False), metric],
+                        **devices.compile_arguments(recipe.train.jit_compile))
+    return Prepared(recipe, source, network, network, devices, None), metric
+
+
+def _make_devices(recipe):
+    from keras_tricks.distribution import make_devices
+
+    return make_devices(recipe.train.strategy, recipe.train.logical_devices, experiment(recipe))
 
 
 def open_data(data):
-    """The `Source` of a recipe's `data` section, with the training images it asks for."""
+    """The `Source` of a recipe's `data` section, limited to `data.train_images`."""
     from keras_tricks.data import open_source
 
     source = open_source(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split,
@@ -133,93 +199,81 @@ def open_data(data):
     return dataclasses.replace(source, train=source.train.take(data.train_images))
 
 
-def _compiled(recipe, classes, plan):
+def class_names_of_data(data):
+    """The class names of a recipe's `data` section, a tuple; `None` if the data cannot be opened here."""
+    try:
+        return tuple(open_data(data).class_names)
+    except UserError:
+        return None
+
+
+def _compiled(recipe, class_names, plan, devices):
     """(network, trainer) of a recipe: the trainer is compiled, and is the network unless there is a teacher."""
     # --- model --------------------------------------------------------------------------------------------------------
-    network = build_network(recipe, classes)
+    if keeps_last_statistics(recipe) and not recipe.optimizer.ema_decay:
+        raise UserError("bn_momentum is 0 and there is no weight average: evaluation would use only the statistics of "
+                        "the last batch. Set optimizer.ema_decay=0.9999, as the paper does, or "
+                        "model.options.bn_momentum=0.9.")
+    network = build_network(recipe, len(class_names), class_names)
     surgery.freeze(network, recipe.model.freeze, recipe.model.freeze_norms)
-    if recipe.model.options.get("bn_momentum") == 0 and not recipe.optimizer.ema_decay:
-        log.warning("bn_momentum is 0 and there is no weight average: evaluation would use the statistics of the last "
-                    "batch alone. Set optimizer.ema_decay=0.9999, as the paper does, or model.options.bn_momentum=0.9.")
 
     # --- loss ---------------------------------------------------------------------------------------------------------
-    loss = losses.LabelSmoothingCrossentropy(recipe.loss.label_smoothing, recipe.loss.smoothing, from_logits=True)
-    trainer = network
+    loss, trainer = build_loss(recipe), network
     if recipe.loss.teacher is not None:
-        trainer = losses.Distiller(network, build_teacher(recipe, classes), recipe.loss.temperature)
+        teacher = build_teacher(recipe, len(class_names), class_names)
+        trainer = losses.Distiller(network, teacher, recipe.loss.temperature)
 
     # --- optimizer ----------------------------------------------------------------------------------------------------
     optimizer = build_optimizer(recipe, accumulates=any(p.accumulation_steps > 1 for p in plan))
+    if recipe.optimizer.name == "adam" and recipe.optimizer.no_bias_decay:  # kt.optimizers.SGD has it as an argument
+        optimizer.exclude_from_weight_decay(optimizers.no_decay(network, verbose=False))
 
     # --- schedule -----------------------------------------------------------------------------------------------------
-    # `BatchSizeScheduler` sets the learning rate before every batch, see `_callbacks`.
+    # `BatchSizeScheduler` sets the learning rate before every batch, see `_train`.
     trainer.compile(
         optimizer=optimizer,
         loss=loss,
-        weighted_metrics=[
-            keras.metrics.CategoricalAccuracy(name="top1"),
-            keras.metrics.TopKCategoricalAccuracy(k=5, name="top5"),
-        ],
+        weighted_metrics=build_metrics(loss, distilled=trainer is not network),
         steps_per_execution=recipe.train.steps_per_execution,
-        jit_compile=recipe.train.jit_compile,
+        **devices.compile_arguments(recipe.train.jit_compile),
     )
     optimizer.build(network.trainable_variables)
     return network, trainer
 
 
-def plan_of_recipe(recipe, dataset_size, replicas):
-    """The recipe's schedule as a `BatchSizePlan`: batch size, learning rate and steps of every epoch."""
-    schedule = recipe.schedule
-    peak = schedules.linear_scaling(schedule.batch_size, schedule.base_learning_rate, schedule.base_batch_size)
-    factor = schedule.growth_factor or (1.0 / schedule.factor if schedule.decay == "step" else 2)
-    plan = schedules.batch_size_plan(
-        peak, schedule.batch_size, schedule.epochs, dataset_size, decay_of(schedule), schedule.mode, factor,
-        max_batch_size=schedule.max_batch_size, momentum=recipe.optimizer.momentum,
-        warmup_epochs=schedule.warmup_epochs, replicas=replicas,
-        max_batch_per_replica=recipe.train.max_batch_per_replica,
-        accumulation_steps=recipe.optimizer.accumulation_steps,
-    )
-    per_call, lengths = recipe.train.steps_per_execution, {p.steps_per_epoch for p in plan}
-    if per_call > 1 and (len(lengths) > 1 or plan[0].steps_per_epoch % per_call):
-        steps = ", ".join(map(str, sorted(lengths)))
-        raise UserError(f"`train.steps_per_execution` must divide the steps of an epoch ({steps}), and be 1 where the "
-                        f"batch grows. Received: {per_call}")
-    if replicas > 1 and plan[0].micro_batch < FEW_IMAGES and not recipe.model.options.get("sync_bn"):
-        log.warning("%d images per replica are few for batch statistics of one replica: consider "
-                    "--set model.options.sync_bn=true", plan[0].micro_batch)
-    return plan
-
-
 def _train(ready, run, folder, resume_from, verbose):
-    """Trains what is ready.
+    """Trains a prepared run.
 
     Args:
         run: `ResolvedRun`.
-        folder: where this process writes.
-        resume_from: the run folder, which is another one for all workers but the first.
+        folder: folder to which this process writes.
+        resume_from: run folder. It differs from `folder` in all workers but the chief.
     """
     from keras_tricks.data import WaitClock
 
     clock, validation = WaitClock(), validation_batches(ready)
 
-    # --- schedule, and what watches the run ---------------------------------------------------------------------------
+    # --- schedule, and callbacks that monitor the run -----------------------------------------------------------------
     watchers = _watchers(ready, folder, validation, clock)
     start = callbacks.Position()
     if run.resume:
-        start = watchers.checkpoint.restore(ready.trainer, resume_from, same_data=run.changes != "new")
+        start = watchers.checkpoint.restore(ready.trainer, resume_from, may_differ=_may_differ(run, resume_from))
     first_step = _first_step(ready.plan, start, ready.recipe.train.steps_per_execution)
-    scheduler = callbacks.BatchSizeScheduler(ready.plan, (start.epoch, first_step))
+    scheduler = callbacks.BatchSizeScheduler(ready.plan, (start.epoch, first_step), batched=True)
 
     # --- train --------------------------------------------------------------------------------------------------------
-    with watchers.interruption, translate_errors(ready, resume_from, watchers.checkpoint, training_batches), \
+    with ready.devices.fit_scope(), watchers.interruption, \
+            translate_errors(ready, resume_from, watchers.checkpoint, training_batches), \
             watchers.watchdog, watchers.run_log:
         write_text(folder / "recipe.json", ready.recipe.to_json())
-        write_text(folder / "env.json", json.dumps(environment(), indent=2) + "\n")
+        write_class_names(folder, ready.source.class_names)
+        write_text(folder / "env.json", json.dumps(environment(ready.devices.describe()), indent=2) + "\n")
         _log_start(ready, start, run, resume_from)
         history = _fit(ready, start, first_step, [*watchers.callbacks, scheduler], clock, validation, verbose)
     log_bad_images(ready.source)
 
     # --- export -------------------------------------------------------------------------------------------------------
+    load_result(ready.network, folder, resume_from)
     model = _export(ready, folder)
     log_result(folder)
     return Run(history, model, folder, ready.network)
@@ -237,12 +291,12 @@ class _Watchers:
 
 
 def _watchers(ready, folder, validation, clock):
-    from keras_tricks.distribution import several_workers
-
     recipe, section = ready.recipe, ready.recipe.train
-    several = several_workers(ready.strategy)  # processes whose clocks differ
+    several = ready.devices.processes > 1  # whose clocks differ
     run_log, overflows = callbacks.RunLog(folder, ready.plan, clock), callbacks.OverflowLog()
-    ema = callbacks.WeightEMA(recipe.optimizer.ema_decay, validation) if recipe.optimizer.ema_decay else None
+    ema = None
+    if recipe.optimizer.ema_decay:
+        ema = callbacks.WeightEMA(recipe.optimizer.ema_decay, validation, evaluate_every=section.evaluate_every)
     checkpoint = callbacks.Checkpoint(
         folder, ema=ema, plan=ready.plan, every_steps=section.checkpoint_steps,
         every_minutes=None if several else section.checkpoint_minutes,
@@ -265,16 +319,18 @@ def _log_start(ready, start, run, resume_from):
 
 
 def _fit(ready, start, first_step, callback_list, clock, validation, verbose):
-    """Fits from `start` to the end. Returns the history."""
+    """Fits from `start` to the last epoch. Returns the history."""
     history = {}
-    for epochs in _epochs_of_fits(ready, start.epoch):
+    for epochs in _epochs_of_fits(ready, start.epoch, first_step):
+        skipped = first_step if epochs.start == start.epoch else 0
         # --- data, augment --------------------------------------------------------------------------------------------
-        batches = training_batches(ready, epochs, first_step if epochs.start == start.epoch else 0)
+        batches = training_batches(ready, epochs, skipped, clock)
+        steps = max(ready.plan.phase(e).steps_per_epoch for e in epochs)
         fitted = ready.trainer.fit(
-            clock.watch(batches),
+            batches,
             epochs=epochs.stop,
             initial_epoch=epochs.start,
-            steps_per_epoch=max(ready.plan.phase(e).steps_per_epoch for e in epochs),
+            steps_per_epoch=steps - skipped if len(epochs) == 1 else steps,
             validation_data=validation,
             validation_freq=ready.recipe.train.evaluate_every,
             callbacks=callback_list,
@@ -287,29 +343,56 @@ def _fit(ready, start, first_step, callback_list, clock, validation, verbose):
 
 
 def _export(ready, folder):
-    """Writes the forms the recipe asks for. Returns the model that takes pixels."""
+    """Exports the formats of the recipe. Returns the model that takes pixels."""
     from keras_tricks import export
     from keras_tricks.data import evaluation_image
 
     recipe, source = ready.recipe, ready.source
-    build = functools.partial(build_network, recipe, source.num_classes)
+    build = functools.partial(build_network, recipe, source.num_classes, initial=False)
     model = export.deployable(build, ready.network, recipe.data)
     pixels_of = functools.partial(evaluation_image, data=recipe.data)
-    written = export.export(model, folder / "export", recipe.export.formats, source.class_names, pixels_of)
+    (folder / "export").mkdir(exist_ok=True)
+    here, elsewhere = export.split_by_backend(recipe.export.formats)
+    with locked_output(folder / "export", timeout=-1):  # `keras-tricks export` may write there at this moment
+        written = export.export(model, folder / "export", here, source.class_names, pixels_of)
+        write_class_names(folder / "export", source.class_names)
     for form, path in written.items():
         log.info("exported %s to %s", form, path)
-    write_text(folder / "export" / "classes.json", json.dumps(source.class_names) + "\n")
+    if elsewhere:
+        _export_on_tensorflow(folder, elsewhere)
     return model
 
 
+def _export_on_tensorflow(folder, formats):
+    """Exports what only TensorFlow can write, in a child process."""
+    words = ["export", str(folder), "--format", ",".join(formats), "--overwrite"]
+    done = subprocess.run([sys.executable, "-m", "keras_tricks", *words], capture_output=True, text=True,
+                          env={**os.environ, "KERAS_BACKEND": "tensorflow"})
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"{', '.join(formats)} could not be exported on TensorFlow ({reason}). Try again with: "
+                        f"KERAS_BACKEND=tensorflow keras-tricks export {folder} --format {','.join(formats)}")
+    log.info("exported %s on TensorFlow", ", ".join(formats))
+
+
 def _fingerprint(source):
-    """What must be the same data when a run resumes, {str: str}."""
-    count = str(source.train.num_examples)
-    return {"number of training images": count, "set of classes": ", ".join(source.class_names)}
+    """Properties of the data that must not change when a run resumes, {str: str}."""
+    found = {"number of training images": str(source.train.num_examples),
+             "set of classes": ", ".join(source.class_names)}
+    identity = getattr(source, "identity", None)
+    return found if identity is None else found | {IDENTITY: str(identity)[:16]}
+
+
+def _may_differ(run, folder):
+    """What need not be the same data as before: images that the new recipe chooses otherwise, on request."""
+    if run.changes != "new" or not is_run(folder):
+        return ()
+    old, new = flatten(recipe_of(folder)), flatten(run.recipe)
+    return ("number of training images", IDENTITY) if any(old[key] != new[key] for key in CHOOSE_IMAGES) else ()
 
 
 def _first_step(plan, start, steps_per_execution):
-    """Batches of the first epoch that are already done."""
+    """Number of batches of the first epoch that are already done."""
     phase = plan.phase(start.epoch)
     step, rest = divmod(start.images, phase.step_size)
     if rest or step % steps_per_execution or (start.images and step >= phase.steps_per_epoch):
@@ -319,103 +402,77 @@ def _first_step(plan, start, steps_per_execution):
     return step
 
 
-def _epochs_of_fits(ready, start_epoch):
-    """The epochs of each call of `fit`: one for the whole run, or one for each phase where shapes must be static."""
-    import tensorflow as tf
+def _epochs_of_fits(ready, start_epoch, first_step=0):
+    """The epochs of each call of `fit`: one call for the whole run, or one per phase if shapes must be static.
 
+    In the second case the rest of an epoch, after `first_step`, has its own call: its number of steps differs.
+    """
     plan = ready.plan
-    static = ready.recipe.train.static_shapes or isinstance(ready.strategy, tf.distribute.TPUStrategy)
+    static = ready.recipe.train.static_shapes or ready.devices.static_shapes
     parts = [phase.epochs for phase in plan] if static else [range(plan.epochs)]
-    return [range(max(p.start, start_epoch), p.stop) for p in parts if p.stop > start_epoch]
+    parts = [range(max(p.start, start_epoch), p.stop) for p in parts if p.stop > start_epoch]
+    if static and first_step and len(parts[0]) > 1:
+        parts[:1] = [parts[0][:1], parts[0][1:]]
+    return parts
 
 
 def _dry_run(ready, verbose):
-    training, validation = training_batches(ready, range(1)).take(1), validation_batches(ready)
-    with translate_data_errors(ready.source, ready.service):
-        history = ready.trainer.fit(training, validation_data=validation.take(1), shuffle=False, verbose=verbose)
+    training, validation = training_batches(ready, range(1)), validation_batches(ready)
+    with ready.devices.fit_scope(), translate_data_errors(ready.source, ready.service):
+        history = ready.trainer.fit(training, validation_data=validation, steps_per_epoch=1, validation_steps=1,
+                                    shuffle=False, verbose=verbose)
     print("Dry run: one training step and one evaluation step done; nothing was written.")
     return Run(history.history, ready.network, None, ready.network)
 
 
-def training_batches(ready, epochs, first_step=0):
-    """Batches of some consecutive epochs, a `range`, without the first ones of the first epoch."""
+def training_batches(ready, epochs, first_step=0, clock=None):
+    """This process' part of the batches of some epochs, a `range`, without the first ones of the first epoch.
+
+    `clock`: a `WaitClock` that times them, or `None`.
+    """
     from keras_tricks import data
 
     recipe, source = ready.recipe, ready.source
-    return data.training_batches(source.train, recipe.data, recipe.augment, source.num_classes, ready.plan, recipe.seed,
-                                 epochs, ready.service, first_step)
+
+    def make_part(part, parts):
+        batches = data.training_batches(source.train, recipe.data, recipe.augment, source.num_classes, ready.plan,
+                                        recipe.seed, epochs, ready.service, first_step, part, parts)
+        return batches if clock is None else clock.watch(batches)
+
+    return ready.devices.distribute(make_part)
 
 
 def validation_batches(ready):
-    """The validation split once, in order."""
+    """This process' part of the validation split, once, in order."""
     from keras_tricks import data
 
     recipe, source = ready.recipe, ready.source
-    batch_size = recipe.train.eval_batch_size or ready.plan[0].step_size
-    return data.evaluation_batches(source.validation, recipe.data, source.num_classes, batch_size)
+    batch_size = recipe.train.eval_batch_size or (ready.plan[0].step_size if ready.plan else _batch_of_device(ready))
+    return ready.devices.distribute(functools.partial(
+        data.evaluation_batches, source.validation, recipe.data, source.num_classes, batch_size,
+        ready.devices.replicas))
 
 
-def build_network(recipe, classes):
-    """The recipe's network, logits out, in the current precision policy."""
-    model = recipe.model
-    options = dict(model.options)
-    if model.zero_gamma:
-        options["zero_gamma"] = True
-    size = recipe.data.image_size
-    if recipe.data.test_size != size and "input_shape" not in options:
-        size = None  # trained and evaluated at different sizes
-    options.setdefault("input_shape", (size, size, 3))
-    return models.create_model(model.name, classes=classes, classifier_activation=None, weights=model.weights,
-                               **options)
+def _batch_of_device(ready):
+    """Images of a step, without a plan."""
+    schedule, most = ready.recipe.schedule, ready.recipe.train.max_batch_per_replica
+    size = max(schedule.batch_size // ready.recipe.optimizer.accumulation_steps, 1)
+    return size if most is None else min(size, most * ready.devices.replicas)
 
 
-def build_teacher(recipe, classes):
-    loss = recipe.loss
-    if loss.teacher_weights is None:
-        raise UserError(f"The teacher {loss.teacher} needs trained weights: --set loss.teacher_weights=FILE. Train it "
-                        "first; its run leaves checkpoints/best.safetensors.")
-    size = recipe.data.image_size
-    return models.create_model(loss.teacher, classes=classes, classifier_activation=None, input_shape=(size, size, 3),
-                               weights=loss.teacher_weights, **loss.teacher_options)
-
-
-def build_optimizer(recipe, accumulates=False):
-    section = recipe.optimizer
-    if section.name == "adam":
-        optimizer = keras.optimizers.Adam(0.0, section.momentum, weight_decay=section.weight_decay or None)
-    else:
-        optimizer = optimizers.SGD(0.0, section.momentum, section.nesterov, section.weight_decay,
-                                   section.no_bias_decay)
-    if section.agc_clip_factor:
-        optimizer = optimizers.AGC(optimizer, section.agc_clip_factor, exclude=section.agc_exclude)
-    if accumulates:
-        optimizer = optimizers.GradientAccumulation(optimizer, section.accumulation_steps)
-    if recipe.train.precision == "mixed_float16":
-        optimizer = optimizers.LossScale(optimizer)
-    elif recipe.train.skip_non_finite:
-        optimizer = optimizers.LossScale(optimizer, 1.0, 2**31 - 1)
-    return optimizer
-
-
-def decay_of(schedule):
-    """The decay of a recipe's schedule, as `kt.schedules` objects."""
-    if schedule.decay == "cosine":
-        return schedules.Cosine(schedule.epochs)
-    return schedules.Step(schedule.milestones, schedule.factor) if schedule.decay == "step" else None
-
-
-def _set_up_process(recipe):
-    """Precision, seeds and determinism; before any variable is made."""
+def _set_up_process(recipe, devices):
+    """Sets precision, seeds and determinism. Must be called before any variable is created."""
     keras.utils.clear_session(free_memory=False)
-    keras.config.set_dtype_policy(recipe.train.precision)  # after `clear_session`, which forgets it
+    keras.config.set_dtype_policy(recipe.train.precision)  # after `clear_session`, which resets it
     keras.utils.set_random_seed(recipe.seed)
     if recipe.train.deterministic:
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
+        devices.set_deterministic()
 
 
 def _check_against_data(recipe, source):
+    if source.num_classes < 2:
+        raise UserError(f"{source.name} has one class ({source.class_names[0]}), so there is nothing to classify. "
+                        "Expected two classes or more, one sub-folder each in a folder of images.")
     if recipe.model.classes not in (None, source.num_classes):
         raise UserError(f"`model.classes` is {recipe.model.classes} but {source.name} has {source.num_classes} classes "
                         f"({', '.join(source.class_names[:5])}, ...). Leave model.classes out or correct it.")

@@ -1,4 +1,4 @@
-"""ResNet-20-D on scikit-learn's digits: one minute on a laptop, nothing to download.
+"""ResNet-20-D on scikit-learn's digits: one minute on a laptop, no download.
 
 Run      keras-tricks train quickstart
 Expect   98.5 % top-1 or more on the 599 held-out images

@@ -1,4 +1,4 @@
-"""One line per class that Keras can save and per tiny model: smallest arguments and input, for `contracts/`."""
+"""One line per class that Keras can save and per tiny model: minimal arguments and input, for `contracts/`."""
 
 import keras
 

@@ -1,8 +1,12 @@
-"""What every test starts from: quiet TensorFlow, four CPU devices to spread replicas over, float32."""
+"""The setup of every test: quiet TensorFlow, four CPU devices for replicas, float32."""
 
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if "PYTEST_XDIST_WORKER" in os.environ:  # one process per CPU: more threads would compete for it
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")  # JAX reads it when it starts
 
 import keras
 import pytest
@@ -17,6 +21,6 @@ if keras.backend.backend() == "tensorflow":
 
 @pytest.fixture(autouse=True)
 def float32_policy():
-    """A test may set a precision policy; the next one starts from float32 again."""
+    """Resets the precision policy to float32 for the next test."""
     yield
     keras.config.set_dtype_policy("float32")

@@ -14,7 +14,7 @@ from keras_tricks.utils.errors import UserError
 SECTIONS = ("about", "data", "augment", "model", "loss", "optimizer", "schedule", "train", "export")
 
 
-def test_sections_stand_in_the_order_of_the_data_flow():
+def test_sections_are_in_the_order_of_the_data_flow():
     assert [f for f in Recipe.model_fields if f not in ("name", "seed")] == list(SECTIONS)
 
 
@@ -69,7 +69,7 @@ schedules = st.builds(
 
 
 @settings(max_examples=25, deadline=None)
-@given(schedule=schedules, seed=st.integers(-(2**31), 2**31), name=st.text(max_size=20))
+@given(schedule=schedules, seed=st.integers(0, 2**32 - 1), name=st.text(max_size=20))
 def test_any_schedule_survives_json_and_replace(schedule, seed, name):
     recipe = Recipe(name=name, seed=seed, schedule=schedule)
     assert Recipe.from_json(recipe.to_json()) == recipe
@@ -84,14 +84,14 @@ def test_json_of_a_finished_run_is_a_recipe_too(tmp_path):
 
 
 @pytest.mark.parametrize("text, words", [("{", "is not JSON"), ("[1]", "must hold a JSON object"), ("3", "must hold")])
-def test_a_json_file_that_is_no_recipe(tmp_path, text, words):
+def test_a_json_file_that_is_not_a_recipe(tmp_path, text, words):
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(UserError, match=f"r.json {words}"):
         load_recipe(tmp_path / "r.json")
 
 
 @pytest.mark.parametrize("value", ["Infinity", "-Infinity", "NaN"])
-def test_numbers_that_are_none_are_refused(value):
+def test_non_finite_numbers_are_refused(value):
     with pytest.raises(UserError, match="schedule.base_learning_rate"):
         Recipe().override([f"schedule.base_learning_rate={value}"])
 
@@ -109,7 +109,7 @@ def test_override_reads_json_and_plain_text():
     assert recipe.data.source == "image_folder" and recipe.data.data_dir == "/a b/c=d"
     assert recipe.augment.flip is False and recipe.model.weights is None and recipe.train.jit_compile is True
     assert recipe.optimizer.weight_decay == 5e-5 and recipe.data.test_image_size is None
-    assert Recipe().schedule.epochs == 120  # the original is as it was
+    assert Recipe().schedule.epochs == 120  # the original is unchanged
 
 
 def test_override_of_one_option_keeps_the_others():
@@ -130,15 +130,15 @@ def test_a_recipe_cannot_be_changed_in_place():
         Recipe().schedule.epochs = 3
 
 
-# ---- mistakes
+# ---- errors
 
 
 @pytest.mark.parametrize(
     "assignment, words",
     [
-        ("schedule.epoch=3", ["`schedule.epoch` is unknown", 'Did you mean "epochs"?', "batch_size"]),
-        ("shedule.epochs=3", ["`shedule` is unknown", 'Did you mean "schedule"?', "optimizer"]),
-        ("optimizer.momentun=0.9", ["`optimizer.momentun` is unknown", 'Did you mean "momentum"?']),
+        ("schedule.epoch=3", ["`schedule.epoch` is unknown", 'Did you mean "schedule.epochs"?', "batch_size"]),
+        ("shedule.epochs=3", ["`shedule` is unknown", 'Did you mean "schedule.epochs"?', "optimizer"]),
+        ("optimizer.momentun=0.9", ["`optimizer.momentun` is unknown", 'Did you mean "optimizer.momentum"?']),
         ("schedule.epochs=many", ["`schedule.epochs`", "integer", "'many'"]),
         ("schedule.epochs=0", ["`schedule.epochs`", "greater than 0", "Received: 0."]),
         ("schedule.epochs=2.5", ["`schedule.epochs`", "integer", "2.5"]),
@@ -167,7 +167,7 @@ def test_an_unknown_recipe_names_the_nearest(name, hint):
         load_recipe(name)
 
 
-def test_a_python_file_of_ones_own(tmp_path):
+def test_a_python_file_of_the_user(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("from keras_tricks.recipe import *\nRECIPE = Recipe(schedule=Schedule(epochs=2))\n")
     assert load_recipe(file) == Recipe(name="mine", schedule=Schedule(epochs=2))

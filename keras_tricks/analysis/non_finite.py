@@ -1,28 +1,43 @@
-"""Where numbers stop being numbers: the first layer of a network whose output is not finite."""
+"""Finds the first layer of a network whose output is not finite."""
+
+from typing import Any
 
 import keras
 import numpy as np
 
+from keras_tricks.utils.graph import Graph
 
-def first_non_finite(model, images):
-    """The first layer, in the order of computation, with an infinite output or NaN.
+
+def first_non_finite(model: keras.Model, images: Any) -> str | None:
+    """The first layer, in the order of computation, whose output contains an infinity or NaN.
 
     Args:
         model: functional `keras.Model`.
-        images: float array `(batch, height, width, channels)`, what the model takes.
+        images: float array `(batch, height, width, channels)`, the input of the model.
 
     Returns:
-        A sentence about the input, the layer and whether its own weights are finite, or `None`: all is finite.
+        A sentence that names the input or the layer and states whether the layer's weights are finite; `None` when
+        everything is finite.
     """
     if not np.isfinite(images).all():
         return "the images themselves are not finite"
-    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    outputs = keras.Model(model.input, [layer.output for layer in layers])(images, training=False)
-    for layer, output in zip(layers, outputs, strict=True):
-        if all(np.isfinite(np.asarray(o, "float32")).all() for o in keras.tree.flatten(output)):
-            continue
-        for weight in layer.weights:
-            if not np.isfinite(np.asarray(keras.ops.convert_to_numpy(weight), "float32")).all():
-                return f"the first layer that is not finite is {layer.name}: its {weight.name} is not, after that step"
-        return f"the first layer that is not finite is {layer.name}, its weights are"
-    return None
+    found = []
+
+    def look(call, *args, **kwargs):
+        outputs = call.layer(*args, **kwargs)
+        if not found and not all(_is_finite(o) for o in keras.tree.flatten(outputs)):
+            found.append(call)
+        return outputs
+
+    graph = Graph(model)
+    graph.run(look, [keras.ops.convert_to_tensor(images, graph.inputs[0].dtype)], training=False)
+    if not found:
+        return None
+    for weight in getattr(found[0].layer, "weights", ()):
+        if not _is_finite(weight):
+            return f"the first layer that is not finite is {found[0].name}: its {weight.name} is not, after that step"
+    return f"the first layer that is not finite is {found[0].name}, its weights are"
+
+
+def _is_finite(tensor):
+    return np.isfinite(np.asarray(keras.ops.convert_to_numpy(tensor), "float32")).all()

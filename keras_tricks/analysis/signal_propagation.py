@@ -1,7 +1,7 @@
-"""Signal propagation plots: what happens to means and variances from block to block, before any training.
+"""Signal propagation plots: how means and variances change from block to block before any training.
 
-Brock et al. 2021, arXiv:2101.08692, section 3.1. Random normal images go through a network; after every residual
-addition three numbers are taken, each an average over channels:
+Brock et al. 2021, arXiv:2101.08692, section 3.1. The input is random normal images. After every residual addition three
+numbers are measured, each an average over channels:
 
     squared mean      of a channel over images and pixels, squared: the mean shift that normalization removes
     variance          of a channel over images and pixels
@@ -10,20 +10,23 @@ addition three numbers are taken, each an average over channels:
 
 import contextlib
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from keras_tricks.layers import ScaledWSConv2D
 from keras_tricks.utils.errors import UserError
-from keras_tricks.utils.graph import NORMALIZATIONS, Graph, every_layer
+from keras_tricks.utils.graph import NORMALIZATIONS, Graph, call_layer, every_layer
 from keras_tricks.utils.plotting import new_figure, save_figure
+from keras_tricks.utils.types import Path
 
-MULTIPLIERS = ("gamma", "gain")  # trained factors that close a branch when they are 0
+MULTIPLIERS = ("gamma", "gain")  # trained factors that make a branch zero when they are 0
 
 
 @dataclasses.dataclass(frozen=True)
 class BlockSignal:
-    """One residual addition."""
+    """The measurements after one residual addition."""
 
     name: str
     squared_mean: float
@@ -33,70 +36,78 @@ class BlockSignal:
 
 @dataclasses.dataclass(frozen=True)
 class SignalPropagation:
-    """Every residual addition of a model, in graph order. `str()` of it is a table."""
+    """Every residual addition of a model, in graph order. `str()` gives a table."""
 
     model: str
-    normalizations: int  # layers of batch, group or layer normalization
-    standardized: int  # convolutions with scaled weight standardization
-    closed: int  # additions whose branch is zero: their trained factor starts at 0
+    normalizations: int  # number of batch, group and layer normalizations
+    standardized: int  # number of convolutions with scaled weight standardization
+    closed: int  # number of additions whose branch is zero because a trained factor starts at 0
     blocks: tuple
 
-    def __str__(self):
+    def __str__(self) -> str:
         width = max(len(b.name) for b in self.blocks)
         lines = [f"{self.model}: {len(self.blocks)} residual additions, {self._norms()}", "",
                  f"{'block':<{width}}  {'squared mean':>12}  {'variance':>12}  {'branch variance':>15}"]
         lines += [f"{b.name:<{width}}  {b.squared_mean:>12.4g}  {b.variance:>12.4g}  {b.branch_variance:>15.4g}"
                   for b in self.blocks]
         if self.closed:
-            lines += ["", f"{self.closed} branches are closed: a trained factor in them starts at 0. "
+            lines += ["", f"{self.closed} branches are zero because a trained factor in them starts at 0. "
                       "`open_branches=True` (--open) measures with those factors at 1."]
         return "\n".join(lines)
 
-    def suspicion(self):
-        """A sentence when the model says it has no normalization and has some; else an empty string."""
+    def suspicion(self) -> str:
+        """A warning if a model that should be normalizer-free has normalization layers; otherwise an empty string."""
         free = self.standardized or self.model.startswith(("nf", "skipinit", "fixup"))
         if not (free and self.normalizations):
             return ""
         return (f"{self.model} is not normalizer-free: beside {self.standardized} scaled weight-standardized "
-                f"convolutions it holds {self.normalizations} normalization layers, which undo gains, alpha and beta.")
+                f"convolutions it has {self.normalizations} normalization layers, which undo gains, alpha and beta.")
 
     def _norms(self):
         return f"{self.normalizations} normalization layers" if self.normalizations else "no normalization layer"
 
 
-def signal_propagation(model, images=None, batch_size=8, image_size=None, seed=0, open_branches=False):
+def signal_propagation(model: keras.Model, images: Any = None, batch_size: int = 8, image_size: int | None = None,
+                       seed: int = 0, open_branches: bool = False) -> SignalPropagation:
     """Measures the signal after every residual addition of a fresh network.
 
-    The network runs as in training, so that batch normalization uses the statistics of the batch; its moving averages
-    are put back afterwards, as is every other variable.
+    The network runs in training mode, so that batch normalization uses the statistics of the batch. All variables,
+    including the moving statistics, are restored afterwards.
 
     Args:
-        model: functional `keras.Model` with one image input: of this zoo, `keras.applications` or your own.
-        images: float array `(batch, height, width, channels)`. Defaults to independent N(0, 1) pixels.
-        batch_size: integer > 0, number of those. Defaults to `8`.
-        image_size: integer, their height and width where the model leaves it open.
-        seed: integer, of the pixels.
-        open_branches: bool, measure with the gammas and gains that are 0 set to 1.
+        model: functional `keras.Model` with one image input, from this zoo, `keras.applications` or your own code.
+        images: float array `(batch, height, width, channels)`. Defaults to `None`: independent N(0, 1) pixels.
+        batch_size: integer > 0, number of random images. Defaults to `8`.
+        image_size: integer, height and width of the random images, for a model that accepts any size. Defaults to
+            `None`.
+        seed: integer, seed of the random images. Defaults to `0`.
+        open_branches: bool, whether to measure with gammas and gains of 0 set to 1. Defaults to `False`.
 
     Returns:
         A `SignalPropagation`.
 
     Raises:
-        UserError: no residual addition in the model, or its input size is open and `image_size` not given.
+        UserError: the model has no residual addition, or several inputs; it accepts any input size and `image_size` is
+            `None`; the model, or a model inside it, is subclassed.
     """
     graph = Graph(model)
     additions = graph.additions()
     if not additions:
-        raise UserError(f"{model.name} has no residual addition (`keras.layers.Add` of two tensors) to look at.")
-    branches = [graph.branch(*add.input) for add in additions]
+        raise UserError(f"{model.name} has no residual addition (`keras.layers.Add` of two tensors, or `x + y`) to "
+                        "measure.")
+    if len(graph.inputs) != 1:
+        raise UserError(f"{model.name} has {len(graph.inputs)} inputs: `signal_propagation` needs a model with one, of "
+                        "images.")
+    taps = [add.outputs[0] for add in additions] + [graph.branch(*add.inputs) for add in additions]
     if images is None:
         images = keras.random.normal((batch_size, *_input_size(model, image_size)), seed=seed)
-    taps = keras.Model(model.input, [*(add.output for add in additions), *branches])
-    with _kept(model.variables):
+    images = keras.ops.convert_to_tensor(images, graph.inputs[0].dtype)
+    with _restored(model.variables):
         if open_branches:
-            _open(model)
-        moments = [_moments(x) for x in taps(images, training=True)]
-    rows = [BlockSignal(add.name, *sums, branch[1])
+            _open_branches(model)
+        values = graph.run(call_layer, [images], training=True, wanted=taps)
+        moments = [_moments(values[id(tensor)]) for tensor in taps]
+    rows = [BlockSignal(add.layer.name, *sums, branch[1])
             for add, sums, branch in zip(additions, moments[: len(additions)], moments[len(additions) :], strict=True)]
     norms, standardized = (sum(isinstance(layer, kinds) for layer in every_layer(model))
                            for kinds in (NORMALIZATIONS, ScaledWSConv2D))
@@ -108,7 +119,7 @@ def _input_size(model, image_size):
     if image_size is not None:
         shape = (image_size, image_size, shape[-1])
     if None in shape:
-        raise UserError(f"{model.name} takes images of any size: give `image_size` (--image-size), such as 224.")
+        raise UserError(f"{model.name} accepts images of any size: pass `image_size` (--image-size), such as 224.")
     return shape
 
 
@@ -119,14 +130,14 @@ def _moments(x):
     return float(ops.mean(ops.square(mean))), float(ops.mean(variance))
 
 
-def _open(model):
+def _open_branches(model):
     for variable in model.trainable_variables:
         if variable.name in MULTIPLIERS and not keras.ops.any(keras.ops.convert_to_tensor(variable) != 0):
             variable.assign(keras.ops.ones(variable.shape))
 
 
 @contextlib.contextmanager
-def _kept(variables):
+def _restored(variables):
     before = [keras.ops.convert_to_numpy(v) for v in variables]
     try:
         yield
@@ -135,12 +146,12 @@ def _kept(variables):
             variable.assign(value)
 
 
-def draw(signals, path):
-    """Three plots side by side, one line per model, as in the paper's figures.
+def draw(signals: Sequence[SignalPropagation], path: Path) -> None:
+    """Draws three plots side by side, with one line per model, as in the paper's figures.
 
     Args:
         signals: list of `SignalPropagation`.
-        path: of the PNG.
+        path: path of the PNG.
     """
     figure = new_figure(13, 3.6)
     kinds = (("squared_mean", "average channel squared mean"), ("variance", "average channel variance"),

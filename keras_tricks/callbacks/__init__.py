@@ -1,4 +1,4 @@
-"""What watches or changes a run between steps."""
+"""Callbacks that monitor, save or change a run between steps."""
 
 from keras_tricks.callbacks.batch_size_scheduler import BatchSizeScheduler
 from keras_tricks.callbacks.checkpoint import Checkpoint, Position

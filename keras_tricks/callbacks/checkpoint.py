@@ -1,13 +1,15 @@
-"""Checkpoints: state a run needs to go on exactly, from any step.
+"""Checkpoints: the state that a run needs to resume exactly, from any step.
 
-    last.safetensors, last.1.safetensors, ...   the newest and those before it: what a continued run starts from
-    best.safetensors                            weights after the epoch with the best validation accuracy
-    ema.safetensors                             averaged weights, if there are any
+    last.safetensors, last.1.safetensors, ...   the newest checkpoints; a resumed run starts from the first
+    best.safetensors                            weights after the epoch with the best validation accuracy: those of the
+                                                average if the run has one
+    ema.safetensors                             averaged weights, if the run has an average
 
-A checkpoint holds every variable of the model, its optimizer, its metrics and its weight average by path, the place in
-the data (epoch and images), the state of other callbacks, what the run is, and a checksum over all of it. It is written
-beside its place and moved there, in a thread: the training goes on with a copy taken in between. A process killed at
-any moment leaves whole files; one that was damaged later is found by its checksum, and the one before it is taken.
+A checkpoint contains, by path, every variable of the model, its optimizer, its metrics and its weight average; the
+position in the data (epoch and images); the state of other callbacks; the fingerprint of the run; and a checksum over
+everything. A thread writes it to a temporary file and renames it, while training continues; the thread works on a copy.
+A process killed at any moment leaves complete files. The checksum detects a file damaged later, and the previous
+checkpoint is used.
 """
 
 import concurrent.futures
@@ -18,23 +20,29 @@ import os
 import pathlib
 import shutil
 import time
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from keras_tricks.callbacks.watchdog import NonFiniteLoss
-from keras_tricks.utils.atomic_files import is_disk_full
+from keras_tricks.callbacks.weight_ema import WeightEMA
+from keras_tricks.losses import trained_network
+from keras_tricks.optimizers.wrapper import innermost
+from keras_tricks.schedules import BatchSizePlan
+from keras_tricks.utils.atomic_files import flush_to_disk, is_disk_full
 from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.types import Logs, Path
 from keras_tricks.weights import safetensors_io
 
 log = logging.getLogger("absl")
 
-FORMAT = 1  # of the files; raised when an older package could not read them
+FORMAT = 1  # version of the file format; increased when older packages cannot read the files
 
 
 @dataclasses.dataclass(frozen=True)
 class Position:
-    """A place in a run: `epoch` epochs and `images` images of the next one are done."""
+    """A position in a run: after `epoch` epochs and `images` images of the next epoch."""
 
     epoch: int = 0
     images: int = 0
@@ -44,47 +52,56 @@ class Position:
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves after every epoch, and within epochs when a plan is given; keeps the best by `monitor`.
+    """Saves after every epoch, and within epochs if there is a plan. Keeps the best weights by `monitor`.
 
     Args:
-        folder: run folder; files go to its `checkpoints/`.
-        monitor: name of a value in the epoch logs, larger is better. Defaults to `"val_top1"`.
-        ema: `WeightEMA` of the run, or `None`. Its averages go into `last.safetensors`, to be continued, and into
-            `ema.safetensors`, to be loaded as weights.
-        plan: `BatchSizePlan` of the run. Defaults to `None`: only whole epochs are saved.
-        every_steps: integer > 0, also save after so many batches of an epoch. Needs `plan`.
-        every_minutes: number > 0, also save when so long ago was the last time. Needs `plan`.
-        keep: integer > 0, newest files kept. Defaults to `2`.
-        about: {str: str} that must be the same when the run is continued, such as the data.
-        callbacks: other callbacks whose state is saved and restored, such as `keras.callbacks.EarlyStopping`: their
-            numbers, or what their `state()` returns. They stand before this one in the list given to `fit`.
+        folder: run folder; files are written to its `checkpoints/`.
+        monitor: name of a value in the epoch logs; larger is better. With a value of the average (`"val_ema_..."`),
+            `best.safetensors` holds the averaged weights of the best epoch. Defaults to `None`: `"val_ema_top1"` if
+            `ema` evaluates the average, else `"val_top1"`.
+        ema: `WeightEMA` of the run, or `None`. Its averages are saved in `last.safetensors`, for resuming, and in
+            `ema.safetensors`, for loading as weights. Defaults to `None`.
+        plan: `BatchSizePlan` of the run. Defaults to `None`: saves only after whole epochs.
+        every_steps: integer > 0, also saves after every such number of batches in an epoch. Needs `plan`. Defaults to
+            `None`.
+        every_minutes: number > 0, also saves when the last save was that many minutes ago. Needs `plan`. Defaults to
+            `None`.
+        keep: integer > 0, number of checkpoints to keep. Defaults to `2`.
+        fingerprint: {str: str} that must be equal when the run is resumed, such as the data. Defaults to `None`.
+        callbacks: other callbacks whose state is saved and restored, such as `keras.callbacks.EarlyStopping`: the
+            result of their `state()`, or else their plain attributes. They must precede this one in the list given to
+            `fit`. Defaults to `()`.
 
-    Writing takes place in a thread. `flush()` waits for it; `fit` does at its end.
+    A thread writes the files. `flush()` waits for it; `fit` calls it at the end.
     """
 
-    def __init__(self, folder, monitor="val_top1", ema=None, plan=None, every_steps=None, every_minutes=None, keep=2,
-                 fingerprint=None, callbacks=()):
+    def __init__(self, folder: Path, monitor: str | None = None, ema: WeightEMA | None = None,
+                 plan: BatchSizePlan | None = None, every_steps: int | None = None, every_minutes: float | None = None,
+                 keep: int = 2, fingerprint: dict[str, str] | None = None,
+                 callbacks: Sequence[keras.callbacks.Callback] = ()) -> None:
         super().__init__()
         self.folder = pathlib.Path(folder) / "checkpoints"
-        self.monitor, self.ema, self.plan = monitor, ema, plan
+        evaluates_average = ema is not None and ema.validation_data is not None
+        self.monitor = monitor or ("val_ema_top1" if evaluates_average else "val_top1")
+        self.ema, self.plan = ema, plan
         self.every_steps, self.every_minutes, self.keep = every_steps, every_minutes, keep
         self.fingerprint, self.tracked_callbacks = dict(fingerprint or {}), list(callbacks)
         self.best = None
         self.position = self.start = Position()
-        self.resumed, self.pending, self.states = {}, {}, None  # of the file, until `fit` begins
+        self.resumed, self.pending, self.states = {}, {}, None  # read from the file, until `fit` starts
         self.writer, self.writing = concurrent.futures.ThreadPoolExecutor(1, "checkpoint"), None
         self.saved, self.offset, self.last_step = time.monotonic(), 0, (0, 0)
 
     # --- during fit -----------------------------------------------------------------------------------------------
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         self.saved = time.monotonic()
         if self.states is not None:
             for callback, state in zip(self.tracked_callbacks, self.states, strict=True):
                 _set_state(callback, state)
             self.states = None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self.position = self.start if epoch == self.start.epoch else Position(epoch)
         self.offset = self.position.images // self.plan.phase(epoch).step_size if self.plan else 0
         self.pending = dict(self.resumed) if self.position.images else {}
@@ -92,11 +109,11 @@ class Checkpoint(keras.callbacks.Callback):
             if name in self.pending:
                 variable.assign(self.pending.pop(name))
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         if self.writing is not None and self.writing[0].done():
-            self.flush()  # raises what went wrong
+            self.flush()  # raises the error of the thread
         self.last_step = (self.position.epoch, batch + self.offset)
-        if self.pending:  # Keras makes some metrics during the first step
+        if self.pending:  # Keras creates some metrics during the first step
             for name, variable in _metrics(self.model).items():
                 if name in self.pending:
                     variable.assign_add(self.pending[name])
@@ -107,45 +124,47 @@ class Checkpoint(keras.callbacks.Callback):
         step = batch + 1 + self.offset
         self.position = Position(epoch, step * phase.step_size)
         if step % phase.accumulation_steps or step == phase.steps_per_epoch:
-            return  # an update under way; or the end of the epoch, which saves
+            return  # an unfinished update, or the end of the epoch, which saves anyway
         late = self.every_minutes and time.monotonic() - self.saved > 60 * self.every_minutes
         if late or (self.every_steps and step % self.every_steps == 0):
             self.save()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         value = (logs or {}).get(self.monitor)
-        improved = value is not None and (self.best is None or value > self.best)
+        improved = value is not None and np.isfinite(value) and (self.best is None or value > self.best)
         if improved:
             self.best = float(value)
         self.position = Position(epoch + 1)
         self.save(improved)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         self.flush()
 
     # --- writing --------------------------------------------------------------------------------------------------
 
-    def save(self, improved=False):
-        """Begins to write a checkpoint of this moment. `improved`: bool, of `best.safetensors` too.
+    def save(self, improved: bool = False) -> None:
+        """Starts writing a checkpoint of the current state.
+
+        Args:
+            improved: bool, whether to also write `best.safetensors`. Defaults to `False`.
 
         Raises:
-            NonFiniteLoss: a weight is not a number, so the checkpoint before stays the newest.
+            NonFiniteLoss: a weight is not finite. The previous checkpoint remains the newest.
         """
         self.flush()
         self.saved = time.monotonic()
         state = _copies(self._state_of(self.model))
-        for weight in self.model.trainable_variables:
-            values = state.get(f"model/{weight.path}")
-            if values is not None and not np.isfinite(values.astype("float32", copy=False)).all():
-                raise NonFiniteLoss(*self.last_step, f"the weights {weight.path} are not finite")
+        for name, values in state.items():  # of the model, its statistics and the average
+            if name.startswith(("model/", "ema/")) and not _is_finite(values):
+                raise NonFiniteLoss(*self.last_step, f"the weights {name.partition('/')[2]} are not finite")
         if self.position.images:
             state |= _copies(_metrics(self.model))
         averages = {n.removeprefix("ema/"): a for n, a in state.items() if n.startswith("ema/")}
         metadata = self._metadata()
         self.writing = self.writer.submit(self._write, state, averages, metadata, improved), self.position
 
-    def flush(self):
-        """Waits until state is on disk. Raises `UserError` when it could not be written."""
+    def flush(self) -> None:
+        """Waits until the checkpoint is on disk. Raises `UserError` if it could not be written."""
         if self.writing is None:
             return
         (writing, position), self.writing = self.writing, None
@@ -153,15 +172,15 @@ class Checkpoint(keras.callbacks.Callback):
             writing.result()
         except OSError as error:
             before = next((p for p in self._paths(self.folder) if p.is_file()), None)
-            rest = "There is none before it."
+            rest = "There is no earlier checkpoint."
             if before:
-                rest = f"The one before is kept: continue from {before} with --resume."
+                rest = f"The previous checkpoint is intact: continue from {before} with --resume."
             reason = "the disk is full" if is_disk_full(error) else error.strerror or str(error)
             where = f"The checkpoint {position} could not be written to {self.folder}"
             raise UserError(f"{where}: {reason}. {rest}") from None
 
-    def close(self):
-        """Waits for what is being written; a failure is only logged, because something else ends the run."""
+    def close(self) -> None:
+        """Waits for the checkpoint being written. Only logs a failure, because another error ends the run."""
         try:
             self.flush()
         except UserError as error:
@@ -170,26 +189,29 @@ class Checkpoint(keras.callbacks.Callback):
     def _metadata(self):
         states = [_state(callback) for callback in self.tracked_callbacks]
         return {"format": FORMAT, "version": _version(), "epoch": self.position.epoch, "images": self.position.images,
-                "best": "" if self.best is None else repr(self.best),
+                "best": "" if self.best is None else repr(self.best), "monitor": self.monitor,
                 "about": json.dumps(self.fingerprint, sort_keys=True),
                 "callbacks": json.dumps(states)}
 
     def _write(self, state, averages, metadata, improved):
         self.folder.mkdir(parents=True, exist_ok=True)
-        for partial in (*self.folder.glob(".*.partial"), *self.folder.glob(".tmp*")):  # the latter are safetensors'
-            partial.unlink()  # of a process that was killed: nobody else writes here
+        for partial in (*self.folder.glob(".*.partial"), *self.folder.glob(".tmp*")):  # `.tmp*` is of safetensors
+            partial.unlink()  # left by a killed process: only one process writes here
         size = sum(array.nbytes for array in state.values())
         if shutil.disk_usage(self.folder).free < 4 * size:
             log.warning("the disk of %s is nearly full: %.0f MiB are free, a checkpoint takes %.0f MiB", self.folder,
                         shutil.disk_usage(self.folder).free / 2**20, size / 2**20)
         own = {n: a for n, a in state.items() if n.startswith(("model/", "optimizer/"))}
+        averages.pop("last_update", None)
         if improved:
-            safetensors_io.save(self.folder / "best.safetensors", own, metadata)
+            averaged = bool(averages) and self.monitor.startswith("val_ema_")
+            best = own | {f"model/{n}": a for n, a in averages.items()} if averaged else own
+            safetensors_io.save(self.folder / "best.safetensors", best,
+                                metadata | {"weights": "average" if averaged else "raw"})
         if averages and not metadata["images"]:
-            averages.pop("last_update")
             weights = {n.removeprefix("model/"): a for n, a in own.items() if n.startswith("model/")}
-            safetensors_io.save(self.folder / "ema.safetensors", weights | averages, metadata)
-        # Last: this is what a continued run starts from, so an epoch cut short here is done again, best and all.
+            safetensors_io.save(self.folder / "ema.safetensors", weights | averages, metadata | {"weights": "average"})
+        # This file comes last: a resumed run starts from it, so an interruption here repeats the epoch and `best` too.
         new = self.folder / ".new.safetensors"
         try:
             safetensors_io.save(new, state, metadata)
@@ -198,11 +220,12 @@ class Checkpoint(keras.callbacks.Callback):
                 if younger.is_file():
                     os.replace(younger, path)
             os.replace(new, last)
+            flush_to_disk(self.folder)
         finally:
             new.unlink(missing_ok=True)
 
     def _paths(self, folder):
-        """The newest checkpoint and those before it."""
+        """The paths of the newest checkpoint and of the older ones."""
         return [folder / "last.safetensors", *(folder / f"last.{i}.safetensors" for i in range(1, self.keep))]
 
     def _state_of(self, model):
@@ -211,21 +234,24 @@ class Checkpoint(keras.callbacks.Callback):
 
     # --- reading --------------------------------------------------------------------------------------------------
 
-    def restore(self, model, folder=None, same_data=True):
-        """Loads the newest whole checkpoint into a compiled model. Returns the `Position` to go on from.
+    def restore(self, model: keras.Model, folder: Path | None = None, same_data: bool = True,
+                may_differ: Sequence[str] = ()) -> Position:
+        """Loads the newest intact checkpoint into a compiled model. Returns the `Position` to resume from.
 
-        A damaged one is passed over, with a warning. Without any the position is the start. What is being written is
-        waited for.
+        Waits for the checkpoint being written. Skips damaged checkpoints with a warning. Without a checkpoint the
+        position is the start of the run.
 
         Args:
             model: compiled `keras.Model`.
-            folder: run folder to read from. Defaults to the one written to.
-            same_data: bool, refuse a checkpoint of another `fingerprint`. Defaults to `True`.
+            folder: run folder to read from. Defaults to `None`: the folder of this callback.
+            same_data: bool, whether to reject a checkpoint with another `fingerprint`. Defaults to `True`.
+            may_differ: keys of the fingerprint that are not compared. Defaults to `()`. Keys that the checkpoint lacks,
+                because an older version wrote it, are not compared either.
 
-        What wraps the optimizer, and the average, may be new: then they begin here.
+        The optimizer's wrappers and the average may be new; they then start at this position.
 
         Raises:
-            UserError: no checkpoint is whole; it is of another model, of other data or of a newer version.
+            UserError: no checkpoint is intact, or it belongs to another model, to other data or to a newer version.
         """
         self.flush()
         folder = self.folder if folder is None else pathlib.Path(folder) / "checkpoints"
@@ -236,8 +262,8 @@ class Checkpoint(keras.callbacks.Callback):
         _check_version(path, metadata)
         about = json.loads(metadata["about"])
         for key, value in self.fingerprint.items():
-            if same_data and about.get(key, value) != value:
-                raise UserError(f"{path} is of a run with another {key}: {about[key]!r}, now {value!r}.")
+            if same_data and key not in may_differ and about.get(key, value) != value:
+                raise UserError(f"{path} belongs to a run with another {key}: {about[key]!r}, now {value!r}.")
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         if self.ema is not None:
@@ -247,19 +273,21 @@ class Checkpoint(keras.callbacks.Callback):
         safetensors_io.assign({n: v for n, v in state.items() if n in tensors or n in wanted}, tensors, path)
         if self.ema is not None and "ema/last_update" not in tensors:
             self.ema.start()
-        self.best = float(metadata["best"]) if metadata["best"] else None
+        # Older files do not name the value; it was always this one. The best of another value is not comparable.
+        same_monitor = metadata.get("monitor", "val_top1") == self.monitor
+        self.best = float(metadata["best"]) if metadata["best"] and same_monitor else None
         states = json.loads(metadata["callbacks"])
         self.states = states if len(states) == len(self.tracked_callbacks) else None
-        self.resumed = {n: t for n, t in tensors.items() if n.startswith("metrics/")}
+        self.resumed = _with_loss_metric({n: t for n, t in tensors.items() if n.startswith("metrics/")})
         self.start = self.position = Position(int(metadata["epoch"]), int(metadata["images"]))
         return self.start
 
 
 def newest(folder):
-    """The newest whole checkpoint in a folder: (path, {name: array}, metadata), or `None` without any.
+    """The newest intact checkpoint in a folder: (path, {name: array}, metadata), or `None` if the folder has none.
 
     Raises:
-        UserError: there are some, all of them damaged.
+        UserError: all checkpoints in the folder are damaged.
     """
     paths = sorted(folder.glob("last*.safetensors"), key=lambda p: (len(p.name), p.name))
     reasons = []
@@ -270,16 +298,16 @@ def newest(folder):
             reasons.append(str(error))
             continue
         for reason in reasons:
-            log.warning("%s Going on from %s.", reason, path.name)
+            log.warning("%s Resuming from %s.", reason, path.name)
         return path, tensors, metadata
     if reasons:
-        raise UserError(f"{' '.join(reasons)} No checkpoint in {folder} is whole: start again in another folder.")
+        raise UserError(f"{' '.join(reasons)} No checkpoint in {folder} is intact: start a new run in another folder.")
     return None
 
 
 def variables(model):
     """{name in the file: variable} of a compiled model: `model/...` and `optimizer/...`."""
-    network = getattr(model, "student", model)  # a distiller's teacher has a file of its own
+    network = trained_network(model)  # a distiller's teacher has a separate file
     return {
         **{f"model/{p}": v for p, v in safetensors_io.by_path(network.variables).items()},
         **{f"optimizer/{p}": v for p, v in safetensors_io.by_path(model.optimizer.variables).items()},
@@ -287,27 +315,40 @@ def variables(model):
 
 
 def _needed(model, state):
-    """The names a checkpoint cannot lack: the model's, and those of the optimizer inside all wrappers."""
-    optimizer = model.optimizer
-    while hasattr(optimizer, "inner_optimizer"):
-        optimizer = optimizer.inner_optimizer
-    inner = {f"optimizer/{v.path}" for v in optimizer.variables}
+    """The names that a checkpoint must contain: those of the model and of the innermost optimizer."""
+    inner = {f"optimizer/{v.path}" for v in innermost(model.optimizer).variables}
     return {n for n in state if n.startswith("model/") or n in inner}
 
 
 def _metrics(model):
-    """{name in the file: variable} of the metrics, which an epoch adds up."""
+    """{name in the file: variable} of the metrics, which accumulate over an epoch."""
     found = [variable for metric in model.metrics for variable in metric.variables]
     return {f"metrics/{i}": variable for i, variable in enumerate(found)}
 
 
+def _with_loss_metric(tensors):
+    """The metrics of a checkpoint. keras_tricks 0.1.0 had no metric of the loss: Keras' own loss has the same sums."""
+    if len(tensors) == 6:
+        return {**tensors, "metrics/6": tensors["metrics/0"], "metrics/7": tensors["metrics/1"]}
+    return tensors
+
+
+def _is_finite(values):
+    return values.dtype.kind in "iub" or np.isfinite(values.astype("float32", copy=False)).all()
+
+
 def _copies(variables):
-    """{name: array}, in memory of their own: a tensor's may change while it is written."""
+    """{name: array} in separate memory: that of a tensor may change while the thread writes."""
     return {name: np.array(keras.ops.convert_to_numpy(variable)) for name, variable in variables.items()}
 
 
+def _has_state(callback):
+    """Whether a callback has the methods `state` and `set_state`; attributes of that name do not count."""
+    return all(callable(getattr(callback, name, None)) for name in ("state", "set_state"))
+
+
 def _state(callback):
-    if hasattr(callback, "state"):
+    if _has_state(callback):
         return callback.state()
     plain = (int, float, bool, str, type(None))
     found = {k: v for k, v in vars(callback).items() if not k.startswith("_")}
@@ -316,7 +357,7 @@ def _state(callback):
 
 
 def _set_state(callback, state):
-    if hasattr(callback, "set_state"):
+    if _has_state(callback):
         callback.set_state(state)
         return
     for key, value in state.items():
@@ -336,7 +377,7 @@ def _check_version(path, metadata):
     try:
         found = int(metadata["format"])
     except (KeyError, ValueError):
-        raise UserError(f"{path} was not written by a training run: it does not say in which format.") from None
+        raise UserError(f"{path} was not written by a training run: it has no format version.") from None
     if found > FORMAT:
         raise UserError(f"{path} was written by keras-tricks {metadata.get('version')}, which is newer than this one "
                         f"({_version()}): pip install --upgrade keras-tricks.")

@@ -1,6 +1,6 @@
 """Batches whose size follows a plan: the data half of `BatchSizeScheduler`, on TensorFlow and on arrays elsewhere.
 
-It is here and not in `data/`, which needs TensorFlow.
+This file is not in `data/`, because `data/` needs TensorFlow.
 """
 
 import keras
@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_tricks.utils.errors import UserError
 
-BATCHED = "Is it batched already? Pass single examples: the scheduler batches them."
+BATCHED = "If it is already batched, pass single examples: the scheduler batches them."
 
 
 def growing_batches(scheduler, examples, phase, shuffle, seed):
@@ -19,7 +19,7 @@ def growing_batches(scheduler, examples, phase, shuffle, seed):
             return _batches_of_arrays(scheduler, arrays, phase, shuffle, seed)
         return ArrayBatches(scheduler, arrays, phase, shuffle, seed)
     if keras.backend.backend() != "tensorflow":
-        raise UserError("Without TensorFlow as the backend, BatchSizeScheduler.batch takes arrays only.")
+        raise UserError("On backends other than TensorFlow, BatchSizeScheduler.batch takes only arrays.")
     return _batches_of_dataset(scheduler, examples, phase)
 
 
@@ -45,16 +45,16 @@ def _check_dataset(dataset, plan):
     if count >= 0:
         _check_size(count, plan)
     elif count == tf.data.INFINITE_CARDINALITY:
-        raise UserError("`examples` repeats without end: pass one epoch, without `.repeat()`.")
-    # Of unknown length (a generator, a filter): only its shapes tell.
+        raise UserError("`examples` is infinite: pass one epoch, without `.repeat()`.")
+    # The length is unknown (a generator, a filter): only the shapes can show that it is batched.
     elif all(s.shape.rank and s.shape[0] is None for s in tf.nest.flatten(dataset.element_spec)):
-        raise UserError(f"`examples` has a first dimension of no fixed size. {BATCHED}")
+        raise UserError(f"The first dimension of `examples` has no fixed size. {BATCHED}")
 
 
 def _check_size(count, plan):
     if count != plan.dataset_size:
         hint = f" {BATCHED}" if count < plan.dataset_size else ""
-        raise UserError(f"`examples` holds {count:,} elements, but the plan is for dataset_size="
+        raise UserError(f"`examples` has {count:,} elements, but the plan is for dataset_size="
                         f"{plan.dataset_size:,}.{hint}")
 
 
@@ -78,7 +78,7 @@ def _batches_of_dataset(scheduler, examples, phase):
 def _batches_of_arrays(scheduler, arrays, phase, shuffle, seed):
     import tensorflow as tf
 
-    tensors = [tf.constant(a) for a in arrays]  # outside the graph, which holds at most 2 GB
+    tensors = [tf.constant(a) for a in arrays]  # outside the graph, which is limited to 2 GB
     state = scheduler.epoch_variable()
 
     def one_epoch(_):
@@ -100,7 +100,7 @@ def _of_epoch(plan, epoch):
 
 
 def _rows(tensors, epoch, size, steps, shuffle, seed):
-    """Batches of tensors in the order of `epoch`, a scalar."""
+    """Batches of rows of the tensors, in the order of `epoch`, a scalar."""
     import tensorflow as tf
 
     order = tf.range(len(tensors[0]), dtype=tf.int64)
@@ -129,34 +129,36 @@ def _finished(batches, phase=None):
 
 
 class ArrayBatches(keras.utils.PyDataset):
-    """Batches of arrays without TensorFlow: those of the scheduler's current epoch, by index."""
+    """Batches of arrays without TensorFlow, for the scheduler's current epoch, by index."""
 
     def __init__(self, scheduler, arrays, phase, shuffle, seed):
         super().__init__()
         self.scheduler, self.arrays, self.only = scheduler, arrays, phase
         self.shuffle, self.seed = shuffle, seed
         self.ordered, self.served = None, 0
+        scheduler.served = False
 
     def on_epoch_begin(self):
         self.served = 0
 
     @property
     def phase(self):
-        """That of the current epoch; `None` before the first."""
+        """The phase of the current epoch; `None` before the first epoch."""
         return self.only or self.scheduler.phase
 
     @property
     def num_batches(self):
-        """Of the current epoch; before the first, of the longest, because `fit` takes that for the most there are."""
+        """Batches in the current epoch; before the first one those in the longest, which `fit` takes as the maximum."""
         if self.phase is None:
             return max(p.steps_per_epoch for p in self.scheduler.plan)
         return self.phase.steps_per_epoch
 
     def __getitem__(self, index):
-        # In the order of the plan: `fit` shuffles the indices it asks for, and micro-batches belong together.
+        # Ignores `index` and keeps the order of the plan: `fit` shuffles indices, and micro-batches belong together.
         phase = self.phase or self.scheduler.plan.phase(0)
         rows = self._order(self.scheduler.epoch)[self.served * phase.step_size : (self.served + 1) * phase.step_size]
         self.served += 1
+        self.scheduler.served = True
         batch = tuple(array[rows] for array in self.arrays)
         return batch if len(batch) > 1 else batch[0]
 

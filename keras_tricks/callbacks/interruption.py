@@ -1,54 +1,65 @@
-"""A run that is told to stop: the step is finished, a checkpoint is written, and one line says how to go on.
+"""Stops a run on a signal: finishes the step, writes a checkpoint and prints one line on how to resume.
 
-    SIGTERM   exit code 143; what `kill`, Kubernetes and Slurm send
-    SIGUSR1   exit code 138; what Slurm sends ahead of time on request (`--signal=USR1@120`)
-    SIGINT    exit code 130; Ctrl-C. A second one ends the process at once: files are whole at any moment
+    SIGTERM           exit code 143; sent by `kill`, Kubernetes and Slurm
+    SIGHUP            exit code 129; sent when a terminal or an SSH connection closes
+    SIGUSR1, SIGUSR2  exit codes 138, 140; sent ahead of time by Slurm (`--signal=USR1@120`), Grid Engine and LSF
+    SIGXCPU           exit code 152; sent at a soft limit of processor time
+    SIGINT            exit code 130; Ctrl-C. A second one ends the process at once; files are complete at any moment
+
+A signal that the process was started to ignore stays ignored: SIGHUP under `nohup`, SIGINT in a script's background.
 """
 
+import contextlib
 import logging
 import os
 import signal
 import threading
+from typing import Any
 
 import keras
 
+from keras_tricks.callbacks.checkpoint import Checkpoint
+from keras_tricks.utils import witness
 from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.types import Logs
 
 log = logging.getLogger("absl")
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
+NAMES = ("SIGTERM", "SIGHUP", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 
 class Interrupted(UserError):
-    """Told to stop by a signal; `exit_code` is what a shell expects then."""
+    """A signal stopped the run. `exit_code` is the code that a shell expects for that signal."""
 
-    def __init__(self, number, where):
+    def __init__(self, number: int, where: Any) -> None:
         self.number, self.exit_code = number, 128 + number
         super().__init__(f"stopped by {signal.Signals(number).name} {where}")
 
 
 class Interruption(keras.callbacks.Callback):
-    """Ends `fit` at the first whole update after a signal, with a checkpoint of that moment.
+    """Ends `fit` after the first complete update that follows a signal, and saves a checkpoint.
 
     Args:
-        checkpoint: `Checkpoint` of the run, which stands before this one in the list given to `fit`.
-        save: bool, write a checkpoint. Defaults to `True`; `False` for one of several workers, which cannot know at
-            which step the others are told: the last regular checkpoint counts.
+        checkpoint: `Checkpoint` of the run; it must precede this callback in the list given to `fit`.
+        save: bool, whether to write a checkpoint. Defaults to `True`. Use `False` for one of several workers, which may
+            receive the signal at different steps: they resume from the last regular checkpoint.
 
-    Signals are caught while it is used as a context, in the main thread; elsewhere nothing is.
+    Use it as a context in the main thread. It catches signals inside the context; in other threads it does nothing.
 
     Raises:
         Interrupted: in `fit`.
     """
 
-    def __init__(self, checkpoint, save=True):
+    def __init__(self, checkpoint: Checkpoint, save: bool = True) -> None:
         super().__init__()
         self.checkpoint, self.save = checkpoint, save
         self.number, self.before = None, {}
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+            self.before = {number: signal.signal(number, self._receive) for number in SIGNALS
+                           if signal.getsignal(number) != signal.SIG_IGN}
         return self
 
     def __exit__(self, *_):
@@ -57,25 +68,26 @@ class Interruption(keras.callbacks.Callback):
 
     def _receive(self, number, _):
         if self.number is not None and number == signal.SIGINT:
-            os.write(2, b"\nkeras-tricks: ended at once; the last checkpoint is whole\n")
+            _write(b"\nkeras-tricks: ended at once; the last checkpoint is complete\n")
+            witness.dismiss()
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         self.number = number
         then = ", writing a checkpoint" if self.save else ""
-        os.write(2, f"\n{signal.Signals(number).name}: finishing this step{then}\n".encode())
+        _write(f"\n{signal.Signals(number).name}: finishing this step{then}\n".encode())
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         if self.number is None:
             return
         position, plan = self.checkpoint.position, self.checkpoint.plan
         if plan is not None and position.images:
             phase = plan.phase(position.epoch)
             if position.images % phase.batch_size:
-                return  # an update under way
+                return  # an unfinished update
             if position.images < phase.steps_per_epoch * phase.step_size:
                 self._stop(save=True)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if self.number is not None:
             self._stop(save=False)  # the checkpoint of this epoch is being written
 
@@ -84,3 +96,8 @@ class Interruption(keras.callbacks.Callback):
             self.checkpoint.save()
         self.checkpoint.flush()
         raise Interrupted(self.number, self.checkpoint.position)
+
+
+def _write(text):
+    with contextlib.suppress(OSError):  # the terminal may have been closed
+        os.write(2, text)

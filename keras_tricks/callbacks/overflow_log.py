@@ -1,29 +1,32 @@
-"""One line in the log for every update that float16 overflow made `kt.optimizers.LossScale` skip."""
+"""Logs one line for every update that `kt.optimizers.LossScale` skips because of a float16 overflow."""
 
 import logging
+from typing import Any
 
 import keras
+
+from keras_tricks.utils.types import Logs
 
 log = logging.getLogger("absl")
 
 
 class OverflowLog(keras.callbacks.Callback):
-    """Logs `step 17: float16 overflow, update skipped, loss scale 32768 -> 16384`. Silent without a loss scale.
+    """Logs `step 17: float16 overflow, update skipped, loss scale 32768 -> 16384`. Logs nothing without a loss scale.
 
-    `skipped` counts the updates skipped so far.
+    `skipped` is the number of updates skipped so far.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.skipped, self.scale = 0, None
 
-    def state(self):
+    def state(self) -> dict[str, Any]:
         return {"skipped": self.skipped, "scale": self.scale}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         self.skipped, self.scale = state["skipped"], state["scale"]
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         optimizer = self.model.optimizer
         if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             return

@@ -1,59 +1,64 @@
-"""Detects divergence and stalled input: a loss that is not finite, a collapsing loss scale, a step that never comes."""
+"""Detects divergence and stalled input: a non-finite loss, a collapsing loss scale, a step that does not end."""
 
 import logging
 import math
 import threading
 import time
+import typing
 
 import keras
 
 from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.types import Logs
+
+if typing.TYPE_CHECKING:  # it imports this file
+    from keras_tricks.callbacks.checkpoint import Checkpoint
 
 log = logging.getLogger("absl")
 
-SMALLEST_SCALE = 2.0**-8  # a float16 loss scale below it: the gradients themselves are not finite
-MOST_SKIPPED = 8  # updates in a row that may be left out
+MIN_SCALE = 2.0**-8  # below this float16 loss scale the gradients themselves are not finite
+MAX_SKIPPED = 8  # consecutive updates that may be skipped
 
 
 class Diverged(UserError):
-    """A run has lost its numbers."""
+    """The run has diverged."""
 
 
 class NonFiniteLoss(Diverged):
-    """The loss, or a weight, is not a finite number. `epoch` and `step` count from 0."""
+    """The loss or a weight is not finite. `epoch` and `step` are 0-based."""
 
-    def __init__(self, epoch, step, what):
+    def __init__(self, epoch: int, step: int, what: str) -> None:
         self.epoch, self.step = epoch, step
         super().__init__(f"{what} at step {step + 1} of epoch {epoch + 1}")
 
 
 class Watchdog(keras.callbacks.Callback):
-    """Ends a run that has lost its numbers, and says when no step comes.
+    """Ends a run that has diverged, and logs a warning when steps stall.
 
     Args:
-        checkpoint: `Checkpoint` of the run, for the number of the step; it stands after this one in the list given to
-            `fit`, so that non-finite weights are never saved.
-        timeout_minutes: number > 0, minutes without a step before a warning. Defaults to `10`.
+        checkpoint: `Checkpoint` of the run, which gives the step number. It must follow this callback in the list given
+            to `fit`, so that non-finite weights are never saved.
+        timeout_minutes: number > 0, minutes without a step before a warning. Defaults to `10.0`.
 
-    Use it as a context around `fit`: its thread ends there, also when `fit` raises.
+    Use it as a context around `fit`, which ends its thread even if `fit` raises.
 
     Raises:
-        NonFiniteLoss: in `fit`, after the step.
-        Diverged: in `fit`, when a float16 loss scale has fallen below 2^-8, or when, with
-            `train.skip_non_finite`, 8 updates in a row had to be left out.
+        NonFiniteLoss: in `fit`, after a step with a non-finite loss.
+        Diverged: in `fit`, if a float16 loss scale falls below 2^-8, 8 consecutive updates were skipped with
+            `train.skip_non_finite`, or a value of the validation is not finite.
     """
 
-    def __init__(self, checkpoint, timeout_minutes=10.0):
+    def __init__(self, checkpoint: "Checkpoint", timeout_minutes: float = 10.0) -> None:
         super().__init__()
         self.checkpoint, self.timeout_minutes = checkpoint, timeout_minutes
         self.last, self.skipped, self.ended = None, 0, threading.Event()
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         self.last = time.monotonic()
         self.ended.clear()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         self.ended.set()
 
     def __enter__(self):
@@ -62,19 +67,27 @@ class Watchdog(keras.callbacks.Callback):
     def __exit__(self, *_):
         self.ended.set()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self.last = time.monotonic()
 
-    def on_test_batch_end(self, batch, logs=None):
+    def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.last = time.monotonic()
 
-    def on_test_end(self, logs=None):
-        self.last = None  # until the next epoch: others may evaluate too
+    def on_test_end(self, logs: Logs = None) -> None:
+        self.last = None  # until the next epoch: other callbacks may evaluate too
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Before `Checkpoint` saves this epoch: a step can end with a finite loss and unusable weights."""
+        for name, value in (logs or {}).items():
+            if name.startswith("val_") and not math.isfinite(float(value)):
+                raise Diverged(f"Training stopped: {name} is {float(value)} after epoch {epoch + 1}. Nothing of that "
+                               "epoch is saved. Lower schedule.base_learning_rate, or add schedule.warmup_epochs or "
+                               "optimizer.agc_clip_factor.")
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.last = time.monotonic()
         optimizer = self.model.optimizer
-        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # skips the update, so the weights are sound
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # skips the update, so the weights stay finite
             self._check_scale(optimizer)
             return
         loss = float((logs or {}).get("loss", 0.0))
@@ -84,15 +97,15 @@ class Watchdog(keras.callbacks.Callback):
 
     def _check_scale(self, optimizer):
         scale = float(keras.ops.convert_to_numpy(optimizer.dynamic_scale)) if optimizer.built else 1.0
-        if optimizer.initial_scale == 1.0:  # no float16: each step is for itself
+        if optimizer.initial_scale == 1.0:  # not float16: each step is independent
             self.skipped = self.skipped + 1 if scale < 1.0 else 0
-            if self.skipped == MOST_SKIPPED:
-                raise Diverged(f"{MOST_SKIPPED} updates in a row had gradients that are not finite and were left out. "
+            if self.skipped == MAX_SKIPPED:
+                raise Diverged(f"{MAX_SKIPPED} consecutive updates had non-finite gradients and were skipped. "
                                "Lower the learning rate.")
             if self.skipped:
                 optimizer.dynamic_scale.assign(1.0)
-        elif scale < SMALLEST_SCALE:
-            raise Diverged(f"The float16 loss scale has fallen to {scale:g}: gradients are not finite whatever it is. "
+        elif scale < MIN_SCALE:
+            raise Diverged(f"The float16 loss scale has fallen to {scale:g}: gradients are not finite at any scale. "
                            "Lower the learning rate, or use --precision mixed_bfloat16.")
 
     def _watch(self):

@@ -1,59 +1,73 @@
-"""Exponential moving average of all weights, batch-norm statistics included.
+"""Exponential moving average of all weights, including batch-norm statistics.
 
 Formula    a <- d * a + (1 - d) * w after every update, d = min(decay, (1 + t) / (10 + t)), t = updates so far
 Paper      Polyak & Juditsky 1992; ramp and decay: Brock et al. 2021, arXiv:2102.06171, appendix A (0.99999)
 Recipe     weight_ema: optimizer.ema_decay=0.9999
-Use when   long runs; ResNet-RS uses 0.9999, NFNets 0.99999
-Do not     judge a short run by its average with a decay near 1: that is what the ramp is for
+Use when   training for long; ResNet-RS uses 0.9999, NFNets 0.99999
+Do not     judge a short run by an average with a decay near 1 and without the ramp
 Cost       one copy of the weights; 1.027 of a ResNet-50 step (n = 9, 2 cores; `benchmarks/optimizer_cost.py`)
-Differs    from Keras' `use_ema`: averages batch-norm statistics too, never swaps the weights silently, advances once
-           per update under gradient accumulation
+Differs    from Keras' `use_ema`: also averages batch-norm statistics, never swaps the weights silently, and advances
+           once per update under gradient accumulation
 Status     equal to the formula on 1, 2 and 4 replicas (tests/contracts)
 """
 
 import contextlib
+import functools
+import inspect
+from typing import Any
 
 import keras
 import numpy as np
 
+from keras_tricks.losses import trained_network
+from keras_tricks.utils.backend import compiled
+from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.types import Logs
+
 
 def ema_decay(updates, decay):
-    """The decay at update `updates` (1, 2, ...): the smaller of `decay` and `(1 + t) / (10 + t)`."""
+    """The decay at update t = `updates` (1, 2, ...): the smaller of `decay` and `(1 + t) / (10 + t)`."""
     return keras.ops.minimum(decay, (1.0 + updates) / (10.0 + updates))
 
 
 class WeightEMA(keras.callbacks.Callback):
-    """Keeps an average of every float variable of the model and evaluates it beside the weights.
+    """Keeps an average of every float variable of the model and evaluates it in addition to the weights.
 
     Args:
         decay: float in [0, 1). Defaults to `0.9999`.
-        validation_data: data set to evaluate the average on at the end of each epoch; results are logged as
-            `val_ema_<name>`. Defaults to `None`: not evaluated.
+        validation_data: what `validation_data` of `fit` takes: `(x, y)`, `(x, y, sample_weight)`, a data set or a
+            `PyDataset`, on which the average is evaluated at the end of an epoch; results are logged as
+            `val_ema_<name>`. Defaults to `None`: no evaluation.
         evaluate_every: integer > 0, epochs between evaluations. Defaults to `1`.
 
-    `averages` are the variables that hold the average, in the order of `model.variables` (floats only).
-    `swapped()` is a context in which the model has the averaged weights.
+    `averages` are the variables of the average, in the order of `model.variables` (floats only). `swapped()` is a
+    context in which the model has the averaged weights.
+
+    Raises:
+        UserError: `validation_data` is a generator, which ends after one evaluation, or a tuple of another length; in
+            `fit`, if the model has `steps_per_execution` > 1.
     """
 
-    def __init__(self, decay=0.9999, validation_data=None, evaluate_every=1):
+    def __init__(self, decay: float = 0.9999, validation_data: Any = None, evaluate_every: int = 1) -> None:
         super().__init__()
         if not 0 <= decay < 1:
-            raise ValueError(f"`decay` must be in [0, 1). Received: decay={decay}")
+            raise UserError(f"`decay` must be in [0, 1). Received: decay={decay}")
+        _check_validation_data(validation_data)
         self.decay, self.validation_data, self.evaluate_every = decay, validation_data, evaluate_every
         self.averages, self.sources, self.last = [], [], None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         if getattr(self.model, "steps_per_execution", 1) != 1:
-            raise ValueError("WeightEMA averages after every update and needs steps_per_execution=1.")
+            raise UserError("WeightEMA averages after every update and needs steps_per_execution=1.")
         self.build(self.model)
 
-    def build(self, model):
-        """Starts the average at the model's weights. Done by `fit`; before it, to restore `variables` from a file."""
+    def build(self, model: keras.Model) -> None:
+        """Starts the average at the model's weights. `fit` calls it; call it earlier to restore `variables`."""
         if self.averages:
             return
         self.set_model(model)
-        network = getattr(model, "student", model)  # a distiller's teacher does not move
-        self.sources = [v for v in network.variables if "float" in v.dtype]
+        # A distiller's teacher does not change.
+        self.sources = [v for v in trained_network(model).variables if "float" in v.dtype]
         strategy = getattr(model, "distribute_strategy", None)
         with strategy.scope() if strategy is not None else contextlib.nullcontext():
             self.averages = [
@@ -62,15 +76,16 @@ class WeightEMA(keras.callbacks.Callback):
             ]
             updates = _copy(model.optimizer.iterations)
             self.last = keras.Variable(updates, dtype="int", trainable=False, name="last_update")
+        self._blend = compiled(functools.partial(_blended, decay=self.decay))
         self._advance = self._tensorflow() if keras.backend.backend() == "tensorflow" else self._anywhere
 
-    def start(self):
-        """Starts the average anew, at the weights of this moment."""
+    def start(self) -> None:
+        """Restarts the average at the current weights."""
         for average, source in zip(self.averages, self.sources, strict=True):
             average.assign(_copy(source))
         self.last.assign(_copy(self.model.optimizer.iterations))
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self._advance()
 
     def _tensorflow(self):
@@ -93,37 +108,52 @@ class WeightEMA(keras.callbacks.Callback):
         return advance
 
     def _anywhere(self):
-        if hasattr(self.model, "jax_state_sync"):
-            self.model.jax_state_sync()
-        updates = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
-        if updates <= int(keras.ops.convert_to_numpy(self.last)):
-            return
-        decay = ema_decay(float(updates), self.decay)
-        for average, source in zip(self.averages, self.sources, strict=True):
-            average.assign(decay * average + (1.0 - decay) * keras.ops.convert_to_tensor(source))
-        self.last.assign(updates)
+        model = self.model  # on JAX this attaches the state of the step
+        updates = keras.ops.convert_to_tensor(model.optimizer.iterations)
+        averages, sources = ([keras.ops.convert_to_tensor(v) for v in group] for group in (self.averages, self.sources))
+        averages = self._blend(averages, sources, updates, keras.ops.convert_to_tensor(self.last))
+        for variable, value in zip([*self.averages, self.last], [*averages, _copy(updates)], strict=True):
+            variable.assign(value)
 
     @property
-    def variables(self):
-        """{path of the averaged variable: average}, and the update it was last advanced at under `last_update`."""
+    def variables(self) -> dict[str, Any]:
+        """{path of the averaged variable: average}; `last_update` is the number of the last averaged update."""
         paths = (v.path for v in self.sources)
         return {**dict(zip(paths, self.averages, strict=True)), "last_update": self.last}
 
-    def swapped(self):
-        """A context in which the model holds the averaged weights; it has its own back afterwards."""
+    def swapped(self) -> contextlib.AbstractContextManager[None]:
+        """A context in which the model has the averaged weights; its own are restored afterwards."""
         return _Swapped(self.sources, self.averages)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if self.validation_data is None or (epoch + 1) % self.evaluate_every:
             return
         with self.swapped():
-            values = self.model.evaluate(self.validation_data, verbose=0, return_dict=True)
+            x, y, weights = keras.utils.unpack_x_y_sample_weight(self.validation_data)
+            values = self.model.evaluate(x, y, sample_weight=weights, verbose=0, return_dict=True)
         if logs is not None:
             logs.update({f"val_ema_{name}": value for name, value in values.items()})
 
 
+def _check_validation_data(data):
+    if inspect.isgenerator(data):
+        raise UserError("`validation_data` of WeightEMA is a generator, which ends after one evaluation: pass arrays,"
+                        " a data set or a PyDataset.")
+    if isinstance(data, (tuple, list)) and len(data) not in (2, 3):
+        raise UserError("`validation_data` of WeightEMA must be (x, y), (x, y, sample_weight), a data set or a "
+                        f"PyDataset. Received {type(data).__name__} of {len(data)}.")
+
+
+def _blended(averages, sources, updates, last, decay):
+    """The averages after `updates` updates, one tensor each; as they are if there was no update since `last`."""
+    ops = keras.ops
+    kept = ops.where(updates > last, ema_decay(ops.cast(updates, "float32"), decay), 1.0)
+    return [ops.cast(kept * average + (1.0 - kept) * source, average.dtype)
+            for average, source in zip(averages, sources, strict=True)]
+
+
 def _copy(variable):
-    """The numbers, in memory of their own: JAX frees the buffers it was handed."""
+    """The values in separate memory: JAX frees the buffers it receives."""
     return np.array(keras.ops.convert_to_numpy(variable))
 
 

@@ -6,40 +6,60 @@ and a misspelt argument answer without loading Keras.
 A user's mistake is one line on stderr and exit code 2, never a traceback.
 """
 
+import faulthandler
 import importlib
+import os
 import sys
 
 from absl import app, logging
-from absl.flags import argparse_flags
 
 import keras_tricks
+from keras_tricks.cli import backend, console, parser
+from keras_tricks.cli.boundary import TRACEBACK, boundary
+from keras_tricks.utils import witness
 from keras_tricks.utils.errors import UserError, is_ours
 
-COMMANDS = ("train", "plan", "compare", "evaluate", "predict", "export", "benchmark", "inspect", "scale", "ablate",
-            "list", "data", "doctor")
+COMMANDS = ("train", "launch", "plan", "compare", "evaluate", "predict", "export", "benchmark", "inspect", "scale",
+            "ablate", "list", "data", "doctor")
+WRITERS = ("train", "launch", "compare", "export", "scale", "ablate")  # they finish when their reader has left
 
 
 def main(argv=None):
     """Entry point of the console script."""
-    app.run(run, argv=argv, flags_parser=parse)
+    console.prepare()
+    witness.start()
+    try:
+        app.run(_run_as_program, argv=argv, flags_parser=parse)
+    finally:
+        witness.dismiss()
+
+
+def _run_as_program(args):
+    if not os.environ.get(TRACEBACK):
+        faulthandler.disable()  # absl enables it; `witness` says in one line that native code aborted
+    if args.command in WRITERS or getattr(args, "plot", None) or getattr(args, "action", None) in ("pack", "serve"):
+        console.outlive_reader()
+    return run(args)
 
 
 def parse(argv):
     """The command line as a namespace whose `.run` is the function to call."""
-    return build_parser().parse_args(argv[1:])
+    with boundary():
+        _check_words(argv[1:])
+    return parser.parse(*build_parser(), argv[1:])
 
 
 def build_parser():
-    """The parser of all commands."""
-    parser = argparse_flags.ArgumentParser(
+    """(parser of all commands, {name: parser of that command})."""
+    top = parser.Parser(
         prog="keras-tricks", description="Published image-classification recipes, trained in Keras.")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
         module = importlib.import_module(f"keras_tricks.cli.{name}")
         command = commands.add_parser(name, help=module.__doc__.splitlines()[0])
         module.add_arguments(command)
         command.set_defaults(run=getattr(module, "run", None))
-    return parser
+    return top, commands.choices
 
 
 def run(args):
@@ -48,17 +68,23 @@ def run(args):
     logging.use_absl_handler()
     logging.get_absl_handler().setFormatter(_PlainFormatter())
     logging.get_absl_handler().addFilter(is_ours)
-    try:
-        keras_tricks.import_library()
+    with boundary():
+        if args.command != "launch":  # its processes do both
+            backend.check_backend(args.command)
+            keras_tricks.import_library()
         return args.run(args)
-    except UserError as error:
-        print(f"keras-tricks: {error}", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", 2))
-    except BrokenPipeError:
-        sys.exit(0)
-    except KeyboardInterrupt:
-        print("keras-tricks: interrupted", file=sys.stderr)
-        sys.exit(130)
+
+
+def _check_words(arguments):
+    """Raises `UserError` for an empty word, and for one that is not text: TensorFlow could not open such a path."""
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            where = f" after {before}" if before.startswith("--") and not word else f": {word}" if word else ""
+            raise UserError(f"An argument is empty{where}. Leave it out, or set the variable that it was made from.")
+        if any("\udc80" <= character <= "\udcff" for character in word):
+            shown = word.encode(errors="backslashreplace").decode()
+            raise UserError(f"The argument {shown} is not text in the encoding of this system "
+                            f"({sys.getfilesystemencoding()}): set PYTHONUTF8=1, or LC_ALL=C.UTF-8.")
 
 
 class _PlainFormatter(logging.PythonFormatter):

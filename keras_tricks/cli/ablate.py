@@ -1,4 +1,4 @@
-"""show what each trick buys: a table of recipes that differ by one"""
+"""measure the effect of each trick: a table of recipes that differ by one"""
 
 from keras_tricks.cli import arguments
 from keras_tricks.utils.errors import UserError
@@ -7,15 +7,16 @@ from keras_tricks.utils.errors import UserError
 def add_arguments(parser):
     arguments.add_recipe_arguments(parser, "recipe name, .py or .json file (with --chain: the paper's)", nargs="?")
     parser.add_argument("--add", action="append", default=[], metavar="TRICK",
-                        help='next row of a chain: a trick, "NAME: section.key=value", or "mixup -distillation"')
-    parser.add_argument("--remove", action="append", default=[], metavar="TRICK", help="leave this one out")
-    parser.add_argument("--chain", metavar="NAME", help="rows of a paper, such as bag_of_tricks_table_4")
-    parser.add_argument("--define", "--define", action="append", default=[], metavar="TRICK: SECTION.KEY=VALUE",
-                        help="what a trick sets here (default: as `list tricks` says)")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each row (default 3)")
+                        help='add a row to the chain: a trick, "NAME: section.key=value", or "mixup -distillation"')
+    parser.add_argument("--remove", action="append", default=[], metavar="TRICK", help="leave this trick out")
+    parser.add_argument("--chain", metavar="NAME", help="use the rows of a paper, such as bag_of_tricks_table_4")
+    parser.add_argument("--define", "--let", action="append", default=[], metavar="TRICK: SECTION.KEY=VALUE",
+                        help="define or replace a trick (default: see `list tricks`)")
+    parser.add_argument("--seeds", type=arguments.count(1), default=3, metavar="N",
+                        help="run each row with N seeds (default: 3)")
     parser.add_argument("--output", default="ablation", metavar="FOLDER",
-                        help="ablation.csv, .md, .png and runs; the same command continues where it was stopped")
-    parser.add_argument("--dry-run", action="store_true", help="show the rows, train nothing")
+                        help="write results and runs here; the same command continues an interrupted study")
+    parser.add_argument("--dry-run", action="store_true", help="show the rows without training")
 
 
 def run(args):
@@ -33,15 +34,14 @@ def run(args):
         ablation.write(rows, results, folder, title)
     print(ablation.table(rows, results))
     if args.seeds < 2:
-        print("One seed: no standard deviation, so no difference above can be told from noise. Give --seeds 3.")
+        print("One seed gives no standard deviation, so differences may be noise. Give --seeds 3.")
     print(f"written to {folder}: ablation.csv, ablation.md, ablation.png")
 
 
 def _rows(args):
-    """The rows that the arguments ask for."""
+    """The rows that the arguments define."""
     from keras_tricks.studies import ablation
 
-    arguments.check_positive(args, "seeds")
     if sum(map(bool, (args.chain, args.add, args.remove))) != 1:
         raise UserError("ablate takes --add (a chain), --remove (leave one out) or --chain (a paper's table): one of "
                         f"them, --add and --remove as often as needed. Chains: {', '.join(ablation.CHAINS)}.")

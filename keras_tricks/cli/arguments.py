@@ -1,32 +1,33 @@
-"""Arguments that several commands share, and the recipe they describe."""
+"""Arguments that several commands share, and the recipe that they define."""
 
-from keras_tricks.utils.errors import UserError
+import argparse
+import math
 
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
 
 
 def add_recipe_arguments(parser, what="recipe name, .py or .json file", name="recipe", **kwargs):
-    """Adds the recipe and everything that changes it."""
+    """Adds the recipe and the arguments that change it."""
     parser.add_argument(name, help=what, **kwargs)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="assignments",
                         help="change one value of the recipe; may be repeated")
-    parser.add_argument("--data-dir", help="folder of the data (data.data_dir)")
-    parser.add_argument("--minival", type=float, nargs="?", const=0.02, metavar="SHARE",
-                        help="hold out this share of the training images and validate on it (data.minival; 0.02)")
-    parser.add_argument("--strategy", choices=STRATEGIES, help="devices of the run (train.strategy)")
-    parser.add_argument("--logical-devices", type=int, metavar="N",
-                        help="slices of the CPU, to try --strategy mirrored")
-    parser.add_argument("--precision", choices=PRECISIONS, help="compute precision (train.precision)")
-    parser.add_argument("--seed", type=int, help="seed of weights and data order")
+    parser.add_argument("--data-dir", help="read the data from this folder (data.data_dir)")
+    parser.add_argument("--minival", type=number(0, 1), nargs="?", const=0.02, metavar="SHARE",
+                        help="validate on this share of the training images instead (data.minival; no value: 0.02)")
+    parser.add_argument("--strategy", choices=STRATEGIES, help="select the devices of the run (train.strategy)")
+    parser.add_argument("--logical-devices", type=count(2, 64), metavar="N",
+                        help="divide the CPU into N virtual devices, to try --strategy mirrored")
+    parser.add_argument("--precision", choices=PRECISIONS, help="set the compute precision (train.precision)")
+    parser.add_argument("--seed", type=count(0, 2**32 - 1), help="set the seed of weights and data order")
 
 
 def recipe_from(args, recipe=None, **changes):
-    """The recipe named on the command line, changed by its arguments.
+    """The recipe of the command line, changed by its arguments.
 
     Args:
         args: namespace of a command that uses `add_recipe_arguments`.
-        recipe: `Recipe` to change. Defaults to `None`: the one named `args.recipe`.
+        recipe: `Recipe` to change. Defaults to `None`: the recipe `args.recipe`.
         **changes: further changes by section, `model={"weights": path}`.
     """
     from keras_tricks.recipe import load_recipe
@@ -40,8 +41,38 @@ def recipe_from(args, recipe=None, **changes):
     return recipe if args.seed is None else recipe.replace(seed=args.seed)
 
 
-def check_positive(args, *names):
-    """Raises `UserError` unless these arguments are 1 or more."""
-    for name in names:
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')} must be 1 or more. Received: {getattr(args, name)}")
+def count(low=1, high=None):
+    """The `type` of an argument that is an integer from `low` to `high` (no limit: `None`)."""
+    expected = f"an integer of {low} or more" if high is None else f"an integer from {low} to {high}"
+
+    def parse(text):
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or value < low or (high is not None and value > high):
+            raise argparse.ArgumentTypeError(f"expected {expected}. Received: {_shown(text)}")
+        return value
+
+    return parse
+
+
+def number(low=0, below=math.inf, above=None):
+    """The `type` of an argument that is a number from `low`, or greater than `above`, and less than `below`."""
+    expected = f"a number of {low:g} or more" if above is None else f"a number above {above:g}"
+    expected += "" if below == math.inf else f" and below {below:g}"
+
+    def parse(text):
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value < below or (above is not None and value <= above):
+            raise argparse.ArgumentTypeError(f"expected {expected}. Received: {_shown(text)}")
+        return value
+
+    return parse
+
+
+def _shown(text):
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")

@@ -6,7 +6,8 @@ from keras_tricks.cli import arguments
 def add_arguments(parser):
     arguments.add_recipe_arguments(parser)
     parser.add_argument("--data", action="store_true", required=True, help="measure the input pipeline")
-    parser.add_argument("--batches", type=int, default=5, metavar="N", help="batches in each of 3 passes (default 5)")
+    parser.add_argument("--batches", type=arguments.count(1), default=5, metavar="N",
+                        help="read this many batches in each of 3 passes (default: 5)")
 
 
 def run(args):
@@ -15,7 +16,6 @@ def run(args):
     from keras_tricks.run.failures import translate_data_errors
     from keras_tricks.utils.memory import free_memory
 
-    arguments.check_positive(args, "batches")
     recipe = arguments.recipe_from(args)
     source = training.open_data(recipe.data)
     with translate_data_errors(source):

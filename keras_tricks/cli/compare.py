@@ -3,7 +3,7 @@
 
 def add_arguments(parser):
     parser.add_argument("runs", nargs="+", help="run folders; runs of one recipe are averaged")
-    parser.add_argument("--output", default="compare.png", metavar="FILE", help="PNG (default: compare.png)")
+    parser.add_argument("--output", default="compare.png", metavar="FILE", help="write this PNG (default: compare.png)")
 
 
 def run(args):

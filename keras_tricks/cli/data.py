@@ -1,25 +1,29 @@
-"""check data, pack them, or let other machines prepare them"""
+"""check data, pack them, or serve batches from other machines"""
 
-from keras_tricks.utils.errors import UserError
+from keras_tricks.cli import arguments
 
 
 def add_arguments(parser):
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="count examples and classes, decode every image")
     check.add_argument("source", help="digits, image_folder, tfrecord or tfds:<name>")
-    check.add_argument("--data-dir", help="folder of the images or of TFDS")
+    check.add_argument("--data-dir", help="read images, or the data of TFDS, from this folder")
     check.set_defaults(action_run=run_check)
-    pack = actions.add_parser("pack", help="write a source as TFRecord shards, read faster than many files")
+    pack = actions.add_parser("pack", help="write a source as TFRecord shards, which are read faster than many files")
     pack.add_argument("source", help="image_folder, tfds:<name> or digits")
-    pack.add_argument("--data-dir", help="folder of the images or of TFDS")
-    pack.add_argument("--output", required=True, help="new folder; train from it with data.source=tfrecord")
-    pack.add_argument("--shard-mib", type=int, default=128, help="size of a shard in MiB (default 128)")
+    pack.add_argument("--data-dir", help="read images, or the data of TFDS, from this folder")
+    pack.add_argument("--output", required=True,
+                      help="write to this new folder; train from it with data.source=tfrecord")
+    pack.add_argument("--shard-mib", type=arguments.count(1), default=128,
+                      help="set the size of a shard in MiB (default: 128)")
     pack.set_defaults(action_run=run_pack)
     serve = actions.add_parser("serve", help="make the batches of train --data-service (private networks only)")
-    serve.add_argument("--port", type=int, help="port (default: 5050 for a dispatcher, any for a worker; 0: any)")
+    serve.add_argument("--port", type=arguments.count(0, 65535),
+                       help="listen on this port (default: 5050 for a dispatcher, any for a worker; 0: any)")
     serve.add_argument("--dispatcher", metavar="ADDRESS",
-                       help="join this one as a worker (default: start a dispatcher and a worker)")
-    serve.add_argument("--host", help="name or address at which others reach this machine (default: found)")
+                       help="join this dispatcher as a worker (default: start a dispatcher and a worker)")
+    serve.add_argument("--host", help="announce this name or address to other machines (default: detected); the ports "
+                       "are open on every network in any case")
     serve.set_defaults(action_run=run_serve)
 
 
@@ -38,8 +42,6 @@ def run_pack(args):
     from keras_tricks.data.open_source import open_source
     from keras_tricks.data.tfrecord import pack
 
-    if args.shard_mib < 1:
-        raise UserError(f"--shard-mib must be 1 or more. Received: {args.shard_mib}")
     description = pack(open_source(args.source, args.data_dir), args.output, args.shard_mib * 2**20)
     for name, split in description["splits"].items():
         print(f"{name:<12}{split['examples']:>9,} images in {len(split['shards'])} shards")
@@ -59,6 +61,8 @@ def run_serve(args):
     print(f"{what} {serving.address}, until Ctrl-C", flush=True)
     print(f"  train with       keras-tricks train RECIPE --data-service {serving.address}", flush=True)
     print(f"  another worker   keras-tricks data serve --dispatcher {serving.address}", flush=True)
+    print("  reachable from   every network of this machine, whatever --host says: TensorFlow cannot listen on one "
+          "address only. Whoever reaches the ports can read and write files here.", flush=True)
     try:
         threading.Event().wait()
     except KeyboardInterrupt:

@@ -4,7 +4,7 @@ import time
 
 
 def add_arguments(parser):
-    """It has none."""
+    """The command has no arguments."""
 
 
 def run(args):
@@ -13,21 +13,22 @@ def run(args):
 
 
 def diagnose():
-    """Yields lines of text; those that begin with `fix:` say what to do."""
+    """Yields the report, line by line. Lines that start with `fix:` are remedies."""
     import keras
     import tensorflow as tf
 
     from keras_tricks.run.environment import environment
 
-    env = environment()
+    devices = [device.name for device in tf.config.list_logical_devices()]
+    env = environment(devices if keras.backend.backend() == "tensorflow" else keras.distribution.list_devices())
     yield f"python      {env['python']} on {env['platform']}, {env['cpus']} cpus"
     for package, version in env["versions"].items():
         yield f"{package:<20}{version or 'not installed'}"
     yield f"{'backend':<20}{env['backend']}"
     if env["backend"] != "tensorflow":
-        yield "fix: training uses tf.data and tf.distribute; set KERAS_BACKEND=tensorflow (models run on any backend)."
-    if _older(keras.__version__, (3, 13)):
-        yield f"fix: keras {keras.__version__} is older than 3.13: pip install -U keras"
+        yield f"{'devices':<20}{', '.join(env['devices'])} ({env['backend']}); below, those of TensorFlow"
+    if _older(keras.__version__, (3, 14)):
+        yield f"fix: keras {keras.__version__} is older than 3.14: pip install -U keras"
     gpus = tf.config.list_physical_devices("GPU")
     for device in tf.config.list_logical_devices():
         yield f"{device.name:<20}{_matmul(tf, device.name)}"

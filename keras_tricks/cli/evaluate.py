@@ -1,4 +1,4 @@
-"""measure a run or a weight file on the validation split"""
+"""evaluate a run or a weight file on labelled images"""
 
 import pathlib
 
@@ -8,22 +8,58 @@ from keras_tricks.utils.errors import UserError
 
 def add_arguments(parser):
     arguments.add_recipe_arguments(parser, "run folder or recipe")
-    parser.add_argument("--weights", help="file, or a name such as timm/resnet50d.ra2_in1k (default: the run's best)")
+    parser.add_argument("--weights", help="use these weights: a file, a run folder, a name such as "
+                                          "timm/resnet50d.ra2_in1k, or raw for the unaveraged weights of the run "
+                                          "(default: the run's best)")
+    parser.add_argument("--class-map", metavar="FILE",
+                        help='map class folders of other names with this JSON: {"folder name": "class of the run"}')
 
 
 def run(args):
     from keras_tricks import evaluation
-    from keras_tricks.recipe import load_recipe
+    from keras_tricks.utils.class_names import read_mapping
 
-    folder = pathlib.Path(args.recipe)
-    recipe, weights = None, args.weights
-    if folder.is_dir():
-        recipe, best = evaluation.load_run(folder)
-        weights = weights or best
-    if weights is None:
-        raise UserError("evaluate needs weights: name a run folder, or give --weights FILE.")
-    published = evaluation.as_published(recipe or load_recipe(args.recipe), weights)
+    recipe, weights, trained_on = _recipe_and_weights(args)
+    published = evaluation.with_published_preprocessing(recipe, weights)
     recipe = arguments.recipe_from(args, published)
     evaluation.log_preprocessing(recipe, published, weights, "recipe")
-    for name, value in evaluation.evaluate(recipe, weights).items():
-        print(f"{name:<12}{value:.4f}" if name == "loss" else f"{name:<12}{100 * value:.2f} %")
+    mapping = read_mapping(args.class_map) if args.class_map else None
+    print(*describe(evaluation.measure(recipe, weights, trained_on, mapping), weights), sep="\n")
+
+
+def _recipe_and_weights(args):
+    """(recipe, file or name of the weights, `data` section they were trained on or `None`)."""
+    from keras_tricks.recipe import load_recipe
+    from keras_tricks.run.folder import recipe_of
+    from keras_tricks.run.weights import WHICH, resolve_weights, run_of_weights, run_weights
+
+    folder, weights = pathlib.Path(args.recipe), args.weights
+    if folder.is_dir():
+        recipe = recipe_of(folder)
+        is_own = weights is None or weights in WHICH
+        weights = run_weights(folder, weights or "best").path if is_own else resolve_weights(weights)
+    elif weights is None:
+        raise UserError("evaluate needs weights: name a run folder, or give --weights FILE.")
+    else:
+        recipe, weights = load_recipe(args.recipe), resolve_weights(weights)
+    trained = run_of_weights(weights)
+    return recipe, weights, recipe_of(trained).data if trained else None
+
+
+def describe(found, weights):
+    """The lines that `evaluate` prints.
+
+    Args:
+        found: `Evaluation`.
+        weights: file or name of the weights.
+    """
+    from keras_tricks.run import weights as run_weights
+
+    low, high = found.interval
+    yield f"{'weights':<12}{run_weights.describe(weights) or weights}"
+    yield f"{'images':<12}{found.n:,}" + (f", and {found.broken:,} that cannot be read" if found.broken else "")
+    yield f"{'loss':<12}{found.loss:.4f}"
+    yield f"{'top1':<12}{100 * found.top1:.2f} %, 95 % confidence interval {100 * low:.2f} to {100 * high:.2f} %"
+    yield f"{'top5':<12}{100 * found.top5:.2f} %"
+    for place, (name, share, images) in enumerate(found.worst()):
+        yield f"{'' if place else 'worst':<12}{100 * share:.2f} % of {images:,} images of {name}"

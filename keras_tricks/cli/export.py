@@ -1,32 +1,33 @@
-"""write a run, or a model with published weights, for others to read"""
+"""export a run, or a model with published weights"""
 
+import contextlib
 import dataclasses
 import functools
-import json
 import pathlib
 
 from keras_tricks.cli import arguments
-from keras_tricks.utils.errors import UserError, check_choice
+from keras_tricks.utils.errors import UserError
 
-EXAMPLES = 100  # images from which an 8-bit model learns its ranges
+EXAMPLES = 100  # images that calibrate an 8-bit model
 OPTIONS = ("images", "fold", "dtype", "overwrite", "layout", "license", "owner")
 
 
 def add_arguments(parser):
     parser.add_argument("what", help="run folder, or model name")
     parser.add_argument("--format", default="keras,saved_model", metavar="FORM,FORM",
-                        help="keras, saved_model, feature_vector, onnx, litert, litert_int8 (default: the first two)")
-    parser.add_argument("--weights", help="file or name (default: the run's best checkpoint)")
-    parser.add_argument("--output", metavar="FOLDER", help="default: export/ in the run folder")
-    parser.add_argument("--fold", action="store_true", help="fold what only training needs into plain convolutions")
+                        help="write keras, saved_model, feature_vector, onnx, litert, litert_int8 (default: first two)")
+    parser.add_argument("--weights", help="use these weights: a file, a run folder, a name, or raw for the "
+                                          "unaveraged weights of the run (default: the run's best)")
+    parser.add_argument("--output", metavar="FOLDER", help="write to this folder (default: export/ in the run folder)")
+    parser.add_argument("--fold", action="store_true", help="fold layers for training only into plain convolutions")
     parser.add_argument("--dtype", choices=arguments.PRECISIONS, default="float32",
-                        help="precision inside (default float32)")
+                        help="compute in this precision (default: float32)")
     parser.add_argument("--images", metavar="FOLDER",
-                        help="images from which litert_int8 learns its ranges (default: training images of the run)")
-    parser.add_argument("--layout", choices=("huggingface", "kaggle"), help="a folder ready to be pushed there")
-    parser.add_argument("--license", default="", help="licence of the weights, such as apache-2.0")
-    parser.add_argument("--owner", default="", help="account, for --layout kaggle")
-    parser.add_argument("--overwrite", action="store_true", help="write over what is there")
+                        help="calibrate litert_int8 on these images (default: training images of the run)")
+    parser.add_argument("--layout", choices=("huggingface", "kaggle"), help="write a folder in the layout of this hub")
+    parser.add_argument("--license", default="", help="declare the licence of the weights, such as apache-2.0")
+    parser.add_argument("--owner", default="", help="set the account, for --layout kaggle")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
 
 
 def run(args):
@@ -64,8 +65,7 @@ class ExportOptions:
     def __post_init__(self):
         from keras_tricks import export
 
-        for name in self.formats:
-            check_choice("formats", name, export.FORMS)
+        export.check_packages(self.formats)
         if self.fold and self.dtype != "float32":
             raise UserError(f"--fold writes float32. Received: --dtype {self.dtype}")
 
@@ -77,7 +77,7 @@ def export_run(folder, options, output=None, weights=None):
         folder: run folder.
         options: `ExportOptions`.
         output: folder. Defaults to `<run>/export`.
-        weights: file. Defaults to the run's best checkpoint.
+        weights: `"raw"` for the unaveraged weights, or a file or name. Defaults to the best weights of the run.
 
     Returns:
         {format: path}.
@@ -87,36 +87,45 @@ def export_run(folder, options, output=None, weights=None):
     """
     from keras_tricks import evaluation, export, training
     from keras_tricks.export.model_card import Exported
+    from keras_tricks.run.folder import recipe_of
+    from keras_tricks.run.weights import WHICH, describe, resolve_weights, run_of_weights, run_weights
     from keras_tricks.utils.summary import read_summary
-    from keras_tricks.weights import load
+    from keras_tricks.weights import find, load
 
     folder = pathlib.Path(folder)
-    recipe, best = evaluation.load_run(folder)
-    output = prepare_output(output or folder / "export", options)
-    names = folder / "export" / "classes.json"
-    names = json.loads(names.read_text()) if names.is_file() else training.open_data(recipe.data).class_names
-    with export.precision(options.dtype):
-        network = training.build_network(recipe.replace(model={"weights": None}), len(names))
-    load(network, weights or best)
-    examples = _examples(options.images, recipe) if "litert_int8" in options.formats else None
-    what = Exported(recipe.model.name, network, recipe.data, names, weights or best, recipe, read_summary(folder))
-    return write_export(what, options, output, examples)
+    recipe = recipe_of(folder)
+    is_own = weights is None or weights in WHICH
+    path = run_weights(folder, weights or "best").path if is_own else resolve_weights(weights)
+    names = find(path).class_names or evaluation.class_names_of_run(folder, recipe)
+    with output_folder(output or folder / "export", options) as output:
+        with export.precision(options.dtype):
+            network = training.build_network(recipe, len(names), initial=False)
+        load(network, path)
+        examples = _examples(options.images, recipe) if "litert_int8" in options.formats else None
+        trained_in = run_of_weights(path)
+        what = Exported(recipe.model.name, network, recipe.data, list(names), path, recipe,
+                        read_summary(trained_in) if trained_in else (), describe(path))
+        return write_export(what, options, output, examples)
 
 
 def export_model(name, options, output, weights):
     """Exports a model of the zoo with published weights; arguments as for `export_run`."""
     from keras_tricks import evaluation
     from keras_tricks.export.model_card import Exported
+    from keras_tricks.run.folder import is_run
 
     if weights is None or output is None:
         raise UserError(f"To export {name}, give --weights and --output; or name the folder of a run.")
     if "litert_int8" in options.formats and options.images is None:
         raise UserError("`litert_int8` learns its ranges from images: give --images FOLDER, or export a run.")
+    if is_run(weights):
+        evaluation.check_model_of_run(name, weights)
+        return export_run(weights, options, output)
     recipe = evaluation.recipe_for_pretrained(name, weights)
-    output = prepare_output(output, options)
-    network, names = evaluation.network_of(recipe, weights, options.dtype)
-    examples = _examples(options.images, recipe) if options.images else None
-    return write_export(Exported(name, network, recipe.data, names, weights), options, output, examples)
+    with output_folder(output, options) as output:
+        network, names = evaluation.pretrained_network(recipe, weights, options.dtype)
+        examples = _examples(options.images, recipe) if options.images else None
+        return write_export(Exported(name, network, recipe.data, names, weights), options, output, examples)
 
 
 def write_export(what, options, output, examples):
@@ -143,24 +152,33 @@ def write_export(what, options, output, examples):
     return written
 
 
-def prepare_output(path, options):
-    """The output folder, created.
+@contextlib.contextmanager
+def output_folder(path, options):
+    """A context in which the output folder exists and no other process writes there. Yields its path.
 
     Raises:
-        UserError: it cannot be written, or holds a form already and `overwrite` is false.
+        UserError: it cannot be written, another process writes there, or it holds a form already and `overwrite` is
+            false.
     """
-    from keras_tricks import export
-    from keras_tricks.export import hub_layouts
-    from keras_tricks.export.model_card import is_own_card
+    from keras_tricks.run.lock import locked_output
     from keras_tricks.utils.atomic_files import writable_folder
 
     output = writable_folder(path)
+    with locked_output(output):
+        _check_free(output, options)
+        yield output
+
+
+def _check_free(output, options):
+    from keras_tricks import export
+    from keras_tricks.export import hub_layouts
+    from keras_tricks.export.model_card import is_own_card
+
     names = [*(export.FORMS[name] for name in options.formats), *hub_layouts.FILES.get(options.layout, ())]
     existing = ["README.md"] if not is_own_card(output / "README.md") else []
     existing += [name for name in names if (output / name).exists()]
     if existing and not options.overwrite:
         raise UserError(f"{output} holds {', '.join(existing)} already: give --output another folder, or --overwrite.")
-    return output
 
 
 def _examples(folder, recipe):
@@ -170,20 +188,31 @@ def _examples(folder, recipe):
 
     from keras_tricks import training
     from keras_tricks.data import evaluation_image
-    from keras_tricks.data.image_folder import SUFFIXES
+    from keras_tricks.data.folder_scan import FORMATS, LeftOut, list_images
 
     if folder is not None:
-        files = sorted(p for p in pathlib.Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
+        files = [image.path for image in list_images(folder, LeftOut()) if not image.reason]
         if not files:
-            raise UserError(f"--images {folder} holds no images ({', '.join(sorted(SUFFIXES))}).")
+            raise UserError(f"--images {folder} holds no images ({FORMATS}).")
         chosen = np.linspace(0, len(files) - 1, min(EXAMPLES, len(files))).astype("int64")
-        return np.stack([evaluation_image(tf.io.read_file(str(files[i])), recipe.data) for i in chosen])
+        return np.stack([evaluation_image(_content(files[i]), recipe.data) for i in chosen])
     split = training.open_data(recipe.data).train
     if split.fetch is None:
         stream = split.scan(tf.constant(0, tf.int64), None).take(EXAMPLES)
         return np.stack([evaluation_image(image, recipe.data) for _, image, *_ in stream])
     numbers = np.linspace(0, split.num_examples - 1, min(EXAMPLES, split.num_examples)).astype("int64")
     return np.stack([evaluation_image(split.fetch(i)[0], recipe.data) for i in numbers])
+
+
+def _content(path):
+    import tensorflow as tf
+
+    from keras_tricks.data.image_files import check_image
+
+    try:
+        return tf.constant(check_image(path))
+    except ValueError as error:
+        raise UserError(f"{path} (--images) is not an image that can be read ({error}).") from None
 
 
 def _agreement(written, model, examples):

@@ -1,13 +1,16 @@
-"""show how a signal travels through fresh networks, block by block"""
+"""show the signal propagation of untrained networks, block by block"""
 
+from keras_tricks.cli import arguments
 from keras_tricks.utils.errors import UserError
 
 
 def add_arguments(parser):
     parser.add_argument("models", nargs="+", metavar="MODEL", help="model name, or .keras file")
-    parser.add_argument("--open", action="store_true", help="set the gammas and gains that start at 0 to 1")
-    parser.add_argument("--image-size", type=int, help="pixels (default: the model's own)")
-    parser.add_argument("--batch-size", type=int, default=8, help="random images (default 8)")
+    parser.add_argument("--open", action="store_true", help="set gammas and gains that start at 0 to 1")
+    parser.add_argument("--image-size", type=arguments.count(1),
+                        help="use images of this size in pixels (default: that of the model)")
+    parser.add_argument("--batch-size", type=arguments.count(1), default=8,
+                        help="use this many random images (default: 8)")
     parser.add_argument("--plot", metavar="FILE", help="draw all models as a PNG")
 
 
@@ -27,7 +30,7 @@ def run(args):
 
 
 def _model(name):
-    """A fresh model of the zoo, or the one in a `.keras` file."""
+    """A new model of the zoo, or the one in a `.keras` file."""
     if not name.endswith(".keras"):
         from keras_tricks.models import create_model
 

@@ -6,7 +6,7 @@ import fnmatch
 def add_arguments(parser):
     parser.add_argument("what", nargs="?", choices=("models", "tricks", "recipes", "all"), default="all")
     parser.add_argument("filter", nargs="?", default="*", help='pattern such as "resnet50*"')
-    parser.add_argument("--cost", action="store_true", help="models with parameters and multiply-adds (builds them)")
+    parser.add_argument("--cost", action="store_true", help="add parameters and multiply-adds of models (builds them)")
 
 
 def run(args):

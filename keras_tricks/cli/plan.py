@@ -1,4 +1,4 @@
-"""show what would run, without training"""
+"""show the plan of a run, without training"""
 
 import math
 
@@ -21,25 +21,26 @@ def run(args):
 
 
 def describe(ready):
-    """The plan of a prepared run, as text: data, model, optimizer, learning rate by phase, memory."""
+    """The plan of a prepared run as text: data, model, optimizer, learning rate by phase, memory."""
     from keras_tricks.analysis import cost
+    from keras_tricks.optimizers.describe import slots
 
     recipe, source, schedule, plan = ready.recipe, ready.source, ready.recipe.schedule, ready.plan
     size = recipe.data.image_size
     spent = cost(ready.network)
     bytes_per_number = 4 if recipe.train.precision == "float32" else 2
     replicas, accumulation = plan.replicas, plan[0].accumulation_steps
-    memory = spent.training_memory(max(p.micro_batch for p in plan), bytes_per_number)
+    held = slots(ready.trainer.optimizer, ready.network.trainable_variables)
+    memory = spent.training_memory(max(p.micro_batch for p in plan), bytes_per_number, held)
     lines = [
         f"recipe      {recipe.name}   {recipe.about.paper}",
         f"data        {source.name}: {source.train.num_examples:,} training, {source.validation.num_examples:,} "
         f"validation images, {source.num_classes} classes",
-        f"augment     {_augment(recipe.augment)}",
+        f"augment     {_augment(ready)}",
         f"model       {recipe.model.name} at {size} px: {spent.parameters:,} parameters, {spent.macs / 1e9:.3f} G "
         "multiply-adds per image",
-        f"loss        cross entropy, label smoothing {recipe.loss.label_smoothing:g} ({recipe.loss.smoothing})"
-        + (f", taught by {recipe.loss.teacher} at T = {recipe.loss.temperature:g}" if recipe.loss.teacher else ""),
-        f"optimizer   {_optimizer(recipe.optimizer)}",
+        f"loss        {_loss(ready.trainer)}",
+        f"optimizer   {_optimizer(ready)}",
         *_decayed(ready),
         f"batch       {schedule.batch_size} = {plan[0].micro_batch} per replica x {replicas} "
         f"{'replica' if replicas == 1 else 'replicas'} x {accumulation} "
@@ -49,13 +50,29 @@ def describe(ready):
         *_phases(ready),
         *(f"  {line}" for line in str(plan).splitlines()[:-1]),
         f"precision   {recipe.train.precision}",
-        f"memory      about {memory / 2**30:.2f} GiB per replica (weights, gradients, momentum, activations)",
+        f"memory      about {memory / 2**30:.2f} GiB per replica (weights, gradients, optimizer, activations)",
         f"export      {', '.join(recipe.export.formats)}",
     ]
     return "\n".join(lines)
 
 
-def _augment(augment):
+def _augment(ready):
+    """The augmentation of the batches that the pipeline makes, and the epoch from which they are not mixed."""
+    from keras_tricks.data.pipeline import batch_ranges
+
+    recipe, plan = ready.recipe, ready.plan
+    first, *others = batch_ranges(ready.source.train, recipe.data, recipe.augment, ready.source.num_classes, plan,
+                                  recipe.seed, range(plan.epochs))
+    text = _augment_section(first.augment)
+    plain = next((r for r in others if _mixes(first.augment) and not _mixes(r.augment)), None)
+    return text if plain is None else f"{text}, not mixed from epoch {plain.epochs.start} on"
+
+
+def _mixes(augment):
+    return bool(augment.mixup_alpha or augment.cutmix_alpha)
+
+
+def _augment_section(augment):
     crops = {"random_resized": "random-resized crop", "pad": f"pad {augment.pad} and crop", "none": "no crop"}
     parts = [crops[augment.crop]]
     parts += ["flip"] if augment.flip else []
@@ -68,26 +85,34 @@ def _augment(augment):
     return ", ".join(parts)
 
 
-def _optimizer(section):
-    nesterov = "Nesterov " if section.nesterov else ""
-    parts = [f"SGD, {nesterov}momentum {section.momentum:g}, weight decay {section.weight_decay:g} (coupled)"]
-    parts += [f"AGC {section.agc_clip_factor:g}"] if section.agc_clip_factor else []
-    parts += [f"weight average {section.ema_decay:g}"] if section.ema_decay else []
-    return ", ".join(parts)
+def _loss(trainer):
+    from keras_tricks.losses import Distiller
+
+    text = f"cross entropy, label smoothing {trainer.loss.label_smoothing:g} ({trainer.loss.smoothing})"
+    if isinstance(trainer, Distiller):
+        text += f", taught by {trainer.teacher.name} at T = {trainer.temperature:g}"
+    return text
+
+
+def _optimizer(ready):
+    from keras_tricks.optimizers import describe
+
+    average = ready.recipe.optimizer.ema_decay
+    return describe(ready.trainer.optimizer) + (f", weight average {average:g}" if average else "")
 
 
 def _decayed(ready):
-    from keras_tricks.optimizers.no_decay import is_exempt
+    from keras_tricks.optimizers.describe import is_decayed
 
     variables = ready.network.trainable_variables
-    excluded = [v for v in variables if ready.recipe.optimizer.no_bias_decay and is_exempt(v)]
+    excluded = [v for v in variables if not is_decayed(ready.trainer.optimizer, v)]
     names = sorted({v.name for v in excluded})
     yield f"  decayed   {len(variables) - len(excluded)} tensors"
     yield f"  excluded  {len(excluded)} tensors" + (f" ({', '.join(names)})" if names else "")
 
 
 def _phases(ready):
-    """One line per warmup, per step of the decay and per batch size: epochs and learning rates."""
+    """Yields a line for the warmup, each step of the decay and each batch size: epochs and learning rates."""
     schedule, plan = ready.recipe.schedule, ready.plan
     edges = {0.0, float(schedule.epochs), min(schedule.warmup_epochs, schedule.epochs)}
     edges |= {float(phase.epochs.start) for phase in plan}
@@ -103,13 +128,13 @@ def _phases(ready):
 
 
 def _update(plan, epoch, offset=0):
-    """(epoch, update within it) of the update at a fractional epoch, `offset` updates later."""
+    """(epoch, update in it) of the update that is `offset` updates after a fractional epoch."""
     whole = min(math.ceil(epoch) - 1 if offset < 0 else int(epoch), plan.epochs - 1)
     return whole, round((epoch - whole) * plan.phase(whole).updates_per_epoch) + offset
 
 
 def draw(plan, path):
-    """Draws batch size, learning rate, noise scale and updates over the epochs as a PNG, replaced in one step."""
+    """Draws batch size, learning rate, noise scale and updates over the epochs as a PNG that is replaced atomically."""
     from keras_tricks import schedules
     from keras_tricks.utils.plotting import new_figure, save_figure
 

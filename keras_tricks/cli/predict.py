@@ -1,19 +1,108 @@
 """print labels and probabilities of image files"""
 
+import csv
+import glob
+import json
+import os
+import sys
+
+from absl import logging
+
+from keras_tricks.cli import arguments
+from keras_tricks.utils.errors import UserError
+
+FORMATS = ("text", "json", "csv")
+
 
 def add_arguments(parser):
-    parser.add_argument("what", help="folder of a finished run, or model name")
-    parser.add_argument("images", nargs="+", help="image files")
-    parser.add_argument("--weights", help="of a model: file, or a name such as timm/resnet50d.ra2_in1k")
+    parser.add_argument("what", help="run folder, or model name")
+    parser.add_argument("images", nargs="+", help="image files, folders, patterns such as 'photos/*.jpg', or - for a "
+                                                  "list on standard input, one path per line")
+    parser.add_argument("--weights", help="use these weights: for a model a file, a run folder or a name such as "
+                                          "timm/resnet50d.ra2_in1k; for a run raw, its unaveraged weights")
     parser.add_argument("--set", action="append", default=[], metavar="data.KEY=VALUE", dest="assignments",
                         help="change the preprocessing of the weights; may be repeated")
-    parser.add_argument("--top", type=int, default=5, help="labels shown for each image (default 5)")
+    parser.add_argument("--top", type=arguments.count(1), default=5,
+                        help="print this many labels per image (default: 5)")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="set the output format (default: text)")
 
 
 def run(args):
     from keras_tricks import evaluation
 
-    for path, answers in evaluation.predict(args.what, args.images, args.top, args.weights, args.assignments):
+    failures = []
+
+    def failed(path, reason):
+        failures.append(path)
+        print(f"keras-tricks: {path} cannot be read ({reason})", file=sys.stderr)
+
+    predicted = evaluation.predict(args.what, find_images(args.images), args.top, args.weights, args.assignments,
+                                   failed)
+    {"text": _write_text, "json": _write_json, "csv": _write_csv}[args.format](predicted)
+    if failures:
+        sys.stdout.flush()
+        sys.exit(1)
+
+
+def find_images(words):
+    """Expands the arguments of the command line to a list of image files.
+
+    Args:
+        words: paths, folders (all images in them, at any depth), patterns, or `"-"`.
+
+    Raises:
+        UserError: a folder without images, a pattern that matches nothing, or no path at all.
+    """
+    found = []
+    for word in words:
+        if word == "-":
+            found += [line for line in (line.rstrip("\r\n") for line in sys.stdin) if line]
+        elif os.path.isdir(word):
+            found += _images_in(word)
+        elif glob.has_magic(word) and not os.path.exists(word):
+            matches = sorted(path for path in glob.glob(word, recursive=True) if os.path.isfile(path))
+            if not matches:
+                raise UserError(f"No file matches {word}.")
+            found += matches
+        else:
+            found.append(word)
+    if not found:
+        raise UserError("predict received no image: the list on standard input is empty.")
+    return found
+
+
+def _images_in(folder):
+    from keras_tricks.data.folder_scan import FORMATS, LeftOut, list_images
+
+    left_out = LeftOut()
+    found = [image.path for image in list_images(folder, left_out)]
+    for what, count, why in left_out.rows():
+        logging.info("%s: %d %s: %s", folder, count, what, why)
+    if not found:
+        raise UserError(f"The folder {folder} has no images ({FORMATS}).")
+    return found
+
+
+def _write_text(predicted):
+    for path, answers in predicted:
         print(path)
         for label, probability in answers:
             print(f"  {100 * probability:6.2f} %  {label}")
+
+
+def _write_json(predicted):
+    """Prints one JSON array with one line per image."""
+    before = "["
+    for path, answers in predicted:
+        labels = [{"label": label, "probability": probability} for label, probability in answers]
+        print(f"{before}\n{json.dumps({'path': str(path), 'answers': labels})}", end="")
+        before = ","
+    print("[]" if before == "[" else "\n]")
+
+
+def _write_csv(predicted):
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["path", "rank", "label", "probability"])
+    for path, answers in predicted:
+        for rank, (label, probability) in enumerate(answers, start=1):
+            writer.writerow([path, rank, label, f"{probability:.6g}"])

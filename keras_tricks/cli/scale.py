@@ -1,4 +1,4 @@
-"""show what width, depth and resolution cost, and which of them pays"""
+"""compare the costs and effects of width, depth and resolution"""
 
 import math
 
@@ -7,22 +7,29 @@ from keras_tricks.utils.errors import UserError
 
 
 def add_arguments(parser):
-    parser.add_argument("--family", default="resnet_rs", help="resnet_rs (default) or resnet_d")
-    parser.add_argument("--widths", type=float, nargs="+", metavar="W", help="default: 0.25 0.5 1 1.5 2")
-    parser.add_argument("--depths", type=int, nargs="+", metavar="D", help="default: 26 50 101 200 300 350 400")
-    parser.add_argument("--resolutions", type=int, nargs="+", metavar="PX", help="default: 128 160 224 320 448")
+    parser.add_argument("--family", default="resnet_rs", help="scale this family: resnet_rs (default) or resnet_d")
+    parser.add_argument("--widths", type=arguments.number(above=0), nargs="+", metavar="W",
+                        help="use these widths (default: 0.25 0.5 1 1.5 2)")
+    parser.add_argument("--depths", type=arguments.count(1), nargs="+", metavar="D",
+                        help="use these depths (default: 26 50 101 200 300 350 400)")
+    parser.add_argument("--resolutions", type=arguments.count(1), nargs="+", metavar="PX",
+                        help="use these resolutions (default: 128 160 224 320 448)")
     parser.add_argument("--budget", action="append", default=[], metavar="KIND=AMOUNT",
-                        help="macs=4.5G, latency=20ms (inference of an image) or memory=8GiB (training step)")
-    parser.add_argument("--measure", type=int, default=0, metavar="N",
-                        help="time N of the networks on this machine and fit the others (default 0)")
+                        help="list networks within macs=4.5G, latency=20ms (inference) or memory=8GiB (training step)")
+    parser.add_argument("--measure", type=arguments.count(0), default=0, metavar="N",
+                        help="time N of the networks on this machine and fit the others (default: 0)")
     parser.add_argument("--up-to", default="20G", metavar="MACS",
-                        help="multiply-adds of the largest network that is timed (default 20G)")
-    parser.add_argument("--deepest", type=int, metavar="D", help="depth of the deepest network that is timed")
-    parser.add_argument("--batch-size", type=int, default=8, help="of memory and times (default 8)")
-    parser.add_argument("--steps", type=int, default=5, help="a measured time is the median of so many (default 5)")
+                        help="time no network with more multiply-adds (default: 20G)")
+    parser.add_argument("--deepest", type=arguments.count(1), metavar="D",
+                        help="time no network that is deeper")
+    parser.add_argument("--batch-size", type=arguments.count(1), default=8,
+                        help="use this batch size for memory and times (default: 8)")
+    parser.add_argument("--steps", type=arguments.count(1), default=5,
+                        help="take the median of this many steps (default: 5)")
     parser.add_argument("--train", action="append", default=[], metavar="epochs=K",
                         help="train every network of the grid for K epochs; may be repeated")
-    parser.add_argument("--output", default="scaling", metavar="FOLDER", help="scaling.csv, scaling.png, runs")
+    parser.add_argument("--output", default="scaling", metavar="FOLDER",
+                        help="write scaling.csv, scaling.png and the runs to this folder (default: scaling)")
     arguments.add_recipe_arguments(parser, "recipe of --train (default: resnet_rs/cifar10_scaling)", "--recipe",
                                    default="resnet_rs/cifar10_scaling")
 
@@ -33,7 +40,6 @@ def run(args):
     from keras_tricks.utils.atomic_files import writable_folder
     from keras_tricks.utils.memory import free_memory
 
-    arguments.check_positive(args, "batch_size", "steps")
     budgets = [scaling.parse_budget(text) for text in args.budget]
     _, max_macs = scaling.parse_budget(f"macs={args.up_to}", "--up-to", args.up_to)
     regimes = [_epochs(text) for text in args.train]

@@ -1,21 +1,23 @@
-"""Looks at a data set before a run: what was found, what is missing, which images are broken, what to do next."""
+"""Checks a data set before a run: its classes, the number of images, broken images, and files that are not read."""
 
-import collections
 import os
-import pathlib
+import sys
+from collections.abc import Iterator
 
-from keras_tricks.data.image_folder import SUFFIXES, find_broken
+from keras_tricks.data.image_folder import inspect_files
 from keras_tricks.data.open_source import open_source
-from keras_tricks.data.tfrecord import damaged
+from keras_tricks.data.shard_check import find_damaged_shards, find_wrong_records
+from keras_tricks.utils.text import printable
+
+SHOWN = 100  # wrong records
 
 
-def check(source, data_dir=None):
-    """Yields lines of text about a source. Raises `UserError` when it cannot be opened at all."""
-    opened = open_source(source, data_dir)
-    yield f"{opened.name}: {opened.num_classes} classes ({_few(opened.class_names)})"
+def check(source: str, data_dir: str | os.PathLike | None = None) -> Iterator[str]:
+    """Yields the report on a source, line by line. Raises `UserError` when the source cannot be opened."""
+    opened = open_source(source, data_dir, max_bad_images=sys.maxsize)
+    yield f"{opened.name}: {opened.num_classes} classes ({_abbreviate(opened.class_names)})"
     if source == "tfrecord":
-        for path, why in damaged(data_dir):
-            yield f"damaged     {path}: {why}"
+        yield from _wrong_records(data_dir)
     for name, split in (("training", opened.train), ("validation", opened.validation)):
         yield f"{name:<12}{split.num_examples:>9,} images"
         if split.bad is not None and source != "tfrecord":
@@ -23,23 +25,33 @@ def check(source, data_dir=None):
 
 
 def _broken(split):
-    broken = list(find_broken(split))
+    """Decodes every file of an image folder's split, and reports what is broken, slow, left out and not read."""
+    broken, slow = [], 0
+    for file in inspect_files(split):
+        slow += file.slow
+        if file.reason:
+            broken.append(file)
     yield f"{'broken':<12}{len(broken):>9,}"
-    for path, why in broken:
-        yield f"  {path}: {why}"
-    others = _other_files({os.path.dirname(path) for path in split.paths})
-    if others:
-        endings = ", ".join(f"{count:,} {ending}" for ending, count in others.most_common(5))
-        yield f"{'not read':<12}{others.total():>9,} files, not named {' '.join(SUFFIXES)}: {endings}"
+    for file in broken:
+        yield f"  {printable(file.path)}: {file.reason}"
+    for what, count, why in split.left_out:
+        yield f"{what:<12}{count:>9,} {why}"
+    if slow:
+        yield (f"{'slow':<12}{slow:>9,} images that are neither plain JPEG nor PNG: Pillow decodes them whenever they "
+               "are read. `keras-tricks data pack` converts them once.")
 
 
-def _few(names, count=5):
+def _wrong_records(data_dir):
+    for path, why in find_damaged_shards(data_dir):
+        yield f"damaged     {printable(path)}: {why}"
+    wrong = 0
+    for name, why in find_wrong_records(data_dir):
+        wrong += 1
+        if wrong <= SHOWN:
+            yield f"wrong       {name}: {why}"
+    if wrong > SHOWN:
+        yield f"wrong       {wrong - SHOWN:,} more"
+
+
+def _abbreviate(names, count=5):
     return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
-
-
-def _other_files(folders):
-    """How many files of each ending lie beside the images and are not read as such."""
-    names = [entry.name for folder in folders for entry in os.scandir(folder)
-             if entry.is_file() and not entry.name.startswith(".")]
-    endings = (pathlib.PurePath(name).suffix.lower() for name in names)
-    return collections.Counter(ending or "without ending" for ending in endings if ending not in SUFFIXES)

@@ -2,71 +2,73 @@
 
 Formula    random-resized crop: area ~ U[0.08, 1] of the image, aspect ratio ~ U[3/4, 4/3], resized to the model's size
 Paper      He et al. 2018, arXiv:1812.01187, section 2.1 (training) and 2.2 (validation: short side 256, centre crop).
-           Validation of the others is in their code: `center_crop` and `squash_crop`
+           The other works give their validation crop only in code: `center_crop` and `squash_crop`
 Recipe     random_resized_crop: augment.crop=random_resized; pad_crop: augment.crop=pad
 Use when   photographs; for 32-pixel images `pad_crop`
-Do not     resize validation images by another rule than the checkpoint's: it costs up to several points of top-1
+Do not     evaluate with another crop than that of the checkpoint: it costs up to several points of top-1
 Cost       JPEG files: only the crop is decoded
-Differs    aspect ratio drawn uniformly as in the paper's text (torchvision: log-uniform). Bilinear without
-           antialiasing, as the OpenCV resize of the paper's code; `antialias=True` is PIL's behaviour. Bicubic (Keys,
-           a = -0.5, pixel centres at halves) is not clamped: values may leave 0-255, as in DeepMind's code
-           JPEG files are decoded at full size: decoding at a half where the crop allows it gains 1 % on ImageNet and
-           changes pixels by 4 of 255 (docs/data.md)
+Differs    the aspect ratio is drawn uniformly, as in the paper's text (torchvision: log-uniform). Bilinear resizing has
+           no antialiasing, as the OpenCV resize of the paper's code; `antialias=True` is PIL's behaviour. Bicubic
+           resizing (Keys, a = -0.5, half-pixel centres) is not clamped: values may leave 0-255, as in DeepMind's code.
+           JPEG files are decoded at full size: decoding at half size where the crop allows it gains 1 % on ImageNet
+           and changes pixels by 4 of 255 (docs/data.md)
 Status     used by every recipe on image files
 """
 
 import tensorflow as tf
 
-ATTEMPTS = 10  # candidate boxes drawn at once; the first that fits the image is taken
+ATTEMPTS = 10  # candidate boxes drawn at once; the first one that fits in the image is used
 
 
-def is_encoded(image):
+def is_encoded(image: tf.Tensor) -> bool:
+    """Whether an image is the content of a file, not an array of pixels."""
     return image.dtype == tf.string
 
 
-def image_shape(image):
-    """Height and width, int32 scalars. A JPEG's come from its header."""
+def image_shape(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Height and width, int32 scalars. Those of a JPEG are read from its header."""
     if not is_encoded(image):
         return tf.shape(image)[0], tf.shape(image)[1]
     shape = tf.cond(tf.io.is_jpeg(image), lambda: tf.io.extract_jpeg_shape(image), lambda: tf.shape(_decode(image)))
     return shape[0], shape[1]
 
 
-def cut(image, top, left, height, width):
-    """The box `(top, left, height, width)` of an image, uint8; of a JPEG only the box is decoded."""
+def crop(image: tf.Tensor, top, left, height, width) -> tf.Tensor:
+    """Decodes and crops an image to the box `(top, left, height, width)`, uint8. Of a JPEG only the box is decoded."""
     if not is_encoded(image):
         return tf.slice(image, [top, left, 0], [height, width, 3])
     box = tf.stack([top, left, height, width])
-    cut = tf.cond(
+    cropped = tf.cond(
         tf.io.is_jpeg(image),
         lambda: tf.io.decode_and_crop_jpeg(image, box, channels=3, dct_method="INTEGER_ACCURATE"),  # as PIL
         lambda: tf.slice(_decode(image), [top, left, 0], [height, width, 3]),
     )
-    return tf.ensure_shape(cut, (None, None, 3))
+    return tf.ensure_shape(cropped, (None, None, 3))
 
 
 def _decode(image):
     return tf.io.decode_png(image, channels=3)
 
 
-def resize(image, height, width, interpolation="bilinear", antialias=False):
-    """float32 `(height, width, 3)`; an image of that size already is only cast."""
+def resize(image: tf.Tensor, height, width, interpolation: str = "bilinear", antialias: bool = False) -> tf.Tensor:
+    """Resizes to float32 `(height, width, 3)`. An image that already has this size is only cast."""
     resized = tf.image.resize(image, (height, width), interpolation, antialias=antialias)
     return tf.cast(resized, tf.float32)
 
 
-def random_resized_box(height, width, seed, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
+def random_resized_box(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor, area: tuple[float, float] = (0.08, 1.0),
+                       aspect: tuple[float, float] = (3 / 4, 4 / 3)) -> tuple[tf.Tensor, ...]:
     """A random box in an image of `height` x `width` pixels.
 
     Args:
         height, width: int32 scalars > 0.
-        seed: int64 `(2,)`; the box is a function of it.
+        seed: int64 `(2,)`. The box depends on nothing else.
         area: range of the box's share of the image, in (0, 1].
         aspect: range of width / height.
 
     Returns:
-        int32 scalars `top, left, height, width`. When none of the candidates fits, the largest centred box whose
-        aspect ratio is within range.
+        int32 scalars `top, left, height, width`. If no candidate fits, the largest centred box whose aspect ratio is
+        within the range.
     """
     h, w = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
     draws = tf.random.stateless_uniform([4, ATTEMPTS], seed)
@@ -91,38 +93,40 @@ def random_resized_box(height, width, seed, area=(0.08, 1.0), aspect=(3 / 4, 4 /
     return tf.cond(tf.reduce_any(fits), drawn, centred)
 
 
-def random_resized_crop(image, size, seed, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3), **resizing):
+def random_resized_crop(image: tf.Tensor, size: int, seed: tf.Tensor, area: tuple[float, float] = (0.08, 1.0),
+                        aspect: tuple[float, float] = (3 / 4, 4 / 3), **resizing) -> tf.Tensor:
     """Crops a random box and resizes it to `(size, size, 3)`."""
     box = random_resized_box(*image_shape(image), seed, area, aspect)
-    return resize(cut(image, *box), size, size, **resizing)
+    return resize(crop(image, *box), size, size, **resizing)
 
 
-def pad_crop(image, size, seed, pad=4, mode="REFLECT", **resizing):
-    """Resizes to `size`, pads `pad` pixels on each side and cuts a random `size` x `size` window (CIFAR; WRN code)."""
-    image = whole(image, size, **resizing)
+def pad_crop(image: tf.Tensor, size: int, seed: tf.Tensor, pad: int = 4, mode: str = "REFLECT",
+             **resizing) -> tf.Tensor:
+    """Resizes to `size`, pads `pad` pixels on each side and takes a random `size` x `size` crop (CIFAR; WRN code)."""
+    image = resize_whole(image, size, **resizing)
     padded = tf.pad(image, [[pad, pad], [pad, pad], [0, 0]], mode)
     offset = tf.random.stateless_uniform([2], seed, 0, 2 * pad + 1, tf.int32)
     return tf.slice(padded, [offset[0], offset[1], 0], [size, size, 3])
 
 
-def whole(image, size, **resizing):
-    """The whole image, both sides resized to `size`."""
+def resize_whole(image: tf.Tensor, size: int, **resizing) -> tf.Tensor:
+    """Resizes the whole image to `size` x `size`, whatever its aspect ratio."""
     height, width = image_shape(image)
-    return resize(cut(image, 0, 0, height, width), size, size, **resizing)
+    return resize(crop(image, 0, 0, height, width), size, size, **resizing)
 
 
-def short_side_crop(image, size, short_side, **resizing):
-    """Bag-of-Tricks validation: short side to `short_side` pixels keeping the aspect, centre crop of `size`."""
+def short_side_crop(image: tf.Tensor, size: int, short_side: int, **resizing) -> tf.Tensor:
+    """Bag-of-Tricks validation: resizes the short side to `short_side`, keeping the aspect ratio; centre crop."""
     height, width = image_shape(image)
     scale = short_side / tf.cast(tf.minimum(height, width), tf.float64)
     new_h, new_w = (tf.cast(tf.round(tf.cast(s, tf.float64) * scale), tf.int32) for s in (height, width))
-    resized = resize(cut(image, 0, 0, height, width), new_h, new_w, **resizing)
+    resized = resize(crop(image, 0, 0, height, width), new_h, new_w, **resizing)
     cropped = tf.slice(resized, [(new_h - size) // 2, (new_w - size) // 2, 0], [size, size, 3])
     return tf.ensure_shape(cropped, (size, size, 3))
 
 
-def center_box(height, width, size, crop_pct=0.875):
-    """The centred square that `center_crop` cuts.
+def center_box(height: tf.Tensor, width: tf.Tensor, size: int, crop_pct: float = 0.875) -> tuple[tf.Tensor, ...]:
+    """The centred square that `center_crop` takes.
 
     Args:
         height, width: int32 scalars > 0, of the image.
@@ -131,7 +135,8 @@ def center_box(height, width, size, crop_pct=0.875):
 
     Returns:
         int32 scalars `top, left, side, side`. `side` is size / (size + padding) of the short side, rounded down, with
-        padding = round(size (1 / crop_pct - 1)); in float32, as the published code, so that it is the same pixel.
+        padding = round(size (1 / crop_pct - 1)). It is computed in float32, as in the published code, to give the same
+        pixel.
     """
     padding = round(size * (1 / crop_pct - 1))
     short = tf.cast(tf.minimum(height, width), tf.float32)
@@ -139,35 +144,35 @@ def center_box(height, width, size, crop_pct=0.875):
     return (height - side + 1) // 2, (width - side + 1) // 2, side, side
 
 
-def center_crop(image, size, crop_pct=0.875, **resizing):
-    """ResNet-RS and EfficientNet validation: the centred square of `crop_pct` of the short side, resized to `size`.
+def center_crop(image: tf.Tensor, size: int, crop_pct: float = 0.875, **resizing) -> tf.Tensor:
+    """ResNet-RS and EfficientNet validation: crops a centred square of `crop_pct` of the short side and resizes it.
 
     Args:
         image: encoded file or uint8 `(height, width, 3)`.
-        size: integer > 0.
-        crop_pct: float in (0, 1], about the share of the short side that is kept. Defaults to `0.875`, 224 of 256
-            pixels (`CROP_FRACTION` of tensorflow/tpu, models/official/efficientnet/preprocessing.py). timm's `crop_pct`
-            is the same share, but timm resizes first and cuts afterwards.
-        **resizing: `interpolation` and `antialias` of `resize`; the published code takes bicubic, by TensorFlow 1's
-            kernel, which lies half a pixel beside this one.
+        size: integer > 0, pixels of the result.
+        crop_pct: float in (0, 1], approximately the share of the short side that is kept. Defaults to `0.875`, 224 of
+            256 pixels (`CROP_FRACTION` of tensorflow/tpu, models/official/efficientnet/preprocessing.py). timm's
+            `crop_pct` is the same share, but timm resizes first and crops afterwards.
+        **resizing: `interpolation` and `antialias` of `resize`. The published code uses bicubic interpolation by
+            TensorFlow 1's kernel, which is shifted by half a pixel against this one.
 
     Returns:
         float32 `(size, size, 3)`.
     """
-    return resize(cut(image, *center_box(*image_shape(image), size, crop_pct)), size, size, **resizing)
+    return resize(crop(image, *center_box(*image_shape(image), size, crop_pct)), size, size, **resizing)
 
 
-def squash_crop(image, size, padding=32, **resizing):
-    """NFNet validation: both sides resized to `size` + `padding` whatever the aspect, then the centre cut out.
+def squash_crop(image: tf.Tensor, size: int, padding: int = 32, **resizing) -> tf.Tensor:
+    """NFNet validation: resizes both sides to `size` + `padding`, whatever the aspect ratio; centre crop.
 
     Args:
         image: encoded file or uint8 `(height, width, 3)`.
         size: integer > 0.
         padding: integer >= 0. Defaults to `32` (`resize_crop_32` of deepmind-research, nfnets/dataset.py).
-        **resizing: `interpolation` and `antialias` of `resize`; the published code takes bicubic, not antialiased.
+        **resizing: `interpolation` and `antialias` of `resize`. The published code uses bicubic, not antialiased.
 
     Returns:
         float32 `(size, size, 3)`.
     """
     first = (padding + 1) // 2
-    return whole(image, size + padding, **resizing)[first : first + size, first : first + size]
+    return resize_whole(image, size + padding, **resizing)[first : first + size, first : first + size]

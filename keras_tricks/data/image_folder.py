@@ -1,152 +1,202 @@
-"""A folder of images: one sub-folder per class, `train/` and `val/` above them.
+"""A folder of images: `train/` and `val/`, with one sub-folder per class in each, or the class folders alone.
 
-Broken files cost nothing when there are none: the graph looks at the first and last bytes of each file, and at the
-checksums of a PNG. A suspicious one is decoded in Python; when that fails its name is kept and, in training, the next
-readable image of the split takes its place, so that batches, steps and resumes stay what they would have been.
+Broken files cost nothing unless there are some. The graph checks the first and last bytes of each file, and the
+checksums of a PNG. A suspicious file, or one that cannot be read, is decoded in Python. If that fails, its name is
+recorded and, in training, the next readable image of the split replaces it, so that batches, steps and resumes do not
+change.
 
-A JPEG has no checksum to tell that it is damaged between its ends. Mostly it decodes, with wrong pixels in places, in
-Pillow as well. One that cannot be decoded ends the pipeline with TensorFlow's error, unless what `find_broken` finds
-was added to `split.bad` before the pipeline was made.
+A JPEG has no checksum, so damage between its ends is not detected. Most of these files decode, with some wrong pixels,
+in Pillow as well. One that cannot be decoded stops the pipeline with TensorFlow's error, unless the files that
+`find_broken` finds were added to `split.bad` before the pipeline was built.
 
-Pixels are those that Pillow's `convert("RGB")` gives: an EXIF orientation is not applied (as in the loaders of timm and
-torchvision), a colour profile and transparency are ignored, an animation is its first frame. The exception is grey PNG
-of 16 bits, of which the high byte is taken; Pillow cuts it off at 255.
+`folder_scan` says which files are images, and `image_files` how they are read.
 """
 
-import io
+import dataclasses
+import logging
 import os
-import pathlib
-import re
-import struct
-import zlib
+import typing
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
 
-from keras_tricks.data import crops
+from keras_tricks.data.bad_images import BadImages
+from keras_tricks.data.file_access import is_folder, list_entries
+from keras_tricks.data.folder_scan import Listing
+from keras_tricks.data.image_files import (
+    check_image,
+    has_end_markers,
+    png_checksums_ok,
+    read_or_empty,
+    readable_content,
+)
+from keras_tricks.data.layout import (
+    TRAIN_NAMES,
+    VALIDATION_NAMES,
+    check_flat,
+    check_not_a_wrapper,
+    find_splits,
+    list_folders,
+    open_root,
+    scan_and_log,
+)
 from keras_tricks.data.minival import split_off
-from keras_tricks.data.source import Source, Split
+from keras_tricks.data.source import Source, Split, match_classes
 from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.text import printable
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
-VALIDATION_NAMES = ("val", "validation", "test")
-HOLD_OUT = 10  # without a validation folder every tenth image of a class is held out
-MAX_PIXELS = 2**29 // 3  # TensorFlow refuses larger JPEG files, and Pillow larger images
+HOLD_OUT = 10  # without a validation folder, every tenth image of a class is held out
+CHUNK = 1000  # files that are inspected at once
 
-
-class TooManyBadImages(UserError):
-    """More broken images than `data.max_bad_images` allows."""
+log = logging.getLogger("absl")
 
 
-class BadImages:
-    """The broken images of a split, by name, with a limit."""
+def image_folder(data_dir: str | os.PathLike, max_bad_images: int = 100, train_split: str = "train",
+                 validation_split: str | None = None, minival: float = 0.0) -> Source:
+    """Opens `data_dir/<split>/<class>/<image>`, or `data_dir/<class>/<image>`, holding out every tenth image.
 
-    def __init__(self, limit):
-        self.limit = limit
-        self.total = None  # images of the split
-        self.reasons = {}
-
-    def add(self, path, reason):
-        self.reasons.setdefault(path, reason)
-        self.check()
-
-    def check(self):
-        """Raises `TooManyBadImages` with the first names when there are more than the limit, or nothing else."""
-        shown = "; ".join(f"{p} ({r})" for p, r in list(self.reasons.items())[:10])
-        if len(self.reasons) == self.total:
-            raise TooManyBadImages(f"None of the {self.total} images of the split can be read: {shown}.")
-        if len(self.reasons) > self.limit:
-            raise TooManyBadImages(
-                f"{len(self.reasons)} images cannot be read, more than `data.max_bad_images`={self.limit}: {shown}. "
-                "Remove or replace them, or allow more with --set data.max_bad_images=N."
-            )
-
-
-def image_folder(data_dir, max_bad_images=100, train_split="train", validation_split=None, minival=0.0):
-    """Opens `data_dir/<split>/<class>/<image>`, or `data_dir/<class>/<image>` and holds out every tenth image.
+    Images may be in sub-folders of the class folders.
 
     Args:
         data_dir: folder.
         max_bad_images: integer >= 0.
-        train_split: name of the training folder. Defaults to `"train"`.
-        validation_split: name of the validation folder. Defaults to the first that exists of `val`, `validation`,
-            `test`.
-        minival: float in [0, 1), share of the training images to validate on instead. Which ones, their names decide
+        train_split: name of the training folder, in any case. Defaults to `"train"`, which also finds `training`.
+        validation_split: name of the validation folder, in any case. Defaults to the first that exists of `val`,
+            `valid`, `validation`, `dev`, `test`, `testing`. Its classes are matched by name, and may be fewer.
+        minival: float in [0, 1), share of the training images to validate on instead, chosen by their names
             (`<class>/<file>`).
 
     Raises:
-        UserError: missing or empty folder, a class folder with no image, classes that differ between the splits.
+        UserError: missing or empty folder, a class folder without images, validation classes that are not trained, a
+            layout that is not clear.
     """
-    if data_dir is None:
-        raise UserError("The source image_folder needs a folder: give --data-dir FOLDER (or data.data_dir).")
-    root = pathlib.Path(data_dir).expanduser()
-    if not root.is_dir():
-        raise UserError(f"The data folder {root} does not exist. Give --data-dir a folder with one sub-folder a class.")
-    train_root = root / train_split
-    if not train_root.is_dir():
-        classes, files = _scan(root)
-        held_out = {path for paths in files for path in paths[HOLD_OUT - 1 :: HOLD_OUT]}
-        pick = lambda keep: [[p for p in paths if (p in held_out) != keep] for paths in files]  # noqa: E731
-        train, validation = pick(True), pick(False)
-        if not held_out:
-            raise UserError(f"{root} has no {train_split}/ and no class of {HOLD_OUT} images, so none can be held out "
-                            f"to validate on. Make {train_split}/ and {VALIDATION_NAMES[0]}/ in it.")
+    root = open_root(data_dir)
+    train_roots, validation_roots = find_splits(root, train_split, validation_split)
+    if train_roots:
+        if not validation_roots:
+            wanted = ", ".join(f"{name}/" for name in VALIDATION_NAMES)
+            raise UserError(f"{printable(root)} has {train_roots[0].name}/ but none of {wanted} to validate on.")
+        _log_choice(root, train_roots[0], validation_roots[0])
+        listing = scan_and_log(train_roots[0])
+        check_not_a_wrapper(listing)
+        held_out = scan_and_log(validation_roots[0])
+        train, validation = listing.files, _by_class(held_out, listing.classes, printable(listing.root))
     else:
-        names = (validation_split,) if validation_split else VALIDATION_NAMES
-        validation_root = next((root / n for n in names if (root / n).is_dir()), None)
-        if validation_root is None:
-            wanted = ", ".join(f"{n}/" for n in names)
-            raise UserError(f"{root} has {train_split}/ but none of {wanted} to validate on.")
-        classes, train = _scan(train_root)
-        validation_classes, validation = _scan(validation_root)
-        if classes != validation_classes:
-            odd = sorted(set(classes) ^ set(validation_classes))
-            raise UserError(f"{train_root} and {validation_root} have different classes; only in one of them: "
-                            f"{', '.join(odd[:5])}.")
+        check_flat(root)
+        listing = held_out = scan_and_log(root)
+        check_not_a_wrapper(listing)
+        train, validation = _hold_out(listing.files)
+        if not any(validation):
+            raise UserError(f"{printable(root)} has no {train_split}/ and no class of {HOLD_OUT} images, so none can "
+                            f"be held out to validate on. Make {train_split}/ and {VALIDATION_NAMES[0]}/ in it.")
+        if few := [name for name, paths in zip(listing.classes, validation, strict=True) if not paths]:
+            log.info("no image of %d classes is held out to validate on: %s", len(few), _abbreviated(few))
     if minival:
-        train, validation = split_by_class(classes, train, minival)
+        held_out = listing
+        train, validation = split_by_class(listing, minival)
     return Source(
-        name=root.name, class_names=classes,
-        train=file_split(train, BadImages(max_bad_images)),
-        validation=file_split(validation, BadImages(max_bad_images)),
+        name=printable(root.name), class_names=listing.classes,
+        train=_listed_split(train, listing, max_bad_images),
+        validation=_listed_split(validation, held_out, max_bad_images, () if held_out is listing else None),
     )
 
 
-def split_by_class(classes, files, minival):
-    """Two lists of paths by class in place of one."""
-    rows = [(label, path) for label, paths in enumerate(files) for path in paths]
-    parts = split_off([f"{classes[label]}/{os.path.basename(path)}" for label, path in rows], minival)
-    divided = [[[] for _ in classes] for _ in parts]
+def evaluation_folder(data_dir: str | os.PathLike, class_names: Sequence[str] | None = None,
+                      max_bad_images: int = 100, validation_split: str | None = None) -> Split:
+    """All images of a folder of class folders, or of its validation folder, with labels by the names of their classes.
+
+    Args:
+        data_dir: folder, as for `image_folder`. Without a training and a validation folder, nothing is held out.
+        class_names: the classes in label order. The folder may have fewer. Defaults to `None`, those of the folder.
+        max_bad_images: integer >= 0.
+        validation_split: name of the folder to evaluate on, if it exists. Defaults as for `image_folder`.
+
+    Raises:
+        UserError: missing or empty folder, only a training folder, or a class folder that is not in `class_names`.
+    """
+    root = open_root(data_dir)
+    train, validation = find_splits(root)
+    if validation_split and validation_split.lower() in (name.lower() for name in os.listdir(root)):
+        validation = find_splits(root, validation_split=validation_split)[1]
+    if train and not validation:
+        wanted = ", ".join(f"{name}/" for name in VALIDATION_NAMES)
+        raise UserError(f"{printable(root)} has {train[0].name}/ but none of {wanted} to evaluate on. To evaluate on "
+                        f"the training images, give --data-dir {printable(train[0])}.")
+    listing = scan_and_log(validation[0] if validation else root)
+    files = _by_class(listing, listing.classes if class_names is None else class_names, "the model")
+    log.info("evaluating %d images of %d classes in %s", sum(map(len, files)), len(listing.classes),
+             printable(listing.root))
+    return _listed_split(files, listing, max_bad_images)
+
+
+def _log_choice(root, train, validation):
+    """Logs which folders are read if their names do not say it, and which are not."""
+    if train.name != TRAIN_NAMES[0] or validation.name not in VALIDATION_NAMES:
+        log.info("training images: %s, validation images: %s", printable(train), printable(validation))
+    others = [entry.name for entry in list_entries(root)
+              if is_folder(entry) and entry.name not in (train.name, validation.name)]
+    if others:
+        log.info("%s: not read: %s", printable(root), list_folders(others))
+
+
+def _by_class(listing: Listing, class_names, where):
+    """The paths of a listing for each of `class_names`, which `where` has."""
+    labels = match_classes(listing.classes, class_names, printable(listing.root), where)
+    files = [[] for _ in class_names]
+    for label, paths in zip(labels, listing.files, strict=True):
+        files[label] = paths
+    if missing := [name for name, paths in zip(class_names, files, strict=True) if not paths]:
+        log.info("%s has no images of %d classes of %s: %s", printable(listing.root), len(missing), where,
+                 _abbreviated(missing))
+    return files
+
+
+def _abbreviated(names):
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _hold_out(files):
+    """Two lists of paths by class: the training images, and every tenth one."""
+    held_out = [paths[HOLD_OUT - 1 :: HOLD_OUT] for paths in files]
+    return [[path for i, path in enumerate(paths, 1) if i % HOLD_OUT] for paths in files], held_out
+
+
+def split_by_class(listing: Listing, minival: float) -> list[list[list[str]]]:
+    """Splits the paths of a listing in two, by class: the training images and those held out."""
+    rows = [(label, path) for label, paths in enumerate(listing.files) for path in paths]
+    skip = len(os.path.join(listing.root, ""))
+    parts = split_off((path[skip:].replace(os.sep, "/") for _, path in rows), minival)
+    divided = [[[] for _ in listing.classes] for _ in parts]
     for by_class, part in zip(divided, parts, strict=True):
         for label, path in (rows[i] for i in part):
             by_class[label].append(path)
     return divided
 
 
-def _scan(root):
-    """(class names, image paths of each class), both sorted, so that labels do not depend on the file system."""
-    with os.scandir(root) as entries:
-        classes = tuple(sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".")))
-    if not classes:
-        raise UserError(f"The data folder {root} is empty: expected one sub-folder per class, with images in it.")
-    files = []
-    for name in classes:
-        with os.scandir(root / name) as entries:
-            found = sorted(e.path for e in entries if e.name.lower().endswith(SUFFIXES) and not e.name.startswith("."))
-        if not found:
-            raise UserError(f"The class folder {root / name} has no image ({', '.join(SUFFIXES)}). "
-                            "Add images or remove the folder.")
-        files.append(found)
-    return classes, files
+def _listed_split(files, listing, max_bad_images, left_out=None):
+    """The split of some of the files of a listing. Those that cannot be read count as broken from the start."""
+    split = file_split(files, BadImages(max_bad_images), listing.broken)
+    split.bad.check()
+    left_out = tuple(listing.left_out.rows()) if left_out is None else left_out
+    return dataclasses.replace(split, identity=listing.identity, left_out=left_out)
 
 
-def file_split(files, bad):
-    """A split over paths grouped by class: `files[label]` is a list of paths."""
+def file_split(files: list[list[str]], bad: BadImages, broken: Mapping[str, str] | None = None) -> Split:
+    """A split of image files.
+
+    Args:
+        files: for each class a list of paths.
+        bad: `BadImages` to which broken files are added.
+        broken: {path: reason} of files that are known to be broken. Defaults to `None`.
+    """
     path_list = [path for paths in files for path in paths]
-    label_list = [label for label, paths in enumerate(files) for _ in paths]
-    paths, labels = tf.constant(path_list), tf.constant(label_list, "int32")
+    label_array = np.repeat(np.arange(len(files), dtype="int32"), [len(paths) for paths in files])
+    paths, labels = tf.constant([os.fsencode(path) for path in path_list], tf.string), tf.constant(label_array)
     bad.total = len(path_list)
+    if broken:
+        bad.reasons |= {path: broken[path] for path in path_list if path in broken}
 
     def repair(index):
         """The first readable file at or after `index`: (content, label, whether it is `index` itself)."""
@@ -155,16 +205,16 @@ def file_split(files, bad):
             if path_list[i] in bad.reasons:
                 continue
             try:
-                return check_image(path_list[i]), label_list[i], step == 0
+                return check_image(path_list[i]), int(label_array[i]), step == 0
             except ValueError as error:
                 bad.add(path_list[i], str(error))
         bad.check()  # raises: no image is left
 
     def fetch(index):
-        content, label = tf.io.read_file(tf.gather(paths, index)), tf.gather(labels, index)
+        content, label = read_or_empty(tf.gather(paths, index)), tf.gather(labels, index)
         whole = has_end_markers(content)
         whole = tf.cond(whole & ~tf.io.is_jpeg(content), lambda: png_checksums_ok(content), lambda: whole)
-        if bad.reasons:  # found before this pipeline was made
+        if bad.reasons:  # found before this pipeline was built
             whole &= ~tf.gather(tf.constant([path in bad.reasons for path in path_list]), index)
 
         def repaired():
@@ -174,109 +224,34 @@ def file_split(files, bad):
 
         return tf.cond(whole, lambda: (content, label, True), repaired)
 
-    return Split(num_examples=len(path_list), fetch=fetch, paths=tuple(path_list), bad=bad)
+    return Split(num_examples=len(path_list), fetch=fetch, paths=tuple(path_list), bad=bad, labels=label_array)
 
 
-def has_end_markers(content):
-    """Whether a file begins like a JPEG or PNG and ends like one: a bool scalar, in the graph, without decoding."""
-    size = tf.strings.length(content)
-    head = tf.strings.substr(content, 0, tf.minimum(size, 3))
-    tail = tf.strings.substr(content, tf.maximum(size - 8, 0), tf.minimum(size, 8))
-    last_two = tf.strings.substr(tail, tf.maximum(tf.strings.length(tail) - 2, 0), 2)
-    jpeg = (head == b"\xff\xd8\xff") & (last_two == b"\xff\xd9")
-    png = (head == b"\x89PN") & (tail == b"IEND\xaeB`\x82")
-    return (size > 16) & (jpeg | png)
+class Inspected(typing.NamedTuple):
+    """An image file after `inspect_files`: `reason` why it is broken, or `""`; `slow` if Pillow must decode it."""
+
+    path: str
+    reason: str
+    slow: bool
 
 
-def png_checksums_ok(content):
-    """Whether a PNG file has the checksums it should have, and not too many pixels: a bool scalar, in the graph."""
-    sound = tf.numpy_function(lambda file: np.bool_(not png_fault(file)), [content], tf.bool, stateful=False)
-    return tf.ensure_shape(sound, ())
+def inspect_files(split: Split) -> Iterator[Inspected]:
+    """Decodes every file of an image folder's split."""
 
-
-def png_fault(content):
-    """What is wrong with a PNG file, in words; `""` if nothing is. Every chunk ends with a checksum.
-
-    Those of chunks that decoders may ignore (the first letter of their kind is small) do not count.
-    """
-    view, start = memoryview(content), 8
-    while start + 12 <= len(view):
-        length, kind = struct.unpack(">I4s", view[start : start + 8])
-        end = start + 8 + length
-        if kind[:1].isupper() and view[end : end + 4] != zlib.crc32(view[start + 4 : end]).to_bytes(4, "big"):
-            return f"the checksum of its chunk at byte {start} is wrong"
-        if kind == b"IHDR" and (fault := _too_large(*struct.unpack(">II", view[start + 8 : start + 16]))):
-            return fault
-        start = end + 4
-    return "" if start == len(view) else "bytes are missing or left over"
-
-
-def decoding_fault(content):
-    """Why the pipeline cannot decode an encoded image, in words; `""` if it can. Decodes all of it."""
-    try:
-        height, width = crops.image_shape(tf.constant(content))
-        if fault := _too_large(int(width), int(height)):
-            return fault
-        crops.cut(tf.constant(content), 0, 0, height, width)
-    except tf.errors.OpError as error:
-        return re.sub(r"^{{.*?}} | \[Op:.*", "", error.message)
-    return ""
-
-
-def _too_large(width, height):
-    return f"{width} x {height} pixels, more than {MAX_PIXELS:,} in all" if width * height > MAX_PIXELS else ""
-
-
-def check_image(path):
-    """Decodes a file fully. Returns content that the pipeline decodes; raises `ValueError` with the reason if none.
-
-    A readable image of another kind (BMP, GIF, a JPEG with bytes after its end) is handed on as PNG.
-    """
-    try:
-        content = pathlib.Path(path).read_bytes()
-    except OSError as error:
-        raise ValueError(error.strerror or str(error)) from None
-    if not content:
-        raise ValueError("empty file")
-    if has_end_markers(tf.constant(content)):
-        fault = "" if tf.io.is_jpeg(content) else png_fault(content)
-        if fault := fault or decoding_fault(content):
-            raise ValueError(fault)
-        return content
-    out = io.BytesIO()
-    _decoded_by_pillow(content).save(out, "PNG")
-    return out.getvalue()
-
-
-def _decoded_by_pillow(content):
-    """The first frame as an RGB image. Raises `ValueError` with the reason, whatever kind of error Pillow raises."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            if image.mode.startswith("I;16"):
-                image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
-            if image.mode in ("I", "F"):
-                raise ValueError(f"its pixels ({image.mode}) are not bytes")
-            return image.convert("RGB")
-    except Exception as error:
-        reason = re.sub(r" <_io.*>$", "", str(error))
-        raise ValueError(reason or type(error).__name__) from None
-
-
-def find_broken(split):
-    """Yields (path, reason) for every file of an image folder's split that cannot be decoded. Reads all of them.
-
-    `split.bad.add(path, reason)` leaves one out of the pipelines made afterwards.
-    """
-
-    def fault(path):
+    def inspect(path):
         try:
-            check_image(path)
+            return Inspected(path, split.bad.reasons.get(path, ""), readable_content(path)[1])
         except ValueError as error:
-            return str(error)
-        return ""
+            return Inspected(path, split.bad.reasons.get(path, str(error)), False)
 
     with ThreadPoolExecutor() as pool:
-        yield from ((path, why) for path, why in zip(split.paths, pool.map(fault, split.paths), strict=True) if why)
+        for start in range(0, len(split.paths), CHUNK):
+            yield from pool.map(inspect, split.paths[start : start + CHUNK])
+
+
+def find_broken(split: Split) -> Iterator[tuple[str, str]]:
+    """Yields (path, reason) for every file of a split that cannot be decoded. Reads all files.
+
+    `split.bad.add(path, reason)` excludes a file from pipelines built afterwards.
+    """
+    yield from ((file.path, file.reason) for file in inspect_files(split) if file.reason)

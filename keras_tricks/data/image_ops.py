@@ -3,18 +3,18 @@
 Formula    each function's docstring
 Paper      Cubuk et al. 2018, arXiv:1805.09501 (operations); 2019, arXiv:1909.13719 (RandAugment)
 Recipe     none: the operations of rand_augment
-Use when   `rand_augment`, or one by one
-Do not     pass normalized images: everything here is uint8 in 0-255
+Use when   you write an augmentation policy; `rand_augment` uses all of them
+Do not     pass normalized images: all operations work on uint8 in 0-255
 Cost       `benchmarks/input_pipeline.py`
-Differs    point operations are Pillow's to the bit, as the papers name Pillow; geometry is that of the papers' code
-           (TensorFlow Addons: nearest neighbour, positions are indices), so shear turns about the first pixel, half a
-           pixel from Pillow. `contrast` blends with the mean grey, where the published TPU code blends with a constant
-           by mistake
+Differs    point operations equal Pillow's bit by bit, because the papers name Pillow. Geometry follows the papers' code
+           (TensorFlow Addons: nearest neighbour, positions are indices), so shear is relative to the first pixel, half
+           a pixel from Pillow. `contrast` blends with the mean grey; the published TPU code blends with a constant by
+           mistake
 Status     equal to golden values of Pillow 13 and TensorFlow Addons 0.23 (tests/data/test_image_ops.py)
 
-All take a uint8 tensor `(height, width, 3)` and return one of the same shape. Where pixels come from outside the image
-they are `FILL`. What TensorFlow's kernels do slowly is avoided (comparing and selecting bytes, repeating three numbers
-along channels) or, for look-up tables and geometry, compiled by XLA into one loop, 3 to 10 times faster.
+All take a uint8 tensor `(height, width, 3)` and return one of the same shape. Pixels from outside the image are `FILL`.
+Slow TensorFlow kernels (comparing and selecting bytes, broadcasting three numbers along channels) are avoided; look-up
+tables and geometry are compiled by XLA into one loop, which is 3 to 10 times faster.
 """
 
 import functools
@@ -25,38 +25,38 @@ import tensorflow as tf
 from keras_tricks.utils.errors import check_choice
 
 FILL = 128
-# Grey as Pillow computes it: integers that float32 holds exactly.
+# Pillow's coefficients of grey: integers that float32 represents exactly.
 LUMA = (19595.0, 38470.0, 7471.0)
 ROUND, SCALE = 32768.0, 2.0**-16
 
 
-def invert(image):
+def invert(image: tf.Tensor) -> tf.Tensor:
     """255 - x."""
     return 255 - image
 
 
-def posterize(image, bits):
-    """Keeps the highest `bits` (integer, 1 to 8) of every byte. TensorFlow's code keeps one where Pillow refuses 0."""
+def posterize(image: tf.Tensor, bits: int) -> tf.Tensor:
+    """Keeps the highest `bits` (integer, 1 to 8) of each byte. 0 means 1, as in TensorFlow's code; Pillow rejects 0."""
     bits = min(max(int(bits), 1), 8)
     return tf.bitwise.bitwise_and(image, tf.constant(256 - 2 ** (8 - bits), tf.uint8))
 
 
-def solarize(image, threshold=128):
-    """255 - x from `threshold` (integer, 0 to 256) on; 256 changes nothing."""
+def solarize(image: tf.Tensor, threshold: int = 128) -> tf.Tensor:
+    """255 - x where x >= `threshold` (integer, 0 to 256). 256 changes nothing."""
     if threshold > 255:
         return image
     bright = tf.cast(image >= tf.constant(max(threshold, 0), tf.uint8), tf.uint8)
     return tf.bitwise.bitwise_xor(image, bright * 255)
 
 
-def solarize_add(image, addition, threshold=128):
-    """min(x + addition, 255) below `threshold`."""
+def solarize_add(image: tf.Tensor, addition: int, threshold: int = 128) -> tf.Tensor:
+    """min(x + addition, 255) where x < `threshold`."""
     dark = tf.cast(image < tf.constant(threshold, tf.uint8), tf.float32)
     return _bytes(tf.cast(image, tf.float32) + float(addition) * dark)
 
 
-def autocontrast(image):
-    """BatchRanges every channel to the whole range 0-255; a channel of one value stays."""
+def autocontrast(image: tf.Tensor) -> tf.Tensor:
+    """Stretches every channel to the whole range 0-255. A channel of one value does not change."""
     low = tf.cast(tf.reduce_min(image, axis=(0, 1)), tf.float64)[:, None]
     high = tf.cast(tf.reduce_max(image, axis=(0, 1)), tf.float64)[:, None]
     values = tf.range(256, dtype=tf.float64)[None]
@@ -65,8 +65,8 @@ def autocontrast(image):
     return _look_up(image, tf.cast(tf.where(high > low, stretched, values), tf.uint8))
 
 
-def equalize(image):
-    """Flattens the histogram of every channel; a channel too uniform for that stays."""
+def equalize(image: tf.Tensor) -> tf.Tensor:
+    """Equalizes the histogram of every channel. A channel that is too uniform does not change."""
     values = tf.cast(image, tf.int32)
     counts = tf.stack([tf.math.bincount(tf.reshape(values[..., c], [-1]), minlength=256, maxlength=256)
                        for c in range(3)])
@@ -79,7 +79,7 @@ def equalize(image):
 
 
 def _look_up(image, table):
-    """Byte x of channel c becomes `table[c, x]`, uint8 `(3, 256)`."""
+    """Replaces byte x of channel c by `table[c, x]`, uint8 `(3, 256)`."""
     return _compiled(_look_up_bytes)(image, table)
 
 
@@ -87,13 +87,13 @@ def _look_up_bytes(image, table):
     return tf.gather(tf.reshape(table, [-1]), tf.cast(image, tf.int32) + tf.constant([0, 256, 512]))
 
 
-def brightness(image, factor):
+def brightness(image: tf.Tensor, factor: float) -> tf.Tensor:
     """factor * x."""
     return image if factor == 1.0 else _bytes(tf.cast(image, tf.float32) * factor)
 
 
-def contrast(image, factor):
-    """Blend with the mean grey of the image."""
+def contrast(image: tf.Tensor, factor: float) -> tf.Tensor:
+    """Blends the image with its mean grey: factor 0 is grey, 1 the image."""
     if factor == 1.0:
         return image
     grey = _grey(image, channels=1)
@@ -101,13 +101,13 @@ def contrast(image, factor):
     return _blend(mean, tf.cast(image, tf.float32), factor)
 
 
-def color(image, factor):
-    """Blend with the grey image: 0 is grey, 1 the image."""
+def color(image: tf.Tensor, factor: float) -> tf.Tensor:
+    """Blends the image with its grey version: factor 0 is grey, 1 the image."""
     return image if factor == 1.0 else _blend(_grey(image), tf.cast(image, tf.float32), factor)
 
 
-def sharpness(image, factor):
-    """Blend with the image smoothed by [[1, 1, 1], [1, 5, 1], [1, 1, 1]] / 13; the outermost pixels stay."""
+def sharpness(image: tf.Tensor, factor: float) -> tf.Tensor:
+    """Blends with the image smoothed by [[1, 1, 1], [1, 5, 1], [1, 1, 1]] / 13. The border pixels do not change."""
     if factor == 1.0 or any(size is not None and size < 3 for size in image.shape[:2]):
         return image
     pixels = tf.cast(image, tf.float32)
@@ -127,7 +127,7 @@ def _grey(image, channels=3):
 
 
 def _blend(degenerate, pixels, factor):
-    """degenerate + factor * (pixels - degenerate), cut to 0-255 and to whole numbers."""
+    """degenerate + factor * (pixels - degenerate), clipped to 0-255 and truncated to integers."""
     return _bytes(degenerate + tf.constant(factor, tf.float32) * (pixels - degenerate))
 
 
@@ -135,8 +135,8 @@ def _bytes(pixels):
     return tf.cast(tf.clip_by_value(pixels, 0.0, 255.0), tf.uint8)
 
 
-def cutout(image, pad, row, column):
-    """Fills the square of side `2 * pad` around (`row`, `column`), int32 scalars, as far as it lies in the image."""
+def cutout(image: tf.Tensor, pad: int, row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
+    """Fills the square of side `2 * pad` around (`row`, `column`), int32 scalars, clipped to the image."""
     height, width = tf.shape(image)[0], tf.shape(image)[1]
     top, bottom = tf.maximum(row - pad, 0), tf.minimum(row + pad, height)
     left, right = tf.maximum(column - pad, 0), tf.minimum(column + pad, width)
@@ -145,39 +145,39 @@ def cutout(image, pad, row, column):
     return tf.ensure_shape(tf.concat([image[:top], middle, image[bottom:]], axis=0), image.shape)
 
 
-def translate_x(image, pixels):
-    """Moves the content `pixels` (a number; a fraction is rounded) to the left."""
-    shift = _whole(pixels, tf.shape(image)[1])
+def translate_x(image: tf.Tensor, pixels: tf.Tensor | float) -> tf.Tensor:
+    """Shifts the content to the left by `pixels`, a number that is rounded."""
+    shift = _round_and_clip(pixels, tf.shape(image)[1])
     padded = tf.pad(image, [[0, 0], [tf.maximum(-shift, 0), tf.maximum(shift, 0)], [0, 0]], constant_values=FILL)
     start = tf.maximum(shift, 0)
     return tf.ensure_shape(padded[:, start : start + tf.shape(image)[1]], image.shape)
 
 
-def translate_y(image, pixels):
-    """Moves the content `pixels` (a number; a fraction is rounded) up."""
-    shift = _whole(pixels, tf.shape(image)[0])
+def translate_y(image: tf.Tensor, pixels: tf.Tensor | float) -> tf.Tensor:
+    """Shifts the content up by `pixels`, a number that is rounded."""
+    shift = _round_and_clip(pixels, tf.shape(image)[0])
     padded = tf.pad(image, [[tf.maximum(-shift, 0), tf.maximum(shift, 0)], [0, 0], [0, 0]], constant_values=FILL)
     start = tf.maximum(shift, 0)
     return tf.ensure_shape(padded[start : start + tf.shape(image)[0]], image.shape)
 
 
-def _whole(pixels, limit):
-    """`pixels` rounded to a whole number (a half upwards), int32, at most `limit` either way."""
+def _round_and_clip(pixels, limit):
+    """`pixels` rounded to the nearest integer (halves up) and clipped to +- `limit`, int32."""
     return tf.clip_by_value(tf.cast(tf.floor(tf.cast(pixels, tf.float32) + 0.5), tf.int32), -limit, limit)
 
 
-def shear_x(image, level, interpolation="nearest"):
-    """Row y moves `level * y` pixels to the left."""
+def shear_x(image: tf.Tensor, level: tf.Tensor | float, interpolation: str = "nearest") -> tf.Tensor:
+    """Shifts row y to the left by `level * y` pixels."""
     return transform(image, (1.0, level, 0.0, 0.0, 1.0, 0.0), interpolation)
 
 
-def shear_y(image, level, interpolation="nearest"):
-    """Column x moves `level * x` pixels up."""
+def shear_y(image: tf.Tensor, level: tf.Tensor | float, interpolation: str = "nearest") -> tf.Tensor:
+    """Shifts column x up by `level * x` pixels."""
     return transform(image, (1.0, 0.0, 0.0, level, 1.0, 0.0), interpolation)
 
 
-def rotate(image, degrees, interpolation="nearest"):
-    """Turns the image counterclockwise about its centre."""
+def rotate(image: tf.Tensor, degrees: tf.Tensor | float, interpolation: str = "nearest") -> tf.Tensor:
+    """Rotates the image counterclockwise about its centre."""
     angle = tf.cast(degrees, tf.float32) * (math.pi / 180.0)
     cos, sin = tf.cos(angle), tf.sin(angle)
     h, w = tf.cast(tf.shape(image)[0] - 1, tf.float32), tf.cast(tf.shape(image)[1] - 1, tf.float32)
@@ -185,7 +185,7 @@ def rotate(image, degrees, interpolation="nearest"):
     return transform(image, matrix, interpolation)
 
 
-def transform(image, matrix, interpolation="nearest"):
+def transform(image: tf.Tensor, matrix: tuple, interpolation: str = "nearest") -> tf.Tensor:
     """Output pixel (x, y) is input pixel (a x + b y + c, d x + e y + f); `matrix` is (a, b, c, d, e, f).
 
     `interpolation` is `"nearest"` or `"bilinear"`.
@@ -193,9 +193,9 @@ def transform(image, matrix, interpolation="nearest"):
     check_choice("interpolation", interpolation, ("nearest", "bilinear"))
     a, b, c, d, e, f = (tf.cast(v, tf.float32) for v in matrix)
     if interpolation == "nearest":
-        # Products are made here and sums in there: XLA would round both at once, and ties would fall elsewhere.
+        # The products stay outside the compiled function: XLA would fuse them with the sums and round ties differently.
         x, y = (tf.cast(tf.range(tf.shape(image)[axis]), tf.float32) for axis in (1, 0))
-        return _compiled(_take_nearest)(image, a * x, b * y, c, d * x, e * y, f)
+        return _compiled(_sample_nearest)(image, a * x, b * y, c, d * x, e * y, f)
     moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=image[None], transforms=tf.stack([a, b, c, d, e, f, 0.0, 0.0])[None],
         output_shape=tf.shape(image)[:2], fill_value=float(FILL), interpolation="BILINEAR", fill_mode="CONSTANT",
@@ -203,8 +203,8 @@ def transform(image, matrix, interpolation="nearest"):
     return tf.ensure_shape(moved[0], image.shape)
 
 
-def _take_nearest(image, ax, by, c, dx, ey, f):
-    """`transform`, from the parts of its sums: float32 `(width,)`, `(height,)` and scalars."""
+def _sample_nearest(image, ax, by, c, dx, ey, f):
+    """`transform` by nearest neighbour, from the terms of its sums: float32 `(width,)`, `(height,)` and scalars."""
     height, width = tf.shape(image)[0], tf.shape(image)[1]
     column, row = _nearest(ax[None] + by[:, None] + c), _nearest(dx[None] + ey[:, None] + f)
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
@@ -218,7 +218,7 @@ def _nearest(position):
 
 
 def _compiled(function):
-    """The function, compiled by XLA (once for each size of image) where the size is known."""
+    """The function, compiled by XLA once per image size if the size is static."""
 
     def call(image, *arguments):
         image = tf.convert_to_tensor(image)

@@ -1,35 +1,36 @@
-"""Minival: training images held out to tune on, so that the validation split stays untouched until the end.
+"""Minival: training images held out for tuning, so that the validation split stays untouched until the end.
 
-Formula    an example belongs to it when sha256(name) < share * 2^256; the name decides, and nothing else
+Formula    an example belongs to it if sha256(name) < share * 2^256; nothing but the name decides
 Paper      Bello et al. 2021, arXiv:2103.07579, section 4: 2 % of ImageNet's training images; their code takes 20 of the
            1,024 training files
 Recipe     minival: data.minival=0.02
-Use when   choosing a magnitude, a dropout rate, an epoch to stop at
-Do not     report its accuracy as that of the validation split: train once more on everything
-Cost       the share is not trained on
-Differs    folders and packed data are divided by image; TFDS by slices (`train[:98%]`, `train[98%:]`)
+Use when   you choose a magnitude, a dropout rate or an epoch to stop at
+Do not     report its accuracy as that of the validation split: train once more on all images
+Cost       the held-out images are not trained on
+Differs    folders and packed data are split by image, TFDS by slices (`train[:98%]`, `train[98%:]`)
 Status     no image is in both parts, whatever the order of the files (tests/data)
 """
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 
 from keras_tricks.utils.errors import UserError
 
 
-def split_off(names, share):
-    """Divides examples in two by their names. Adding examples moves none of the others.
+def split_off(names: Iterable[str | int], share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Splits examples in two by their names. Adding examples does not move the others.
 
     Args:
-        names: strings or integers, one for each example.
-        share: float in (0, 1), of the examples to hold out, about.
+        names: strings or integers, one per example.
+        share: float in (0, 1), approximate share of the examples to hold out.
 
     Returns:
-        Two integer arrays, in order: the places of those kept and of those held out.
+        Two sorted integer arrays: the indices of the examples kept and of those held out.
 
     Raises:
-        UserError: one of the two would be empty.
+        UserError: one of the two parts would be empty.
     """
     names = list(names)
     held_out = np.array([_position(name) < share for name in names], bool)
@@ -40,5 +41,5 @@ def split_off(names, share):
 
 
 def _position(name):
-    """Where a name falls in [0, 1)."""
-    return int.from_bytes(hashlib.sha256(str(name).encode()).digest()[:7], "big") / 2**56
+    """A pseudo-random number in [0, 1) that depends on the name only."""
+    return int.from_bytes(hashlib.sha256(str(name).encode("utf-8", "surrogateescape")).digest()[:7], "big") / 2**56

@@ -1,13 +1,18 @@
-"""Where examples come from. A source knows its classes and two splits; a split hands out examples.
+"""Opens a source by name. A source has classes and two splits; a split reads examples.
 
-    digits            scikit-learn's 1,797 real 8x8 images, inside the package's requirements: no download
-    image_folder      one sub-folder per class; `train/` and `val/` (or `test/`) above them
+    digits            scikit-learn's 1,797 8x8 images, part of the package's requirements: no download
+    image_folder      `train/` and `val/` (or `test/`), with one sub-folder per class in each
     tfds:<name>       a TensorFlow Datasets builder found on disk
     tfrecord          shards written by `keras-tricks data pack`
 """
 
+import os
+import typing
+from collections.abc import Sequence
+
 from keras_tricks.data.digits import digits
-from keras_tricks.data.image_folder import image_folder
+from keras_tricks.data.image_folder import evaluation_folder, image_folder
+from keras_tricks.data.source import Source, Split, match_classes
 from keras_tricks.data.tfds import tfds
 from keras_tricks.data.tfrecord import tfrecord
 from keras_tricks.utils.errors import UserError, nearest
@@ -15,21 +20,23 @@ from keras_tricks.utils.errors import UserError, nearest
 KINDS = ("digits", "image_folder", "tfds:<name>", "tfrecord")
 
 
-def open_source(name, data_dir=None, max_bad_images=100, train_split="train", validation_split=None, minival=0.0):
+def open_source(name: str, data_dir: str | os.PathLike | None = None, max_bad_images: int = 100,
+                train_split: str = "train", validation_split: str | None = None, minival: float = 0.0) -> Source:
     """Opens a source by name.
 
     Args:
         name: `"digits"`, `"image_folder"`, `"tfrecord"` or `"tfds:<name>"`, for instance `"tfds:cifar10"`.
-        data_dir: folder of the images or shards, or TFDS' data folder. Not used by `digits`.
-        max_bad_images: integer >= 0, broken images tolerated in a split before reading stops with their names.
-        train_split, validation_split: names of the splits (TFDS; for folders the sub-folder names).
+        data_dir: folder of the images or shards, or TFDS' data folder. `digits` does not use it.
+        max_bad_images: integer >= 0, number of broken images allowed in a split. With more, reading stops and names
+            them.
+        train_split, validation_split: names of the splits. For folders, names of the sub-folders.
         minival: float in [0, 1), share of the training images to validate on instead, see `data/minival.py`.
 
     Returns:
         A `Source`.
 
     Raises:
-        UserError: unknown source, folder missing or empty, data set not prepared.
+        UserError: unknown source, missing or empty folder, data set not prepared.
     """
     if name == "digits":
         return digits(minival)
@@ -40,3 +47,25 @@ def open_source(name, data_dir=None, max_bad_images=100, train_split="train", va
     if name.startswith("tfds:"):
         return tfds(name.removeprefix("tfds:"), data_dir, train_split, validation_split, minival)
     raise UserError(f"`data.source` must be one of {', '.join(KINDS)}. Received: {name!r}.{nearest(name, KINDS)}")
+
+
+def open_evaluation(data: typing.Any, class_names: Sequence[str] | None = None) -> Split:
+    """All labelled images to evaluate a model on. Classes are matched by name; the data may have fewer.
+
+    A folder of class folders is read completely: nothing is held out. If it has a validation folder, only that is read,
+    with or without a training folder beside it. Other sources give their validation split. `data.minival` and
+    `data.train_images` do not matter.
+
+    Args:
+        data: the `data` section of a `Recipe`.
+        class_names: classes of the model in label order. Defaults to `None`, those of the data.
+
+    Raises:
+        UserError: as `open_source`, or a class of the data is not in `class_names`; the message names the nearest one.
+    """
+    if data.source == "image_folder":
+        return evaluation_folder(data.data_dir, class_names, data.max_bad_images, data.validation_split)
+    source = open_source(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split)
+    if class_names is None or tuple(class_names) == tuple(source.class_names):
+        return source.validation
+    return source.validation.relabel(match_classes(source.class_names, class_names, source.name, "the model"))

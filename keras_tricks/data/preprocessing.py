@@ -1,15 +1,17 @@
-"""One image, as a recipe's `data` and `augment` sections say: cropped, augmented, normalized."""
+"""Crops, augments and normalizes one image, as set in a recipe's `data` and `augment` sections."""
+
+import typing
 
 import tensorflow as tf
 
 from keras_tricks.data import color, crops
 from keras_tricks.data.rand_augment import rand_augment
 
-RAND_AUGMENT_SEED = 250_007  # keeps its random numbers apart from the others of the same example
+RAND_AUGMENT_SEED = 250_007  # offset that separates its random numbers from the others of the same example
 
 
-def evaluation_image(image, data):
-    """One encoded or uint8 image -> float32 `(size, size, 3)` in 0-255, as `data.eval_crop` says."""
+def evaluation_image(image: tf.Tensor, data: typing.Any) -> tf.Tensor:
+    """Crops one encoded or uint8 image by `data.eval_crop`: float32 `(size, size, 3)` in 0-255."""
     size, resizing = data.test_size, dict(interpolation=data.interpolation, antialias=data.antialias)
     if data.eval_crop == "short_side":
         return crops.short_side_crop(image, size, data.short_side, **resizing)
@@ -17,16 +19,16 @@ def evaluation_image(image, data):
         return crops.center_crop(image, size, data.crop_pct, **resizing)
     if data.eval_crop == "squash":
         return crops.squash_crop(image, size, data.crop_padding, **resizing)
-    return crops.whole(image, size, **resizing)
+    return crops.resize_whole(image, size, **resizing)
 
 
-def training_image(image, data, augment, seed):
-    """One encoded or uint8 image -> float32 `(size, size, 3)` in 0-255: cropped, flipped, its colours changed.
+def training_image(image: tf.Tensor, data: typing.Any, augment: typing.Any, seed: tf.Tensor) -> tf.Tensor:
+    """Crops, flips and changes the colours of one encoded or uint8 image: float32 `(size, size, 3)` in 0-255.
 
     Args:
         image: string or uint8 tensor.
         data, augment: the sections of a `Recipe`.
-        seed: integer tensor `(2,)`; every random number follows from it.
+        seed: integer tensor `(2,)` that determines every random number.
     """
     size, resizing = data.image_size, dict(interpolation=data.interpolation, antialias=data.antialias)
     seeds = tf.random.split(seed, 4)
@@ -35,7 +37,7 @@ def training_image(image, data, augment, seed):
     elif augment.crop == "pad":
         image = crops.pad_crop(image, size, seeds[0], augment.pad, augment.pad_mode, **resizing)
     else:
-        image = crops.whole(image, size, **resizing)
+        image = crops.resize_whole(image, size, **resizing)
     if augment.flip:
         flipped = tf.random.stateless_uniform([], seeds[1]) < 0.5
         image = tf.cond(flipped, lambda: tf.reverse(image, [1]), lambda: image)
@@ -46,8 +48,8 @@ def training_image(image, data, augment, seed):
     return tf.ensure_shape(image, (size, size, 3))
 
 
-def augment_randomly(image, augment, seed):
-    """RandAugment, where the recipe has it: float32 in 0-255 -> uint8. Otherwise the image as it is."""
+def augment_randomly(image: tf.Tensor, augment: typing.Any, seed: tf.Tensor) -> tf.Tensor:
+    """Applies RandAugment if the recipe has it (float32 in 0-255 -> uint8), else returns the image unchanged."""
     if not augment.rand_augment_layers:
         return image
     return rand_augment(
@@ -56,8 +58,8 @@ def augment_randomly(image, augment, seed):
     )
 
 
-def normalize(images, data):
-    """(x - mean) / std, float32. Rows are taken whole: TensorFlow is slow at repeating three numbers."""
+def normalize(images: tf.Tensor, data: typing.Any) -> tf.Tensor:
+    """(x - mean) / std, float32. Works on whole rows, because TensorFlow is slow to broadcast three numbers."""
     shape = tf.shape(images)
     rows = tf.reshape(tf.cast(images, tf.float32), [-1, shape[2] * 3])
     mean, scale = (tf.tile(tf.constant(v), [shape[2]]) for v in (data.mean, [1.0 / std for std in data.std]))

@@ -1,10 +1,10 @@
-"""RandAugment: a few random operations on every training image, one number for their strength.
+"""RandAugment: a few random operations on every training image, with one number for their strength.
 
-Formula    repeat `num_layers` times: one of 16 operations, uniformly, at strength `magnitude` on a scale of 10
+Formula    repeat `num_layers` times: one of 16 operations, drawn uniformly, at strength `magnitude` on a scale of 10
 Paper      Cubuk et al. 2019, arXiv:1909.13719; ResNet-RS (2 layers, magnitude 10 to 20) and NFNets (4 layers, 5 to 15)
 Recipe     rand_augment: augment.rand_augment_layers=2
 Use when   long training of networks that overfit; larger networks take larger magnitudes
-Do not     train short: it slows the fit down
+Do not     use it in short training: it slows convergence
 Cost       `benchmarks/input_pipeline.py`; only the chosen operation runs
 Differs    operations are always applied, as in the papers' code; timm applies each with probability 0.5
            (`probability=0.5`) and scales translations with the image. See `image_ops` for the operations
@@ -24,6 +24,7 @@ Status     not reproduced on ImageNet
 """
 
 import functools
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -32,15 +33,15 @@ from keras_tricks.data import image_ops
 MAX_LEVEL = 10.0
 
 
-def operations(magnitude, translate=100.0, cutout=40.0):
-    """{name: function of (image, draw)} of the 16 operations, in the order of the papers' code.
+def operations(magnitude: float, translate: float = 100.0, cutout: float = 40.0) -> dict[str, Callable]:
+    """The 16 operations as {name: function of (image, draw)}, in the order of the papers' code.
 
     Args:
-        magnitude: float >= 0; 10 is the paper's full strength, more is allowed.
-        translate: float, pixels at magnitude 10.
-        cutout: float, half the side in pixels at magnitude 10.
+        magnitude: float >= 0. 10 is the papers' full strength; larger values are allowed.
+        translate: float, pixels of a translation at magnitude 10.
+        cutout: float, half the side of the square in pixels at magnitude 10.
 
-    `draw` is float32 `(3,)` in [0, 1): for the sign, and for row and column of cutout.
+    `draw` is float32 `(3,)` in [0, 1): one number for the sign, two for the row and column of cutout.
     """
     m = magnitude / MAX_LEVEL
     factor = m * 1.8 + 0.1
@@ -76,15 +77,16 @@ def operations(magnitude, translate=100.0, cutout=40.0):
     }
 
 
-def rand_augment(image, seed, num_layers=2, magnitude=10.0, probability=1.0, translate=100.0):
+def rand_augment(image: tf.Tensor, seed: tf.Tensor, num_layers: int = 2, magnitude: float = 10.0,
+                 probability: float = 1.0, translate: float = 100.0) -> tf.Tensor:
     """Applies `num_layers` random operations, one after the other.
 
     Args:
         image: uint8 `(height, width, 3)`.
-        seed: int64 `(2,)`; the result is a function of it.
+        seed: int64 `(2,)` that determines the result.
         num_layers: integer >= 0.
         magnitude: float >= 0, on a scale of 10.
-        probability: float in [0, 1], of each operation to be applied once chosen. Defaults to `1.0` (papers).
+        probability: float in [0, 1] with which each chosen operation is applied. Defaults to `1.0` (papers).
         translate: float, pixels of a translation at magnitude 10. Defaults to `100.0` (papers).
 
     Returns:

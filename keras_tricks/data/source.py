@@ -1,29 +1,35 @@
-"""What a data set is to the pipeline: classes, two splits, and a way to read an example."""
+"""A data set as the pipeline sees it: classes, two splits, and a function that reads an example."""
 
 import dataclasses
+import hashlib
 import typing
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.errors import UserError, nearest
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """A numbered set of examples, read either by index or, where the files only allow that, as a stream.
+    """A numbered set of examples, read by index or, if the files allow nothing else, as a stream.
 
     An image is a scalar string (an encoded JPEG or PNG file) or a uint8 tensor `(height, width, 3)`; a label is int32.
 
     Attributes:
         num_examples: integer > 0.
-        fetch: graph function `(index) -> (image, label, intact)`. `intact` is a bool scalar, false when the file was
-            broken and another example stands in its place.
+        fetch: graph function `(index) -> (image, label, intact)`. `intact` is a bool scalar, false if the file is
+            broken and another example replaces it.
         scan: function `(epoch, seed) -> tf.data.Dataset` of `(index, image, label, intact)`: one epoch, in an order
-            that depends on its two int64 arguments only; in file order when `seed` is `None`. Used if `fetch` is
+            that depends on its two int64 arguments only, or in file order if `seed` is `None`. Used if `fetch` is
             `None`.
-        paths: file names by index, where examples are files.
-        bad: the `BadImages` found so far, or `None` where images cannot be broken.
+        paths: file names by index, if examples are files.
+        bad: the `BadImages` found so far, or `None` if images cannot be broken.
+        labels: int32 array by index, if they are known without reading the examples.
+        identity: text that changes if other examples are in the data, found without reading them. It is that of all
+            examples that `take` and `pick` choose from.
+        left_out: (`"left out"` or `"not read"`, count, reason and names) of files and folders that are no examples.
     """
 
     num_examples: int
@@ -31,12 +37,15 @@ class Split:
     scan: typing.Callable | None = None
     paths: tuple = ()
     bad: typing.Any = None
+    labels: np.ndarray | None = dataclasses.field(default=None, compare=False)
+    identity: str = ""
+    left_out: tuple = ()
 
-    def take(self, count):
-        """A split of `count` of the examples, evenly spaced: examples sorted by class stay balanced.
+    def take(self, count: int) -> "Split":
+        """A split of `count` evenly spaced examples. Examples sorted by class stay balanced.
 
         Raises:
-            UserError: fewer examples than that, or a stream (TFDS), which has slices of its own.
+            UserError: the split has fewer examples, or is a stream (TFDS), which takes slices instead.
         """
         if count > self.num_examples:
             raise UserError(f"`data.train_images` is {count:,} but the split has {self.num_examples:,} examples.")
@@ -45,13 +54,30 @@ class Split:
                             '--set data.train_split="train[:20%]".')
         return self.pick(np.arange(count, dtype="int64") * self.num_examples // count)
 
-    def pick(self, numbers):
-        """A split of the examples with these numbers, an int64 array `(n,)`. Needs `fetch`."""
+    def pick(self, numbers: np.ndarray) -> "Split":
+        """A split of the examples at these indices, an int64 array `(n,)`. Needs `fetch`."""
         chosen = tf.constant(numbers, "int64")
         return dataclasses.replace(
             self, num_examples=len(numbers), fetch=lambda i: self.fetch(tf.gather(chosen, i)),
             paths=tuple(self.paths[i] for i in numbers) if self.paths else (),
+            labels=None if self.labels is None else self.labels[numbers],
         )
+
+    def relabel(self, labels: Sequence[int]) -> "Split":
+        """A split of the same examples, with the label `labels[i]` instead of `i`."""
+        table = tf.constant(labels, "int32")
+        changed = {"labels": None if self.labels is None else np.asarray(labels, "int32")[self.labels]}
+        if self.fetch is not None:
+
+            def fetch(index):
+                image, label, intact = self.fetch(index)
+                return image, tf.gather(table, label), intact
+
+            changed["fetch"] = fetch
+        if self.scan is not None:
+            rename = lambda index, image, label, intact: (index, image, tf.gather(table, label), intact)  # noqa: E731
+            changed["scan"] = lambda epoch, seed: self.scan(epoch, seed).map(rename)
+        return dataclasses.replace(self, **changed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,5 +90,31 @@ class Source:
     validation: Split
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def identity(self) -> str:
+        """sha256 of the identities of both splits: another one means other data."""
+        return hashlib.sha256(f"{self.train.identity}\n{self.validation.identity}".encode()).hexdigest()
+
+
+def match_classes(names: Sequence[str], class_names: Sequence[str], data: str, owner: str) -> list[int]:
+    """The label in `class_names` of each of `names`.
+
+    Args:
+        names: classes of the data.
+        class_names: the classes in label order.
+        data, owner: what has `names` and `class_names`, for the message.
+
+    Raises:
+        UserError: a name that is not in `class_names`.
+    """
+    labels = {name: label for label, name in enumerate(class_names)}
+    unknown = [name for name in names if name not in labels]
+    if unknown:
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        raise UserError(f"{data} has classes that {owner} does not have: {', '.join(unknown[:5])}{more}."
+                        f"{nearest(unknown[0], class_names)} {owner} has {', '.join(list(class_names)[:5])}"
+                        f"{', ...' if len(class_names) > 5 else ''}.")
+    return [labels[name] for name in names]

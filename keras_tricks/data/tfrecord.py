@@ -1,146 +1,105 @@
-"""Packed data: TFRecord shards that are read by example, in any order, with a checksum each.
+"""Packed data: TFRecord shards whose examples are read in any order, with a checksum each.
 
-    <folder>/dataset.json                    classes; for each split its shards with their sha256, number of examples
+    <folder>/dataset.json                    classes; for each split the number of examples, and shards with their
+                                             sha256
     <folder>/<split>-00000-of-00008.tfrecord tf.train.Example: image/encoded (bytes), image/class/label (int64)
     <folder>/<split>.index.npz               for each example: shard, start of its record, offset and length of its
                                              image, label, crc32
 
-A few large files read faster than many small ones, from disks and over networks. The shards are ordinary TFRecord
-files; the index lets the pipeline take example 123,456 as it would take a file, so that order and pixels are those of
-the unpacked data.
+A few large files are read faster than many small ones, from disks and over networks. The shards are ordinary TFRecord
+files. With the index the pipeline reads example 123,456 like a separate file, so order and pixels equal those of the
+unpacked data.
 """
 
+import contextlib
+import errno
 import functools
+import glob
 import json
 import logging
-import mmap
 import os
 import pathlib
 import shutil
-import struct
-import zipfile
 import zlib
 
+import filelock
 import numpy as np
 import tensorflow as tf
 
-from keras_tricks.data.image_folder import BadImages, decoding_fault
+from keras_tricks.data.bad_images import BadImages
+from keras_tricks.data.file_access import retry
+from keras_tricks.data.image_files import decoding_fault
 from keras_tricks.data.minival import split_off
+from keras_tricks.data.shard_index import (
+    COLUMNS,
+    FOOTER,
+    HEADER,
+    SPLITS,
+    VERSION,
+    Shard,
+    file_sha256,
+    identity,
+    read_description,
+    read_index,
+    shard_paths,
+)
 from keras_tricks.data.source import Source, Split
+from keras_tricks.utils.atomic_files import flush_to_disk, flush_tree, is_disk_full
 from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.text import printable
+
+OPEN_SHARDS = 128  # at once
 
 log = logging.getLogger("absl")
 
-VERSION = 1
-COLUMNS = {"shard": "int32", "start": "int64", "offset": "int64", "length": "int64", "label": "int32",
-           "crc32": "uint32"}
-HEADER, FOOTER = 12, 4  # bytes before a record (its length and a checksum) and after it (a checksum)
-SPLITS = ("train", "validation")
 
-
-def tfrecord(data_dir, max_bad_images=100, minival=0.0):
+def tfrecord(data_dir: str | os.PathLike, max_bad_images: int = 100, minival: float = 0.0) -> Source:
     """Opens a folder written by `pack`; `minival` as for `open_source`.
 
     Raises:
-        UserError: no such folder, a file of it missing or cut short, an index of another version.
+        UserError: the folder does not exist, one of its files is missing or truncated, or the version is another.
     """
     if data_dir is None:
         raise UserError("The source tfrecord needs the folder written by `keras-tricks data pack`: give --data-dir.")
     root = pathlib.Path(data_dir).expanduser()
-    description = _description(root)
-    splits = [_split(root, name, description["splits"][name]) for name in SPLITS]
+    description = read_description(root)
+    splits = []
+    for name in SPLITS:
+        index = read_index(root, description, name)
+        splits.append((shard_paths(root, description, name), index, np.arange(len(index["label"]))))
     if minival:
-        shards, index = splits[0]
-        splits = [(shards, {column: values[part] for column, values in index.items()})
-                  for part in split_off(index["number"], minival)]
+        paths, index, numbers = splits[0]
+        splits = [(paths, index, part) for part in split_off(numbers, minival)]
     return Source(description["name"], tuple(description["class_names"]),
-                  *(_indexed(*split, BadImages(max_bad_images)) for split in splits))
+                  *(_indexed_split(*split, BadImages(max_bad_images)) for split in splits))
 
 
-def read_index(root, name, description):
-    """The columns of a split's index, a dict of arrays.
+def _indexed_split(paths, index, numbers, bad):
+    """A `Split` of some examples of an index. One that cannot be read is recorded and replaced by the next one."""
+    identity_of_all = identity(index)
+    index = {column: values[numbers] for column, values in index.items()}
+    bad.total = count = len(numbers)
+    names = tuple(f"{paths[s].name}, example {n}" for s, n in zip(index["shard"], numbers, strict=True))
 
-    Raises:
-        UserError: it cannot be read, or is not the index these shards were packed with.
-    """
-    path = root / f"{name}.index.npz"
-    expected = description.get("index_sha256")
-    try:
-        if expected is not None and _sha256(path) != expected:
-            raise UserError(f"{path} does not fit its shards: copy or pack the data again.")
-        with np.load(path, allow_pickle=False) as file:
-            return {column: file[column] for column in COLUMNS if column in file or column != "start"}
-    except (OSError, ValueError, KeyError, zlib.error, zipfile.BadZipFile) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path} cannot be read ({error}): copy the packed data again.") from None
-
-
-def record_starts(shards, index):
-    """Where each record begins in its shard, int64 `(n,)`, in the order of writing.
-
-    Folders packed by keras_tricks 0.1.0 do not store it: there the lengths in front of the records are read.
-
-    Args:
-        shards: paths.
-        index: dict of the columns of the index; `start` may be missing.
-    """
-    if "start" in index:
-        return index["start"]
-    starts = [start for shard in shards for start in _scan_records(shard)]
-    return np.array(starts, np.int64)
-
-
-def _scan_records(shard):
-    with open(shard, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        position = 0
-        while position < len(content):
-            yield position
-            (length,) = struct.unpack("<Q", content[position : position + 8])
-            position += HEADER + length + FOOTER
-
-
-def _description(root):
-    path = root / "dataset.json"
-    try:
-        description = json.loads(path.read_text())
-        version = description["version"]
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}). `keras-tricks data pack` writes it.") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not the description of a packed data set: {error}.") from None
-    if version != VERSION:
-        raise UserError(f"{path} has version {version}; this keras_tricks reads {VERSION}. Pack the data again.")
-    return description
-
-
-def _split(root, name, description):
-    """The paths of the shards of a split, and where its examples are in them."""
-    shards = [root / shard["file"] for shard in description["shards"]]
-    for shard, path in zip(description["shards"], shards, strict=True):
-        size = path.stat().st_size if path.is_file() else None
-        if size != shard["bytes"]:
-            found = "is missing" if size is None else f"has {size:,} bytes instead of {shard['bytes']:,}"
-            raise UserError(f"{path} {found}: copy the packed data again.")
-    index = read_index(root, name, description)
-    return shards, {"number": np.arange(len(index["label"])), **index}
-
-
-def _indexed(shards, index, bad):
-    """A `Split` over examples found by an index. One whose checksum is wrong is named, and the next one taken."""
-    bad.total = count = len(index["label"])
-    names = tuple(f"{shards[s].name}, example {n}" for s, n in zip(index["shard"], index["number"], strict=True))
-
-    @functools.cache
+    @functools.lru_cache(OPEN_SHARDS)
     def opened(shard):
-        with open(shards[shard], "rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return Shard(paths[shard])
+
+    def read_example(i):
+        try:
+            return opened(int(index["shard"][i])).read(int(index["offset"][i]), int(index["length"][i]))
+        except OSError:
+            opened.cache_clear()  # a stale handle stays stale
+            raise
 
     def read(position):
         for step in range(count):
             i = (int(position) + step) % count
-            start = int(index["offset"][i])
-            content = opened(int(index["shard"][i]))[start : start + int(index["length"][i])]
+            try:
+                content = retry(read_example, i)
+            except OSError as error:
+                bad.add(names[i], error.strerror or str(error))
+                continue
             if zlib.crc32(content) == index["crc32"][i]:
                 return content, np.int32(index["label"][i]), step == 0
             bad.add(names[i], "its checksum is wrong")
@@ -150,59 +109,79 @@ def _indexed(shards, index, bad):
         content, label, same = tf.numpy_function(read, [position], (tf.string, tf.int32, tf.bool), stateful=False)
         return tuple(tf.ensure_shape(t, ()) for t in (content, label, same))
 
-    return Split(num_examples=count, fetch=fetch, paths=names, bad=bad)
+    return Split(num_examples=count, fetch=fetch, paths=names, bad=bad, labels=index["label"], identity=identity_of_all)
 
 
-def damaged(root):
-    """(file, reason) for each shard whose sha256 is not that of `dataset.json`."""
-    root = pathlib.Path(root)
-    for description in _description(root)["splits"].values():
-        for shard in description["shards"]:
-            if _sha256(root / shard["file"]) != shard["sha256"]:
-                yield root / shard["file"], "its sha256 is not that of dataset.json"
-
-
-def pack(source, folder, shard_bytes=128 * 2**20):
+def pack(source: Source, folder: str | os.PathLike, shard_bytes: int = 128 * 2**20) -> dict:
     """Writes both splits of a source as shards.
 
     Args:
-        source: `Source`. Encoded images are stored as they are, arrays as PNG. Each is decoded once; broken ones are
-            left out, added to the split's `bad` and named in the log.
-        folder: new folder; it appears when everything is written.
-        shard_bytes: integer, size at which a new shard is begun. Defaults to 128 MiB.
+        source: `Source`. Encoded images are stored unchanged, arrays as PNG. Each image is decoded once; broken ones
+            are left out, added to the split's `bad` and logged.
+        folder: new folder. It appears when everything is written.
+        shard_bytes: integer, size at which a new shard is started. Defaults to 128 MiB.
 
     Returns:
-        The description, as in `dataset.json`.
+        The description in `dataset.json`, a dict.
 
     Raises:
-        UserError: the folder exists, or the disk is full. A broken image in a source that does not expect any (TFDS).
+        UserError: the folder exists, another process is writing it, the disk is full, or a source without a list of
+            broken images (TFDS) has one.
     """
     folder = pathlib.Path(folder)
-    if folder.exists():
-        raise UserError(f"{folder} exists already: give --output a new folder.")
     found = [split.bad for split in (source.train, source.validation) if split.bad is not None]
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        description = {
-            "version": VERSION, "name": source.name, "class_names": list(source.class_names),
-            "splits": {name: _write(split, name, partial, shard_bytes)
-                       for name, split in zip(SPLITS, (source.train, source.validation), strict=True)},
-        }
+    with _new_folder(folder) as partial:
+        try:
+            description = {
+                "version": VERSION, "name": source.name, "class_names": list(source.class_names),
+                "splits": {name: _write(split, name, partial, shard_bytes)
+                           for name, split in zip(SPLITS, (source.train, source.validation), strict=True)},
+            }
+        except tf.errors.OpError as error:
+            for bad in found:
+                bad.check()
+            if is_disk_full(error):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+            raise
         (partial / "dataset.json").write_text(json.dumps(description, indent=2) + "\n")
-        os.replace(partial, folder)
+    for path, reason in (item for bad in found for item in bad.reasons.items()):
+        log.warning("left out, broken: %s: %s", printable(path), reason)
+    return description
+
+
+@contextlib.contextmanager
+def _new_folder(folder):
+    """Gives a temporary folder, and renames it to `folder` at the end. No other process can write the same folder.
+
+    Raises:
+        UserError: `folder` exists or cannot be written, or another process is writing it.
+    """
+    lock, locked = folder.with_name(f".{folder.name}.lock"), False
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(NotImplementedError):  # some network file systems have no locks
+            (file_lock := filelock.FileLock(lock)).acquire(timeout=0)
+            locked = True
+        if folder.exists():
+            raise UserError(f"{folder} exists already: give --output a new folder.")
+        for left in folder.parent.glob(glob.escape(f".{folder.name}.") + "*partial"):  # of processes that were killed
+            shutil.rmtree(left, ignore_errors=True)
+        partial.mkdir()
+        yield partial
+        flush_tree(partial)
+        os.rename(partial, folder)
+        flush_to_disk(folder.parent)
+    except filelock.Timeout:
+        raise UserError(f"Another process is writing {folder}: wait for it, or give --output another folder.") from None
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}).") from None
-    except tf.errors.OpError:
-        for bad in found:
-            bad.check()
-        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    for path, reason in (item for bad in found for item in bad.reasons.items()):
-        log.warning("left out, broken: %s: %s", path, reason)
-    return description
+        if locked:
+            with contextlib.suppress(OSError):
+                lock.unlink(missing_ok=True)  # before the release: afterwards it may be the file of the next process
+            file_lock.release()
 
 
 def _write(split, name, folder, shard_bytes):
@@ -235,13 +214,13 @@ def _write(split, name, folder, shard_bytes):
     np.savez(index, **{k: column.astype(t) for (k, t), column in zip(COLUMNS.items(), columns, strict=True)})
     return {
         "examples": len(rows),
-        "index_sha256": _sha256(index),
-        "shards": [{"file": s.name, "bytes": s.stat().st_size, "sha256": _sha256(s)} for s in final],
+        "index_sha256": file_sha256(index),
+        "shards": [{"file": s.name, "bytes": s.stat().st_size, "sha256": file_sha256(s)} for s in final],
     }
 
 
 def _examples(split):
-    """(encoded image, label, intact, why it cannot be decoded or "") in order."""
+    """(encoded image, label, intact, reason why it cannot be decoded or "") of all examples, in order."""
 
     def checked(image, label, intact):
         if image.dtype != tf.string:
@@ -262,11 +241,3 @@ def _record(image, label):
         "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
     }
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
-
-
-def _sha256(path):
-    import hashlib
-
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256") if hasattr(hashlib, "file_digest") else hashlib.sha256(file.read())
-    return digest.hexdigest()

@@ -1,8 +1,8 @@
 """`keras-tricks benchmark --data`: images per second of each stage of the input pipeline, on the recipe's own data.
 
-A stage is the real pipeline of the recipe with the later stages off; beside them stand reading alone, and reading and
-decoding whole images, which a pipeline without augmentation could reach at best if it decoded every pixel. (Cropping
-decodes only the crop of a JPEG, and can be faster.) Examples come in training order.
+A stage is the real pipeline of the recipe with the later stages switched off. Two more numbers serve as a reference:
+reading alone, and reading and decoding whole images, which bounds a pipeline that decodes every pixel. (Of a JPEG only
+the crop is decoded, which can be faster.) Examples are read in training order.
 """
 
 import dataclasses
@@ -13,13 +13,13 @@ from keras_tricks import schedules
 
 PASSES = 3
 READ, CROP, COLOUR, RAND_AUGMENT, MIXING = "read", "decode, crop", "+ flip, colour", "+ RandAugment", "+ mixing"
-HELP = "other machines can take it over: keras-tricks data serve."
-WORDS = {  # stage: what it is called in a sentence, and what can be done about it
-    READ: ("reading", "Pack the files (keras-tricks data pack), or keep them on a faster disk."),
-    CROP: ("the crop with its decoding", f"Smaller image files cost less, or {HELP}"),
-    COLOUR: ("flip and colour", f"Without colour jitter and PCA noise there is less of it, or {HELP}"),
-    RAND_AUGMENT: ("RandAugment", f"Fewer layers cost less, or {HELP}"),
-    MIXING: ("mixing", "The machine that trains does it; with augment.mix_first others can, but read images twice."),
+SERVICE_HINT = "let other machines do it: keras-tricks data serve."
+ADVICE = {  # stage: its name in a sentence, and how to make it faster
+    READ: ("reading", "Pack the files (keras-tricks data pack), or use a faster disk."),
+    CROP: ("decoding and cropping", f"Use smaller image files, or {SERVICE_HINT}"),
+    COLOUR: ("flip and colour", f"Switch off colour jitter and PCA noise, or {SERVICE_HINT}"),
+    RAND_AUGMENT: ("RandAugment", f"Use fewer layers, or {SERVICE_HINT}"),
+    MIXING: ("mixing", "The trainer does it. With augment.mix_first other machines can, but read each image twice."),
 }
 
 
@@ -28,10 +28,10 @@ class Speeds:
     """Images per second.
 
     Attributes:
-        read: of reading alone.
-        decode: of reading and decoding whole images; `None` where the source holds arrays.
-        stages: {name: of the pipeline up to this stage}, in order; the last is the whole pipeline.
-        image_bytes: mean size of an encoded image, or of an array.
+        read: reading alone.
+        decode: reading and decoding whole images, or `None` if the source contains arrays.
+        stages: {name: the pipeline up to this stage}, in order. The last is the whole pipeline.
+        image_bytes: mean size of an encoded image, or of an array, in bytes.
     """
 
     read: float
@@ -41,7 +41,7 @@ class Speeds:
 
 
 def stages(augment):
-    """{name: `augment` section with the later stages off} of what a recipe does, in order."""
+    """{name: `augment` section with the later stages off} of the stages that a recipe uses, in order."""
     off = {
         COLOUR: {"flip": False, "color_jitter": "none", "pca_noise": 0.0},
         RAND_AUGMENT: {"rand_augment_layers": 0},
@@ -57,12 +57,12 @@ def stages(augment):
 
 
 def measure(recipe, split, num_classes, batches=5):
-    """The `Speeds` of a recipe's pipeline on a split: medians of three passes of `batches`, after one more."""
+    """The `Speeds` of a recipe's pipeline on a split: medians of three passes of `batches`, after a warmup batch."""
     import tensorflow as tf
 
     from keras_tricks import data as kt_data
     from keras_tricks.data import crops
-    from keras_tricks.data.pipeline import PARALLEL_CALLS
+    from keras_tricks.data.batch_range import PARALLEL_CALLS
 
     size = min(recipe.schedule.batch_size, split.num_examples)
     count = (1 + PASSES * batches) * size
@@ -78,7 +78,7 @@ def measure(recipe, split, num_classes, batches=5):
         return tf.size(image) if image.dtype != tf.string else tf.strings.length(image)
 
     def decoded(image):
-        return tf.size(crops.cut(image, 0, 0, *crops.image_shape(image)))
+        return tf.size(crops.crop(image, 0, 0, *crops.image_shape(image)))
 
     def pipeline(augment):
         return kt_data.training_batches(split, recipe.data, augment, num_classes, plan, recipe.seed)
@@ -94,7 +94,7 @@ def measure(recipe, split, num_classes, batches=5):
 
 
 def images_per_second(dataset, size, batches):
-    """Of a dataset of batches of `size`: the median of three passes of `batches`, after one batch not counted."""
+    """Images per second of a dataset with batches of `size`: median of three passes, after a warmup batch."""
     iterator, passes = iter(dataset), []
     next(iterator)
     for _ in range(PASSES):
@@ -106,7 +106,7 @@ def images_per_second(dataset, size, batches):
 
 
 def costs(speeds):
-    """{stage: seconds per image it adds}. Reading arrays costs nothing worth a stage of its own."""
+    """{stage: seconds per image it adds}. Reading arrays is too fast to be a separate stage."""
     times = {} if speeds.decode is None else {READ: 1 / speeds.read}
     times |= {name: 1 / speed for name, speed in speeds.stages.items()}
     before = [0.0, *times.values()]
@@ -114,12 +114,12 @@ def costs(speeds):
 
 
 def describe(speeds, num_examples, free_bytes=None):
-    """The table and what follows from it, as text.
+    """The table, the largest cost and an advice, as text.
 
     Args:
         speeds: `Speeds`.
         num_examples: integer, images of the training split.
-        free_bytes: memory that is free, or `None` where that is unknown.
+        free_bytes: free memory, or `None` if it is unknown.
     """
     rows = {READ: speeds.read}
     rows |= {} if speeds.decode is None else {"decode whole images": speeds.decode}
@@ -131,7 +131,7 @@ def describe(speeds, num_examples, free_bytes=None):
     spent = costs(speeds)
     largest = max(spent, key=spent.get)
     whole = list(speeds.stages.values())[-1]
-    name, advice = WORDS[largest]
+    name, advice = ADVICE[largest]
     lines += ["", f"The whole pipeline makes {whole:,.0f} images/s. The largest cost is {name}: "
                   f"{1000 * spent[largest]:.2f} of {1000 / whole:.2f} ms per image."]
     if speeds.decode is None:
@@ -140,16 +140,6 @@ def describe(speeds, num_examples, free_bytes=None):
     if free_bytes is not None:
         total = speeds.image_bytes * num_examples
         fits = "they fit: only the first epoch reads the disk" if total < free_bytes else "every epoch reads the disk"
-        lines.append(f"The files have about {total / 2**30:.2f} GiB, and {free_bytes / 2**30:.1f} GiB of memory are "
+        lines.append(f"The files take about {total / 2**30:.2f} GiB, and {free_bytes / 2**30:.1f} GiB of memory are "
                      f"free: {fits}.")
     return "\n".join(lines)
-
-
-def free_memory():
-    """Bytes the system could give to files, or `None` where it does not say."""
-    try:
-        with open("/proc/meminfo") as file:
-            line = next(line for line in file if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return None
-    return int(line.split()[1]) * 1024

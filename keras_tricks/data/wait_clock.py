@@ -1,4 +1,4 @@
-"""How long training waits for its input."""
+"""The time that training spends waiting for its input."""
 
 import time
 
@@ -7,33 +7,37 @@ import tensorflow as tf
 
 
 class WaitClock:
-    """Counts the seconds a consumer waits for a dataset's next element.
+    """Counts the seconds that a consumer waits for the next element of a dataset.
 
-    The three datasets of a `zip` are asked in order, so the first notes when an element is wanted and the last one when
-    it is there. (By Python's clock, because deterministic TensorFlow refuses `tf.timestamp`; and the sum is
-    Python's too, because TensorFlow 2.21 keeps every number, zero apart, that is all a `tf.numpy_function` returns.)
+    `zip` reads its three datasets in order: the first records when an element is requested, the last when it has
+    arrived. Both use Python's clock, because deterministic TensorFlow rejects `tf.timestamp`. The sum is kept in Python
+    and the functions return zero, because TensorFlow 2.21 leaks any other number that is the only result of a
+    `tf.numpy_function`.
+
+    Attributes:
+        seconds: float, the total so far.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seconds = 0.0
 
-    def watch(self, dataset):
+    def watch(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
         """The same dataset, timed."""
-        asked = 0.0
+        requested = 0.0
 
-        def ask(_):
-            nonlocal asked
-            asked = time.perf_counter()
+        def on_request(_):
+            nonlocal requested
+            requested = time.perf_counter()
             return np.int64(0)
 
-        def arrive(_):
-            self.seconds += time.perf_counter() - asked
+        def on_arrival(_):
+            self.seconds += time.perf_counter() - requested
             return np.int64(0)
 
         def calls(function):
             return tf.data.Dataset.counter().map(lambda i: tf.numpy_function(function, [i], tf.int64))
 
         options = tf.data.Options()
-        options.experimental_optimization.inject_prefetch = False  # a buffer behind the clock would hide the wait
-        timed = tf.data.Dataset.zip((calls(ask), dataset, calls(arrive))).map(lambda _, element, __: element)
+        options.experimental_optimization.inject_prefetch = False  # a buffer after the clock would hide the wait
+        timed = tf.data.Dataset.zip((calls(on_request), dataset, calls(on_arrival))).map(lambda _, element, __: element)
         return timed.apply(tf.data.experimental.assert_cardinality(dataset.cardinality())).with_options(options)

@@ -1,4 +1,7 @@
-"""From one device to several machines. TensorFlow only."""
+"""Distribution strategies, from one device to several machines. TensorFlow only."""
 
+from keras_tricks.distribution.devices import GlobalArrays, TensorFlowDevices, make_devices
 from keras_tricks.distribution.keras_patches import apply_patches
-from keras_tricks.distribution.strategy import cluster_config, is_chief, mirrored, several_workers, strategy
+from keras_tricks.distribution.strategy import (
+    cluster_config, is_chief, mirrored, several_workers, strategy, worker_names,
+)

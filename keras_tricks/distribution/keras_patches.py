@@ -1,23 +1,23 @@
-"""Three faults of Keras that stop or distort training under a strategy, mended. Read in Keras 3.15.1; each has a test
-in `tests/distribution/test_keras_patches.py` that fails when Keras changes.
+"""Patches for three faults of Keras 3.15.1 that stop or distort training under a strategy. Each has a test in
+`tests/distribution/test_keras_patches.py` that fails when Keras changes.
 
-1. `fit` reads a first batch to learn its shapes, averages it over replicas and starts the data set again; over several
-   workers the average fails. Here the shapes come from the data set's specification and nothing is read twice.
-2. Over several workers, logs are averaged along an axis that scalars do not have. Here over no axis.
+1. `fit` reads a first batch to learn its shapes, averages it over replicas and restarts the data set. With several
+   workers the average fails. The patch takes the shapes from the specification of the data set and reads nothing twice.
+2. With several workers, logs are averaged along an axis that scalars do not have. The patch averages over no axis.
 3. Random layers draw the same numbers on every replica: dropout drops the same units for image 1 and image 1 + B / N.
-   Here each replica's seed is its own.
+   The patch gives every replica a different seed.
 """
 
 import functools
 
 import keras
 
-REPLICA_STRIDE = 1_000_000_007  # seeds of replicas stay clear of Keras' own, which are below 1e9
+REPLICA_STRIDE = 1_000_000_007  # separates the seeds of replicas: those of Keras are below 1e9
 
 
 @functools.cache
-def apply_patches():
-    """Mends Keras once in this process. Does nothing on other backends than TensorFlow."""
+def apply_patches() -> None:
+    """Applies the patches, once per process. Does nothing on backends other than TensorFlow."""
     if keras.backend.backend() != "tensorflow":
         return
     from keras.src.backend.tensorflow import trainer
@@ -44,7 +44,7 @@ def _build_from_specification(original):
 
 
 def _of_one_replica(specification):
-    """A `TensorSpec`, also from the specification of a value that differs by replica."""
+    """The `TensorSpec` of a value, or that of its first replica if it is a per-replica value."""
     return specification if hasattr(specification, "shape") else specification._value_specs[0]
 
 

@@ -1,23 +1,26 @@
-"""Workers meet before TensorFlow joins them, so that one that never starts is named instead of waited for.
+"""A readiness check before TensorFlow joins the workers: all have started, and all train the same experiment.
 
-TensorFlow waits without end for a worker that is not there, and lets no other Python thread run meanwhile. So before it
-starts, the first worker listens on its own port, which TensorFlow takes over afterwards. The others say hello to it and
-go on when it has heard from all of them:
+TensorFlow waits without a time limit for a missing worker, and blocks all Python threads meanwhile. So the first worker
+listens on its port before TensorFlow takes it over, and the others register there, in JSON lines of at most 64 kB:
 
-    other -> first    {"task": "worker 1", "digest": "9f86d081884c", "cluster": "..."}
-    first -> other    {"missing": "worker 2 at host3:2222"}, every second
-    first -> other    {"go": true} or {"error": "..."}; then the other closes the connection, and the first after it,
-                      so that the port is free at once
+    other -> first    {"task": "worker 1", "digest": "9f86...", "cluster": "...", "schedule.batch_size": "64", ...}
+    first -> other    {"missing": "worker 2 at host3:2222"}, three times a second
+    first -> other    {"go": ""} or {"error": "..."}; the other closes the connection first, which frees the port
 
-Whoever reaches the port could say hello, as whoever reaches TensorFlow's port afterwards could run code: workers belong
-in a private network. Of anyone it reads one line of at most 4 kB; who says anything else is ignored.
+`multiprocessing.connection` could not do it: its `accept` and `recv_bytes` have no time limit, so a connection that
+sends nothing, or half a message, would block the check.
+
+Anyone who reaches the port can register, as anyone who reaches TensorFlow's port later can run code: keep workers in a
+private network. A connection that sends anything but a registration is closed.
 """
 
+import asyncio
+import concurrent.futures
+import contextlib
 import hashlib
 import json
 import logging
 import os
-import selectors
 import socket
 import time
 
@@ -26,42 +29,40 @@ from keras_tricks.utils.timeouts import default_timeout
 
 log = logging.getLogger("absl")
 
-JOBS = ("chief", "worker")  # in TensorFlow's order; an evaluator or a parameter server takes no part in the steps
-NOTICE = 10  # seconds of silent waiting before the log says for whom
-BEAT = 1  # seconds between two words of the first worker to those that wait with it
-SILENCE = 10  # seconds without a word after which a connection is given up
-RETRY = 0.3  # seconds between two attempts to reach the first worker
-LINE = 4096  # bytes
-SHOWN = 500  # characters of a list or a cluster in a message
-STRANGERS = 64  # connections that have not said hello, at a time
+JOBS = ("chief", "worker")  # in TensorFlow's order; evaluators and parameter servers do not take part in the steps
+LOG_AFTER = 10  # seconds of waiting before the log names the missing workers
+HEARTBEAT_INTERVAL = 0.3  # seconds between two messages of the first worker, and between two attempts to reach it
+READ_TIMEOUT = 10  # seconds without a message before a connection is closed
+MAX_MESSAGE = 65536  # bytes
+MAX_PENDING = 64  # connections that have not registered; the oldest is closed for a new one
+MAX_VALUE = 400  # characters of a value that are sent
+MAX_LISTED = 8  # names in a message
 
 
-def meet(cluster, task_type, task_id, patience=None):
+def wait_for_workers(cluster, task_type, task_id, experiment=None, timeout=None):
     """Returns when every worker of the cluster has called it. Does nothing for a single worker.
 
     Args:
         cluster: dict, addresses of each job: `{"worker": ["host1:2222", "host2:2222"]}`.
         task_type, task_id: the job and the index in it of this process.
-        patience: seconds > 0. How long the first worker waits for all others, and another for a sign of life of the
-            first. Defaults to `KERAS_TRICKS_TIMEOUT`, or `300`.
+        experiment: dict of str to str, what all workers must have in common, such as the values of a recipe. Defaults
+            to `None`, the cluster alone.
+        timeout: seconds > 0. How long the first worker waits for all others, and another for an answer of the first.
+            Defaults to `KERAS_TRICKS_TIMEOUT`, or `300`.
 
     Raises:
-        UserError: a worker that does not start in time, that reads another cluster, or that was started twice; this
-            worker's port is taken.
+        UserError: a worker did not start in time, has another cluster or experiment, or was started twice; the port of
+            this worker is taken.
     """
-    everyone, me = members(cluster), f"{task_type} {task_id}"
-    patience = default_timeout() if patience is None else patience
-    if len(everyone) < 2 or me not in everyone:
+    addresses, name = members(cluster), f"{task_type} {task_id}"
+    timeout = default_timeout() if timeout is None else timeout
+    if len(addresses) < 2 or name not in addresses:
         return
-    if me == next(iter(everyone)):
-        with _listener(me, everyone[me]) as listener:
-            _First(everyone, patience, listener).gather()
-    else:
-        _see_that_port_is_free(me, everyone[me])
-        _join(everyone, me, patience)
-
-
-# --- words ------------------------------------------------------------------------------------------------------
+    registration = registration_message(addresses, name, experiment or {})
+    with _listener(name, addresses[name]) as listener:
+        if name == next(iter(addresses)):
+            return _run(_Coordinator(addresses, registration).run(listener, timeout))
+    _join(addresses, registration, timeout)  # the port of this worker is free
 
 
 def members(cluster):
@@ -69,16 +70,18 @@ def members(cluster):
     return {f"{job} {index}": address for job in JOBS for index, address in enumerate(cluster.get(job, ()))}
 
 
-def split(address):
-    """`"host:2222"` -> `("host", 2222)`. Raises `ValueError` for a port that is no number."""
+def parse_address(address):
+    """`"host:2222"` -> `("host", 2222)`. Raises `ValueError` for a port that is not a number."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
 
 
-def hello(everyone, me):
-    """What `me` says to the first worker, a dict of strings."""
-    text = json.dumps(everyone)
-    return {"task": me, "digest": hashlib.sha256(text.encode()).hexdigest(), "cluster": _short(text)}
+def registration_message(addresses, name, experiment):
+    """A dict of strings: the worker, a digest of the cluster and the experiment, and both, unless they are too long."""
+    shared = {"cluster": json.dumps(addresses), **experiment}
+    message = {"task": name, "digest": _digest(json.dumps(shared, sort_keys=True))}
+    whole = {**{key: _short(value) for key, value in shared.items()}, **message}
+    return whole if len(encode(whole)) <= MAX_MESSAGE else message
 
 
 def encode(message):
@@ -86,237 +89,181 @@ def encode(message):
 
 
 def decode(line):
-    """The dict in one line, its values true or printable strings; `None` for anything else."""
+    """The dict of printable strings in one line, an empty dict for anything else."""
     try:
         message = json.loads(line)
     except (ValueError, RecursionError):
-        return None
-    if not isinstance(message, dict):
-        return None
-    plain = all(value is True or (isinstance(value, str) and value.isprintable()) for value in message.values())
-    return message if plain else None
+        return {}
+    texts = [text for pair in message.items() for text in pair] if isinstance(message, dict) else [None]
+    return message if all(isinstance(text, str) and text.isprintable() for text in texts) else {}
 
 
-def is_hello(message):
-    """Whether a decoded line names a task, a digest and a cluster."""
-    return message is not None and all(isinstance(message.get(key), str) for key in ("task", "digest", "cluster"))
+def difference(theirs, ours):
+    """A sentence on what differs between the registrations of two workers."""
+    name, other = _short(theirs["task"]), ours["task"]
+    keys = [key for key in {**ours, **theirs} if key not in ("task", "digest") and ours.get(key) != theirs.get(key)]
+    if not keys or "cluster" not in ours or "cluster" not in theirs:  # too long to be sent
+        return f"{name} and {other} train different experiments: start all workers with the same command."
+    values = [_short(side.get(keys[0], "missing")) for side in (theirs, ours)]
+    more = f" ({_listed(keys[1:])} differ too)" if keys[1:] else ""
+    same = "`cluster` in TF_CONFIG" if keys[0] == "cluster" else "recipe and package versions"
+    return (f"{name} trains with {_short(keys[0])} {values[0]}, {other} with {values[1]}{more}: start all workers with "
+            f"the same {same}.")
 
 
-def listed(names, everyone):
-    """`"worker 1 at host2:2222, worker 2 at host3:2222"`."""
-    return _short(", ".join(f"{name} at {everyone[name]}" for name in names))
+def timeout_error(who, what, timeout):
+    return UserError(f"{who} did not {what} within {timeout:g} s: start it, or correct TF_CONFIG; KERAS_TRICKS_TIMEOUT "
+                     "changes how long to wait.")
 
 
-def too_late(who, what, patience):
-    return UserError(f"{who} did not {what} within {patience:g} s: start it, or correct TF_CONFIG; "
-                     "KERAS_TRICKS_TIMEOUT changes how long to wait.")
+def _listed(texts):
+    more = f" and {len(texts) - MAX_LISTED} more" if len(texts) > MAX_LISTED else ""
+    return ", ".join(map(_short, texts[:MAX_LISTED])) + more
 
 
-def _short(text):
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+def _short(value):
+    """A printable text of limited length that differs where the whole one does."""
+    value = value if value.isprintable() else ascii(value)
+    return value if len(value) <= MAX_VALUE else f"{value[: MAX_VALUE - 22]}... (sha256 {_digest(value)[:8]})"
 
 
-class _Notice:
-    """Logs for whom this worker waits: after 10 s, and when that changes."""
-
-    def __init__(self):
-        self.start, self.said = time.monotonic(), None
-
-    def __call__(self, missing):
-        if missing != self.said and time.monotonic() - self.start >= NOTICE:
-            log.info("waiting for %s", missing)
-            self.said = missing
+def _digest(text):
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-# --- the first worker -------------------------------------------------------------------------------------------
-
-
-def _listener(me, address):
+def _listener(name, address):
     """A socket that listens on all addresses of this machine, as TensorFlow will."""
-    port = split(address)[1]
-    both = socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if both else socket.AF_INET
+    port, both = parse_address(address)[1], socket.has_dualstack_ipv6()
+    for last_attempt in (False, True):  # a duplicate of this worker may check the port at the same moment
+        try:
+            # Python sets SO_REUSEADDR: a worker that has just ended does not keep the port.
+            return socket.create_server(("", port), family=socket.AF_INET6 if both else socket.AF_INET,
+                                        dualstack_ipv6=both, backlog=MAX_PENDING)
+        except OSError as error:
+            if last_attempt:
+                raise UserError(f"{name} cannot listen on its port {port} ({os.strerror(error.errno)}): end what uses "
+                                f"it, or give {name} another port in TF_CONFIG.") from None
+        time.sleep(HEARTBEAT_INTERVAL)
+
+
+def _run(coroutine):
+    """Runs a coroutine to its end, in a thread where an event loop is running already, as in a notebook."""
     try:
-        # Python sets SO_REUSEADDR: a worker that has just ended does not keep the port.
-        return socket.create_server(("", port), family=family, dualstack_ipv6=both, backlog=STRANGERS)
-    except OSError as error:
-        raise UserError(f"{me} cannot listen on its port {port} ({os.strerror(error.errno)}): end what uses it, or "
-                        f"give {me} another port in TF_CONFIG.") from None
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        return executor.submit(asyncio.run, coroutine).result()
 
 
-def _see_that_port_is_free(me, address):
-    """The others only learn that TensorFlow can have their port. A twin of this worker may look at the same moment."""
-    try:
-        _listener(me, address).close()
-    except UserError:
-        time.sleep(RETRY)
-        _listener(me, address).close()
+class _Coordinator:
+    """The first worker: registers all others, then lets them start together."""
 
+    def __init__(self, addresses, registration):
+        self.addresses, self.registration = addresses, registration
+        self.connections = {}  # writer -> name of its worker, None while it is pending; the oldest first
+        self.error = None
 
-class _Guest:
-    """A connection to the first worker. `name` is `None` until it has said hello."""
+    async def run(self, listener, timeout):
+        """Returns when all others may start. Sends them an error before raising it."""
+        server = await asyncio.start_server(self._serve, sock=listener, limit=MAX_MESSAGE)
+        start, last_message = time.monotonic(), None
+        while (missing := self._missing()) and self.error is None:
+            if time.monotonic() - start >= timeout:
+                self.error = timeout_error(missing, "start", timeout)
+                break
+            last_message = _log_missing(missing, last_message, start)
+            self._broadcast({"missing": missing})
+            await asyncio.sleep(HEARTBEAT_INTERVAL)
+        server.close()  # before the last message: nobody may register after TensorFlow has started elsewhere
+        error, registered = self.error, {writer for writer, name in self.connections.items() if name is not None}
+        self._broadcast({"go": ""} if error is None else {"error": str(error)})
+        start = time.monotonic()
+        while registered & self.connections.keys() and time.monotonic() - start < READ_TIMEOUT:
+            await asyncio.sleep(0.01)  # the others close first
+        for writer in list(self.connections):
+            self._drop(writer)
+        if error is not None:
+            raise error
 
-    def __init__(self, connection, host):
-        connection.setblocking(False)
-        self.connection, self.host = connection, host
-        self.name, self.heard, self.since = None, b"", time.monotonic()
+    async def _serve(self, reader, writer):
+        """One connection, until it is closed. A registered worker sends nothing more."""
+        pending = [other for other, name in self.connections.items() if name is None]
+        if len(pending) >= MAX_PENDING:
+            self._drop(pending[0])
+        self.connections[writer] = None
+        with contextlib.suppress(OSError, ValueError, asyncio.TimeoutError):
+            self._register(writer, decode(await asyncio.wait_for(reader.readline(), READ_TIMEOUT)))
+            while self.connections.get(writer) and await reader.read(MAX_MESSAGE):
+                pass
+        self._drop(writer)
 
-
-class _First:
-    """The first worker: hears all others, then sends them off."""
-
-    def __init__(self, everyone, patience, listener):
-        self.everyone, self.patience, self.listener = everyone, patience, listener
-        self.me, *self.others = everyone
-        self.hello = hello(everyone, self.me)
-        self.guests = []
-        self.selector = selectors.DefaultSelector()
-        listener.setblocking(False)
-        self.selector.register(listener, selectors.EVENT_READ)
-
-    def gather(self):
-        """Returns when all others have been sent off. Tells them of an error before raising it."""
-        try:
-            self._wait_for_all()
-            self._send_off({"go": True})
-        except UserError as error:
-            self._send_off({"error": str(error)})
-            raise
-        finally:
-            for guest in list(self.guests):
-                self._drop(guest)
-            self.selector.close()
-
-    def _wait_for_all(self):
-        notice, said, told = _Notice(), None, 0.0
-        deadline = time.monotonic() + self.patience
-        while missing := [name for name in self.others if name not in [guest.name for guest in self.guests]]:
-            now = time.monotonic()
-            text = listed(missing, self.everyone)
-            if now >= deadline:
-                raise too_late(text, "start", self.patience)
-            notice(text)
-            if text != said or now - told >= BEAT:
-                said, told = text, now
-                self._tell({"missing": text})
-            for guest in self._strangers():
-                if now - guest.since > SILENCE:
-                    self._drop(guest)
-            self._serve(min(BEAT, deadline - now))
-
-    def _send_off(self, message):
-        """The last word to everyone. They close their ends first, so that no connection stays behind on the port."""
-        # Nobody may find this door open when TensorFlow has already started elsewhere.
-        self.selector.unregister(self.listener)
-        self.listener.close()
-        for guest in self._strangers():
-            self._drop(guest)
-        self._tell(message)
-        deadline = time.monotonic() + SILENCE
-        while self.guests and (left := deadline - time.monotonic()) > 0:
-            self._serve(left)
-
-    def _serve(self, seconds):
-        for key, _ in self.selector.select(seconds):
-            if key.fileobj is self.listener:
-                self._accept()
-            elif key.data in self.guests:
-                self._read(key.data)
-
-    def _accept(self):
-        try:
-            connection, address = self.listener.accept()
-        except OSError:  # it left before it was let in
+    def _register(self, writer, message):
+        name = message.get("task")
+        duplicate = next((other for other, registered in self.connections.items() if registered == name), None)
+        if writer not in self.connections or name is None or "digest" not in message:
             return
-        if len(strangers := self._strangers()) >= STRANGERS:
-            self._drop(strangers[0])
-        self.guests.append(_Guest(connection, address[0].removeprefix("::ffff:")))
-        self.selector.register(connection, selectors.EVENT_READ, self.guests[-1])
-
-    def _read(self, guest):
-        try:
-            data = guest.connection.recv(LINE)
-        except BlockingIOError:
+        if message["digest"] != self.registration["digest"]:
+            self.error = UserError(difference(message, self.registration))
+        elif name not in list(self.addresses)[1:]:
             return
-        except OSError:
-            data = b""
-        if not data:  # it left; a worker that was waiting is missing again
-            return self._drop(guest)
-        if guest.name is not None:  # nothing more is asked of it
-            return
-        guest.heard += data
-        line, end, _ = guest.heard.partition(b"\n")
-        if end or len(line) > LINE:
-            message = decode(line) if len(line) <= LINE else None
-            self._welcome(guest, message) if is_hello(message) else self._drop(guest)
+        elif duplicate is not None:
+            hosts = [w.get_extra_info("peername")[0].removeprefix("::ffff:") for w in (duplicate, writer)]
+            self.error = UserError(f"Two processes are {name}, on {hosts[0]} and on {hosts[1]}: start it once, or give "
+                                   "each its own `index` in TF_CONFIG.")
+        self.connections[writer] = name
 
-    def _welcome(self, guest, message):
-        name = _short(message["task"])
-        if message["digest"] != self.hello["digest"]:
-            guest.name = name
-            raise UserError(f"{self.me} and {name} (on {guest.host}) read different clusters: {self.me} "
-                            f"{self.hello['cluster']}, {name} {_short(message['cluster'])}. Give all workers the same "
-                            "`cluster` in TF_CONFIG.")
-        if name not in self.others:
-            return self._drop(guest)
-        twin = next((other for other in self.guests if other.name == name), None)
-        guest.name = name
-        if twin is not None:
-            raise UserError(f"Two processes say they are {name}, on {twin.host} and on {guest.host}: start it once, or "
-                            "give each its own `index` in TF_CONFIG.")
+    def _missing(self):
+        """`"worker 1 at host2:2222, worker 2 at host3:2222"`."""
+        _, *others = self.addresses.items()
+        return _listed([f"{name} at {address}" for name, address in others if name not in self.connections.values()])
 
-    def _strangers(self):
-        return [guest for guest in self.guests if guest.name is None]
+    def _broadcast(self, message):
+        for writer, name in self.connections.items():
+            if name is not None:
+                writer.write(encode(message))
 
-    def _tell(self, message):
-        line = encode(message)
-        for guest in [guest for guest in self.guests if guest.name is not None]:
-            try:
-                whole = guest.connection.send(line) == len(line)
-            except OSError:
-                whole = False
-            if not whole:
-                self._drop(guest)
-
-    def _drop(self, guest):
-        self.guests.remove(guest)
-        self.selector.unregister(guest.connection)
-        guest.connection.close()
+    def _drop(self, writer):
+        self.connections.pop(writer, None)
+        writer.close()
 
 
-# --- the others -------------------------------------------------------------------------------------------------
+def _log_missing(missing, last_message, start):
+    """Logs for whom this worker waits, after 10 s and when that changes. Returns what was logged last."""
+    if missing == last_message or time.monotonic() - start < LOG_AFTER:
+        return last_message
+    log.info("waiting for %s", missing)
+    return missing
 
 
-def _join(everyone, me, patience):
-    """Says hello to the first worker, again and again until it answers, and stays until it says go."""
-    first, address = next(iter(everyone.items()))
-    notice, strange = _Notice(), False
-    deadline = time.monotonic() + patience
+def _join(addresses, registration, timeout):
+    """Registers with the first worker, again and again until it answers. Returns when this worker may start."""
+    first = "{} at {}".format(*next(iter(addresses.items())))
+    address = parse_address(next(iter(addresses.values())))
+    unknown, last_message, start = False, None, time.monotonic()
+    deadline = start + timeout
     while (left := deadline - time.monotonic()) > 0:
+        last_message = _log_missing(first, last_message, start)
         try:
-            with (socket.create_connection(split(address), timeout=min(SILENCE, left)) as connection,
+            with (socket.create_connection(address, timeout=min(READ_TIMEOUT, left)) as connection,
                   connection.makefile("rb") as lines):
-                strange = True  # until it says a word we know
-                connection.sendall(encode(hello(everyone, me)))
-                while line := lines.readline(LINE):
-                    message = decode(line) or {}
-                    strange = message.keys() not in ({"go"}, {"error"}, {"missing"})
-                    if strange:
-                        break
-                    if "go" in message:
-                        return
-                    if "error" in message:
-                        raise UserError(message["error"])
-                    notice(message["missing"])
-                    deadline = time.monotonic() + patience  # it is there, and counts its own time
-                    connection.settimeout(SILENCE)
+                unknown = True  # until it sends a known message
+                connection.sendall(encode(registration))
+                while "missing" in (message := decode(lines.readline(MAX_MESSAGE))):
+                    unknown = False
+                    last_message = _log_missing(message["missing"], last_message, start)
+                    deadline = time.monotonic() + timeout  # the first worker is there and has a time limit
+                    connection.settimeout(READ_TIMEOUT)
+                if "go" in message:
+                    return
+                if "error" in message:
+                    raise UserError(message["error"])
         except ConnectionRefusedError:
-            strange = False
-        except OSError:  # not there yet, or no longer: it may be started again
-            pass
-        notice(f"{first} at {address}")
-        time.sleep(RETRY)
-    if strange:
-        raise UserError(f"{first} at {address} did not answer within {patience:g} s, but something else listens there: "
-                        f"end an older run, start {first}, or correct TF_CONFIG.")
-    raise too_late(f"{first} at {address}", "answer", patience)
+            unknown = False
+        except OSError:
+            pass  # not there yet, or no longer: it may be started again
+        time.sleep(HEARTBEAT_INTERVAL)
+    if unknown:
+        raise UserError(f"{first} did not answer within {timeout:g} s, but something else listens there: end an older "
+                        "run, start the worker, or correct TF_CONFIG.")
+    raise timeout_error(first, "answer", timeout)

@@ -3,36 +3,41 @@
     one            one device
     mirrored       all GPUs of this machine, or `logical_devices` slices of its CPU to try it without GPUs
     multi_worker   several processes, from TF_CONFIG, or from Slurm's variables
-    tpu            a TPU; TensorFlow's wheels support TPUs up to 2.19.1
+    tpu            a TPU, with the package tensorflow-tpu
     auto           multi_worker where a cluster is described, else mirrored with more than one GPU, else one
 """
 
-import json
+import importlib.util
+import logging
 import os
 import socket
 
 from keras_tricks.distribution import rendezvous
 from keras_tricks.distribution.keras_patches import apply_patches
-from keras_tricks.utils.errors import UserError, check_choice
+from keras_tricks.distribution.tf_config import parse_tf_config
+from keras_tricks.utils.errors import UserError, check_choice, one_line
+
+log = logging.getLogger("absl")
 
 NAMES = ("auto", "one", "mirrored", "multi_worker", "tpu")
-LAST_TPU_TENSORFLOW = (2, 19, 1)
 
 
-def strategy(name="auto", logical_devices=None, tpu=None):
+def strategy(name="auto", logical_devices=None, tpu=None, experiment=None):
     """Makes a `tf.distribute.Strategy`. Call it before any tensor is made.
 
     Args:
         name: `"auto"`, `"one"`, `"mirrored"`, `"multi_worker"` or `"tpu"`. Defaults to `"auto"`.
         logical_devices: integer > 1, splits the CPU into as many devices for `"mirrored"`.
         tpu: name or address of the TPU, as in `TPUClusterResolver`.
+        experiment: dict of str to str, what all workers of `"multi_worker"` must have in common, such as
+            `{"seed": "0"}`. Defaults to `None`: only the cluster is compared.
 
     Returns:
         A strategy; build and compile the model inside its `scope()`.
 
     Raises:
         UserError: no such device, a `TF_CONFIG` that is not JSON, a worker that has not started after
-            `KERAS_TRICKS_TIMEOUT` seconds (default 300).
+            `KERAS_TRICKS_TIMEOUT` seconds (default 300), workers with different experiments.
     """
     check_choice("strategy", name, NAMES)
     import tensorflow as tf
@@ -46,7 +51,7 @@ def strategy(name="auto", logical_devices=None, tpu=None):
     apply_patches()
     if name == "mirrored":
         return mirrored(_devices(tf, logical_devices))
-    return _tpu(tf, tpu) if name == "tpu" else _multi_worker(tf)
+    return _tpu(tf, tpu) if name == "tpu" else _multi_worker(tf, experiment)
 
 
 def mirrored(devices):
@@ -70,6 +75,12 @@ def is_chief(strategy):
     if "chief" in cluster:
         return resolver.task_type == "chief"
     return resolver.task_type == "worker" and resolver.task_id == 0
+
+
+def worker_names(processes):
+    """Names of so many processes that train together, in order: those of `TF_CONFIG`, or `"worker 0"` and so on."""
+    config = cluster_config() if processes > 1 else None
+    return [f"worker {i}" for i in range(processes)] if config is None else list(rendezvous.members(config["cluster"]))
 
 
 def _choose(tf, logical_devices):
@@ -110,49 +121,35 @@ def cluster_config():
     """`TF_CONFIG` as a dictionary, `None` when it is not set.
 
     Raises:
-        UserError: it is not JSON, or lacks its `cluster` or `task`.
+        UserError: it is not JSON, or does not describe a cluster with this task in it.
     """
     text = os.environ.get("TF_CONFIG")
-    if not text:
-        return None
-    try:
-        config = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"TF_CONFIG is not JSON ({error}). Expected something like "
-                        '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}.'
-                        ) from None
-    if not isinstance(config, dict) or not config.get("cluster") or "task" not in config:
-        raise UserError(f"TF_CONFIG must be a JSON object with `cluster` and `task`. Received: {text[:200]}")
-    return config
+    return parse_tf_config(text) if text else None
 
 
 def _slurm_tasks():
-    return int(os.environ.get("SLURM_NTASKS", "1") or 1) if "SLURM_PROCID" in os.environ else 1
+    if "SLURM_PROCID" not in os.environ:
+        return 1
+    tasks = os.environ.get("SLURM_NTASKS") or "1"
+    if not (tasks.isascii() and tasks.isdigit()):
+        raise UserError(f"SLURM_NTASKS must be a number. Received: {tasks!r}")
+    return int(tasks)
 
 
-def _multi_worker(tf):
+def _multi_worker(tf, experiment):
     config = cluster_config()
     if config is None and _slurm_tasks() > 1:
         resolver = tf.distribute.cluster_resolver.SlurmClusterResolver()
     elif config is None:
         raise UserError("The strategy multi_worker needs TF_CONFIG (or Slurm's variables) to name the workers.")
     else:
-        _check_task(config)
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     _check_addresses(resolver)
-    rendezvous.meet(resolver.cluster_spec().as_dict(), resolver.task_type, resolver.task_id)
+    rendezvous.wait_for_workers(resolver.cluster_spec().as_dict(), resolver.task_type, resolver.task_id, experiment)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except (tf.errors.OpError, RuntimeError) as error:
         raise UserError(f"The workers could not be joined: {str(error).splitlines()[0]}") from error
-
-
-def _check_task(config):
-    task = config["task"]
-    kind, index = task.get("type"), task.get("index")
-    addresses = config["cluster"].get(kind)
-    if addresses is None or not isinstance(index, int) or not 0 <= index < len(addresses):
-        raise UserError(f"TF_CONFIG: the task {task} is not in the cluster {config['cluster']}.")
 
 
 def _check_addresses(resolver):
@@ -160,18 +157,18 @@ def _check_addresses(resolver):
     for job, tasks in resolver.cluster_spec().as_dict().items():
         for index, address in enumerate(tasks):
             try:
-                socket.getaddrinfo(*rendezvous.split(address))
+                socket.getaddrinfo(*rendezvous.parse_address(address))
             except (OSError, ValueError) as error:
                 raise UserError(f"{job} {index} of TF_CONFIG, {address!r}, cannot be reached: {error}.") from None
 
 
 def _tpu(tf, tpu):
-    version = tuple(int(p) for p in tf.__version__.split(".")[:3] if p.isdigit())
-    if version > LAST_TPU_TENSORFLOW:
-        raise UserError(f"TensorFlow {tf.__version__} does not support TPUs; 2.19.1 is the last version that does. "
-                        "Install tensorflow-tpu==2.19.1, or run the model on Keras' JAX backend.")
+    if importlib.util.find_spec("libtpu") is None:
+        log.warning("TensorFlow %s may have no support for TPUs here: the package tensorflow-tpu, which brings libtpu, "
+                    "is not installed", tf.__version__)
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu)
-    except (ValueError, tf.errors.OpError) as error:
-        raise UserError(f"No TPU was found ({str(error).splitlines()[0]}).") from None
+    except (ValueError, RuntimeError, AttributeError, tf.errors.OpError) as error:
+        raise UserError(f"No TPU was found ({one_line(error)}). pip install tensorflow-tpu on a TPU machine, or use "
+                        "another --strategy.") from None
     return tf.distribute.TPUStrategy(resolver)

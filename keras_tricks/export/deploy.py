@@ -1,13 +1,15 @@
-"""The finished model: preprocessing in front, softmax behind, float32 inside."""
+"""The deployable model: normalization before the network, softmax after it, float32 inside."""
 
 import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
 
 
 @contextlib.contextmanager
-def precision(policy):
-    """Builds under another precision policy, such as `"float32"`, and goes back to the one before."""
+def precision(policy: Any) -> Iterator[None]:
+    """Sets another precision policy, such as `"float32"`, inside the context and restores the previous one after it."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -18,7 +20,7 @@ def precision(policy):
 
 @keras.saving.register_keras_serializable(package="keras_tricks")
 class Normalize(keras.layers.Layer):
-    """(x - mean) / std on the 0-255 scale, as the training pipeline does it.
+    """(x - mean) / std on the 0-255 scale, as in the training pipeline.
 
     Args:
         mean, std: three floats each, RGB.
@@ -26,32 +28,33 @@ class Normalize(keras.layers.Layer):
     Input shape: `(batch, height, width, 3)`, uint8 or float. Output: float32 of the same shape.
     """
 
-    def __init__(self, mean, std, **kwargs):
+    def __init__(self, mean: Sequence[float], std: Sequence[float], **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
         self.mean, self.std = tuple(mean), tuple(std)
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         mean, std = (keras.ops.convert_to_tensor(v, "float32") for v in (self.mean, self.std))
         return (keras.ops.cast(inputs, "float32") - mean) / std
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Any) -> Any:
         return keras.KerasTensor(inputs.shape, "float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "mean": self.mean, "std": self.std}
 
 
-def deployable(build, trained, data, dtype="float32"):
-    """The model people are given: pixels 0-255 in, probabilities out, float32 whatever it was trained in.
+def deployable(build: Callable[[], keras.Model], trained: keras.Model, data: Any,
+               dtype: str = "float32") -> keras.Model:
+    """The model to distribute: pixels in 0-255 in, probabilities out, in float32 whatever the training precision.
 
     Args:
         build: function `() -> keras.Model`, the network that returns logits, in the current precision policy.
-        trained: the trained network, same variables in the same order.
-        data: the `data` section of the recipe: size, mean and std.
-        dtype: precision policy it computes in. Defaults to `"float32"`.
+        trained: the trained network, with the same variables in the same order.
+        data: the `data` section of the recipe, which gives size, mean and std.
+        dtype: precision policy of the model. Defaults to `"float32"`.
 
     Returns:
         A `keras.Model`: float32 `(batch, size, size, 3)` in 0-255 -> float32 `(batch, classes)` summing to 1.

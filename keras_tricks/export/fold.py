@@ -1,12 +1,12 @@
-"""The same outputs from fewer operations: what only training needs is folded into plain convolutions.
+"""Folding: the same outputs from fewer operations. Operations that only training needs become plain convolutions.
 
     batch normalization after a convolution         into its kernel and bias
     standardized kernels and their gains            into a plain kernel
     constants after an activation                   into the convolutions that read it
     alpha, skip gain after a convolution or a gate  into its kernel and bias, into the gate
-    dropout, drop path                              gone
+    dropout, drop path                              removed
 
-A batch normalization that follows no convolution, such as the first one of a pre-activation block, stays.
+A batch normalization that does not follow a convolution, such as the first one of a pre-activation block, remains.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ import numpy as np
 from keras_tricks import layers as zoo
 from keras_tricks.layers.chain import Chain
 from keras_tricks.utils.errors import UserError
-from keras_tricks.utils.graph import Graph, tensors
+from keras_tricks.utils.graph import Graph, deep_graphs, every_layer, packed
 
 K = keras.layers
 INFERENCE_NOOPS = (K.Dropout, K.SpatialDropout2D, K.GaussianNoise, K.Identity, zoo.DropPath)
@@ -25,40 +25,41 @@ INFERENCE_NOOPS = (K.Dropout, K.SpatialDropout2D, K.GaussianNoise, K.Identity, z
 HOMOGENEOUS = (K.ZeroPadding2D, K.Cropping2D, K.AveragePooling2D, K.GlobalAveragePooling2D, K.MaxPooling2D, K.Flatten)
 
 
-def fold(model):
-    """A model for inference with the same outputs and fewer operations. The given model is not changed.
+def fold(model: keras.Model) -> keras.Model:
+    """A model for inference with the same outputs and fewer operations. `model` is not changed.
 
     Args:
-        model: built functional `keras.Model` of this zoo, `keras.applications` or your own, whose layers are called
-            once. The moving statistics it has now are used.
+        model: built functional or sequential `keras.Model` from this zoo, `keras.applications` or your own code. Its
+            current moving statistics are used.
 
     Returns:
-        A float32 `keras.Model` with the name, inputs and outputs of the one given.
+        A float32 functional `keras.Model` with the name, inputs and outputs of `model`. Layers of inner models become
+        its own. A convolution that is called twice becomes two, because what follows it may differ.
 
     Raises:
-        UserError: not a functional model, a layer called more than once, or a compiled model whose batch normalization
-            is trainable: its training would go on with other statistics.
+        UserError: the model, or a model inside it, is subclassed or not built; it is compiled with trainable batch
+            normalization, whose statistics would still change; a layer has no config to copy it from.
     """
-    _check(model)
+    graph = Graph(model)
+    _check_statistics(model)
     inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in model.inputs]
-    values = _walk(model, inputs)
-    outputs = keras.tree.map_structure(lambda t: values[id(t)].tensor(), model.output)
-    return keras.Model(keras.tree.pack_sequence_as(model.input, inputs), outputs, name=model.name)
+    values = _Folding(graph, inputs).values
+    outputs = [values[id(t)].tensor() for t in graph.outputs]
+    with deep_graphs():
+        return keras.Model(packed(model, "input", inputs), packed(model, "output", outputs), name=model.name)
 
 
-def _check(model):
-    if not (isinstance(model, keras.Model) and model.built and tensors(model, "input") is not None):
-        raise UserError(f"fold takes a built functional `keras.Model`. Received: {model!r}")
-    norms = [layer for layer in model.layers if isinstance(layer, K.BatchNormalization) and layer.trainable]
+def _check_statistics(model):
+    norms = [layer for layer in every_layer(model) if isinstance(layer, K.BatchNormalization) and layer.trainable]
     if norms and getattr(model, "optimizer", None) is not None:
         raise UserError(
             f"{model.name} is compiled for training and its {len(norms)} batch normalizations, {norms[0].name!r} "
-            "first, are trainable: folding would fix statistics that still move. Set `model.trainable = False` when "
-            "training is over.")
+            "first, are trainable: folding would fix statistics that still change. Set `model.trainable = False` after "
+            "training.")
 
 
-# A value stands for a tensor of the old model. It may be a convolution that is not made yet, waiting for what follows
-# to be folded into it, or a tensor whose constant factor waits for the convolutions that read it.
+# A value represents a tensor of the old model. It is a convolution that is not built yet, so that later layers can be
+# folded into it, or a tensor with a constant factor to fold into the convolutions that read it.
 
 
 @dataclasses.dataclass
@@ -76,7 +77,7 @@ class _Ready:
 
 @dataclasses.dataclass
 class _Linear:
-    """A convolution or dense layer to be made with these weights."""
+    """A convolution or dense layer to build with these weights."""
 
     layer: K.Layer
     name: str
@@ -86,12 +87,12 @@ class _Linear:
     made: keras.KerasTensor | None = None
 
     @property
-    def open(self):
-        """Whether what follows can be folded in."""
+    def foldable(self):
+        """Whether the next layer can be folded into this one."""
         return self.layer.activation in (None, keras.activations.linear)
 
-    def then(self, scale, shift=0.0):
-        """The same, its output multiplied and moved; numbers or one per channel."""
+    def with_affine(self, scale, shift=0.0):
+        """The same layer with its output scaled and shifted, by numbers or by one value per channel."""
         kernel_scale = np.reshape(scale, self.kernel.shape[2:]) if self._depthwise() and np.ndim(scale) else scale
         return dataclasses.replace(self, kernel=self.kernel * kernel_scale, bias=self.bias * scale + shift)
 
@@ -108,78 +109,106 @@ class _Linear:
 
 @dataclasses.dataclass
 class _Gate:
-    """A squeeze-excite to be made with this factor."""
+    """A squeeze-excite to build with this factor."""
 
     layer: zoo.SqueezeExcite
+    name: str
     source: keras.KerasTensor
     factor: float = 1.0
     made: keras.KerasTensor | None = None
-    open = True
+    foldable = True
 
-    def then(self, scale, shift=0.0):
+    def with_affine(self, scale, shift=0.0):
         return dataclasses.replace(self, factor=self.factor * scale)
 
     def tensor(self):
         if self.made is None:
-            self.made = _clone(self.layer, self.layer.name, self.source, scale=self.layer.scale * self.factor)
+            self.made = _clone(self.layer, self.name, self.source, scale=self.layer.scale * self.factor)
         return self.made
 
 
-def _walk(model, inputs):
-    """{id of a tensor of `model`: value}, from its new inputs."""
-    graph = Graph(model)
-    values = {id(old): _Ready(new) for old, new in zip(model.inputs, inputs, strict=True)}
-    outputs = {id(t) for t in model.outputs}
-    for layer in model.layers:
-        if isinstance(layer, K.InputLayer):
-            continue
-        if isinstance(layer, keras.Model):
-            raise UserError(f"{model.name} holds the model {layer.name!r}: fold that one, and build around it again.")
-        sources, results = (keras.tree.flatten(tensors(layer, side)) for side in ("input", "output"))
-        _known(sources, values, model, layer)
-        alone = len(sources) == 1 and len(graph.consumers[id(sources[0])]) == 1 and id(sources[0]) not in outputs
-        made = _fold(layer, layer.name, [values[id(t)] for t in sources], alone)
-        values.update(zip(map(id, results), made, strict=True))
-    _known(model.outputs, values, model, model.layers[-1])
-    return values
+class _Folding:
+    """Folds the calls of a graph one after the other. `values`: {id of a tensor: value}."""
+
+    def __init__(self, graph, inputs):
+        self.graph = graph
+        self.values = {id(old): _Ready(new) for old, new in zip(graph.inputs, inputs, strict=True)}
+        self.names, self.copies = set(), {}
+        for call in graph.calls:
+            sources = [self.values[id(t)] for t in call.inputs]
+            self.values.update(zip(map(id, call.outputs), self._call(call, sources), strict=True))
+
+    def _call(self, call, sources):
+        sole_reader = (len(call.inputs) == 1 and self.graph.consumers(call.inputs[0]) == [call]
+                       and not self.graph.is_output(call.inputs[0]))
+        name = self._name(call)
+        if sources and isinstance(call.layer, K.Layer):
+            folded = _fold(call.layer, name, sources, sole_reader)
+            if folded is not None:
+                return folded
+        return [_Ready(t) for t in keras.tree.flatten(self._copied(call, name))]
+
+    def _copied(self, call, name):
+        """Calls a copy of the layer; one copy for all calls of a layer."""
+        def new(leaf):
+            return self.values[id(leaf)].tensor() if isinstance(leaf, keras.KerasTensor) else leaf
+
+        args, kwargs = keras.tree.map_structure(new, (call.args, call.kwargs))
+        layer = call.layer
+        if id(layer) not in self.copies:
+            self.copies[id(layer)] = _copy(layer, name)
+        outputs = self.copies[id(layer)](*args, **kwargs)
+        if isinstance(layer, K.Layer):
+            self.copies[id(layer)].set_weights(layer.get_weights())
+        return outputs
+
+    def _name(self, call):
+        """The layer's name; with the models around it, and a number, where that is taken."""
+        names = [call.layer.name, call.name.replace("/", "_")]
+        names += (f"{names[1]}_{number}" for number in range(2, 2 + len(self.graph.calls)))
+        name = next(n for n in names if n not in self.names)
+        self.names.add(name)
+        return name
 
 
-def _known(wanted, values, model, layer):
-    if any(id(t) not in values for t in wanted):
-        raise UserError(f"fold cannot follow {model.name} to layer {layer.name!r}: a layer is called more than once, "
-                        "or an operation is used that is no layer.")
-
-
-def _fold(layer, name, sources, alone):
-    """The values of a layer's outputs. `alone`: nobody else reads its only input."""
+def _fold(layer, name, sources, sole_reader):
+    """Values of a layer's outputs, or `None` for a layer that stays. `sole_reader`: no other call reads its input."""
     source = sources[0]
-    waiting = alone and not isinstance(source, _Ready) and source.open
+    foldable = sole_reader and not isinstance(source, _Ready) and source.foldable
     if isinstance(layer, INFERENCE_NOOPS):
         return [source]
     if isinstance(layer, Chain):
         for inner in layer.layers:
-            (source,) = _fold(inner, f"{name}_{inner.name}", [source], alone or inner is not layer.layers[0])
+            inner_name, alone = f"{name}_{inner.name}", sole_reader or inner is not layer.layers[0]
+            folded = _fold(inner, inner_name, [source], alone)
+            (source,) = folded or [_Ready(_clone(inner, inner_name, source.tensor()))]
         return [source]
     if isinstance(layer, (K.Conv2D, K.DepthwiseConv2D, K.Dense)):
         return [_linear(layer, name, source)]
-    if isinstance(layer, K.BatchNormalization) and waiting and isinstance(source, _Linear):
-        return [source.then(*_scale_and_shift(layer))]
+    if isinstance(layer, K.BatchNormalization) and foldable and isinstance(source, _Linear) and _is_last_axis(layer):
+        return [source.with_affine(*_scale_and_shift(layer))]
     if isinstance(layer, zoo.SqueezeExcite):
-        return [_Gate(layer, source.tensor())]
+        return [_Gate(layer, name, source.tensor())]
     factor = _factor(layer)
     if factor is not None:
-        return [source.then(factor) if waiting else _Ready(source.tensor(), factor)]
+        return [source.with_affine(factor) if foldable else _Ready(source.tensor(), factor)]
     if isinstance(layer, zoo.ScaledActivation):
         plain = zoo.ScaledActivation(layer.activation, "none", name=name, dtype="float32")
         return [_Ready(plain(source.tensor()), layer.factor)]
+    if isinstance(layer, zoo.ScalarBias):
+        bias = float(keras.ops.convert_to_numpy(layer.bias))
+        return [_Ready(K.Rescaling(1.0, bias, name=name, dtype="float32")(source.tensor()))]
     if isinstance(layer, HOMOGENEOUS) and isinstance(source, _Ready) and source.factor > 0:
         return [_Ready(_clone(layer, name, source.made), source.factor)]
-    made = _clone(layer, name, [s.tensor() for s in sources] if len(sources) > 1 else source.tensor())
-    return [_Ready(t) for t in keras.tree.flatten(made)]
+    return None
+
+
+def _is_last_axis(norm):
+    return norm.axis == -1 or (norm.input_spec is not None and norm.axis == norm.input_spec.ndim - 1)
 
 
 def _factor(layer):
-    """The number a layer multiplies with; `None` for every other layer."""
+    """The constant by which a layer multiplies its input; `None` for other layers."""
     if isinstance(layer, zoo.SkipGain):
         return float(keras.ops.convert_to_numpy(layer.gain)) * layer.scale
     if isinstance(layer, K.Rescaling) and np.ndim(layer.scale) == 0 and np.all(np.asarray(layer.offset) == 0):
@@ -223,7 +252,19 @@ def _plain(layer, name):
 
 def _clone(layer, name, inputs, **changes):
     """Calls a copy of a layer, in float32, with the same weights."""
-    copy = type(layer).from_config({**layer.get_config(), "dtype": "float32", "name": name, **changes})
+    copy = _copy(layer, name, **changes)
     outputs = copy(inputs)
     copy.set_weights(layer.get_weights())
     return outputs
+
+
+def _copy(layer, name, **changes):
+    """A copy of a layer, in float32, or of an operation such as `x + y`, without weights yet."""
+    try:
+        config = layer.get_config()
+        if isinstance(layer, K.Layer):
+            config = {**config, "dtype": "float32", "name": name, **changes}
+        return type(layer).from_config(config)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"fold cannot copy layer {layer.name!r} ({type(layer).__name__}): {reason}") from error

@@ -1,52 +1,75 @@
-"""Writing the finished model, in the form each reader wants. A form appears whole, or not at all."""
+"""Writes the finished model in the formats of its readers. Each file or folder appears complete or not at all."""
 
+import importlib.util
 import os
 import pathlib
 import shutil
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
+import numpy as np
 
 from keras_tricks.export import lite, saved_model
+from keras_tricks.export.stock import stock
+from keras_tricks.utils.atomic_files import flush_to_disk, flush_tree
 from keras_tricks.utils.errors import UserError, check_choice
+from keras_tricks.utils.graph import Graph, call_layer, packed
+from keras_tricks.utils.types import Path
 
 FORMS = {  # name: file or folder
     "keras": "model.keras",  # keras.models.load_model
     "saved_model": "saved_model",  # tf.saved_model.load, TF Serving, TF Hub, TFSMLayer
-    "feature_vector": "feature_vector",  # the same without the classifier: TF Hub's word for it
+    "feature_vector": "feature_vector",  # the same without the classifier, as TF Hub calls it
     "onnx": "model.onnx",  # ONNX Runtime
     "litert": "model.tflite",  # LiteRT, float32
     "litert_int8": "model_int8.tflite",  # LiteRT, 8-bit integers inside, floats in and out
 }
 
+PACKAGES = {"onnx": ("tf2onnx", "onnx")}  # beyond those that the package itself needs; the name is that of the extra
 
-def export(model, folder, formats=("keras", "saved_model"), class_names=None, preprocess=None, examples=None):
-    """Writes a model in several forms. Each is written beside its place and then moved there.
+
+ANY_BACKEND = ("keras",)  # TensorFlow writes the others
+
+
+def split_by_backend(formats: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Formats that the current Keras backend can write, and those that need a process on TensorFlow."""
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    here = tuple(name for name in formats if on_tensorflow or name in ANY_BACKEND)
+    return here, tuple(name for name in formats if name not in here)
+
+
+def export(model: keras.Model, folder: Path, formats: Sequence[str] = ("keras", "saved_model"),
+           class_names: Sequence[str] | None = None, preprocess: Callable[..., Any] | None = None,
+           examples: Any = None) -> dict[str, pathlib.Path]:
+    """Writes a model in several formats. Each is written to a temporary path and then renamed.
 
     Args:
         model: `keras.Model` of `deployable`: float32 `(batch, height, width, 3)` in 0-255 to probabilities.
-        folder: made if missing.
+        folder: output folder, created if missing.
         formats: any of `FORMS`: `"keras"`, `"saved_model"`, `"feature_vector"`, `"onnx"`, `"litert"`, `"litert_int8"`.
-        class_names, preprocess: for the SavedModels, see `export/saved_model.py`.
-        examples: float32 `(n, height, width, 3)` in 0-255, from which `"litert_int8"` learns its ranges.
+            Defaults to `("keras", "saved_model")`.
+        class_names, preprocess: for the SavedModels; see `export/saved_model.py`. Default to `None`.
+        examples: float32 `(n, height, width, 3)` in 0-255, from which the ranges of `"litert_int8"` are measured.
+            Defaults to `None`.
 
     Returns:
         {format: path}.
 
     Raises:
-        UserError: an unknown format, a package that a format needs is not installed, `"litert_int8"` without examples.
+        UserError: an unknown format, a missing package that a format needs, or `"litert_int8"` without examples.
     """
     writers = {
-        "keras": lambda path: model.save(path),
+        "keras": lambda path: stock(model).save(path),
         "saved_model": lambda path: _saved_model(model, path, class_names, preprocess),
         "feature_vector": lambda path: saved_model.write(without_classifier(model), path, None, preprocess),
         "onnx": lambda path: _onnx(model, path),
         "litert": lambda path: lite.write(model, path),
         "litert_int8": lambda path: lite.write(model, path, examples),
     }
-    for name in formats:
-        check_choice("formats", name, FORMS)
+    check_packages(formats)
     if "litert_int8" in formats and examples is None:
-        raise UserError("`litert_int8` needs `examples`, images from which it learns the ranges of its integers.")
+        raise UserError("`litert_int8` needs `examples`: pass images to measure the ranges of its integers.")
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = {}
@@ -56,32 +79,42 @@ def export(model, folder, formats=("keras", "saved_model"), class_names=None, pr
         try:
             _remove(partial)
             writers[name](partial)
+            flush_tree(partial)
             _remove(written[name])
             os.replace(partial, written[name])
+            flush_to_disk(folder)
         finally:
             _remove(partial)
     return written
 
 
-def without_classifier(model):
-    """The deployed model up to the vector that its classifier reads: `(batch, features)`.
+def check_packages(formats: Sequence[str]) -> None:
+    """Raises `UserError` for an unknown format, or for the packages that one of them needs and that are missing."""
+    for name in formats:
+        check_choice("formats", name, FORMS)
+    needed = [package for name in formats for package in PACKAGES.get(name, ())]
+    missing = [package for package in dict.fromkeys(needed) if importlib.util.find_spec(package) is None]
+    if missing:
+        extras = ",".join(name for name in formats if name in PACKAGES)
+        raise UserError(f"`{extras}` needs {' and '.join(missing)}: pip install 'keras-tricks[{extras}]'")
+
+
+def without_classifier(model: keras.Model) -> keras.Model:
+    """The deployable model up to the input of its classifier, `(batch, features)`.
 
     Raises:
-        UserError: the network's last layer that has weights is no `Dense` layer.
+        UserError: the last layer with weights, in the model or in a model inside it, is not a `Dense` layer; the model
+            has several outputs, or is subclassed.
     """
-    network = next((layer for layer in model.layers if isinstance(layer, keras.Model)), model)
-    dense = next((layer for layer in reversed(network.layers) if layer.weights), None)
-    if not isinstance(dense, keras.layers.Dense):
-        raise UserError(f"{model.name} has no classifier to leave out: its last layer with weights is no Dense layer.")
-    features = keras.Model(network.input, dense.input)
-    if network is model:
-        return features
-    x = model.input
-    for layer in model.layers[1:]:
-        x = features(x) if layer is network else layer(x)
-        if layer is network:
-            break
-    return keras.Model(model.input, x, name=f"{model.name}_features")
+    graph = Graph(model)
+    if len(graph.outputs) != 1:
+        raise UserError(f"{model.name} has {len(graph.outputs)} outputs: pass a model with one classifier.")
+    last = next((call for call in reversed(graph.calls) if getattr(call.layer, "weights", None)), None)
+    if last is None or not isinstance(last.layer, keras.layers.Dense):
+        raise UserError(f"{model.name} has no classifier to remove: its last layer with weights is not a Dense layer.")
+    features = last.inputs[0]
+    values = graph.run(call_layer, model.inputs, wanted=[features])
+    return keras.Model(packed(model, "input", model.inputs), values[id(features)], name=f"{model.name}_features")
 
 
 def _saved_model(model, path, class_names, preprocess):
@@ -92,6 +125,7 @@ def _saved_model(model, path, class_names, preprocess):
 
 
 def _onnx(model, path):
+    model(np.zeros((1, *model.input_shape[1:]), "float32"))  # Keras exports only a model that was called
     try:
         model.export(path, format="onnx", verbose=False)
     except ImportError as error:

@@ -1,8 +1,8 @@
-"""Folders ready to be pushed to a model hub: made offline, and pushed with the hub's own tool.
+"""Folders for a model hub, made offline and uploaded with the hub's own tool.
 
-    Hugging Face   the forms, model.safetensors and config.json (timm's keys) in one folder, a README.md with metadata;
+    Hugging Face   the formats, model.safetensors and config.json (timm's keys) in one folder, README.md with metadata;
                    `hf upload OWNER/NAME FOLDER`, then `kt.models.create_model(..., weights="hf://OWNER/NAME")`
-    Kaggle         model-metadata.json, and a folder for each form with its model-instance-metadata.json;
+    Kaggle         model-metadata.json, and a folder for each format with its model-instance-metadata.json;
                    `kaggle models create -p FOLDER`, `kaggle models instances create -p FOLDER/FRAMEWORK/VARIATION`
 """
 
@@ -17,7 +17,7 @@ from keras_tricks.weights import safetensors_io
 
 FILES = {"huggingface": ("model.safetensors", "config.json"),
          "kaggle": ("model-metadata.json", "keras", "tensorFlow2", "tfLite", "other")}
-KAGGLE = {  # form: framework, what the variation's name ends in
+KAGGLE = {  # format: framework, suffix of the variation's name
     "keras": ("keras", ""),
     "saved_model": ("tensorFlow2", ""),
     "feature_vector": ("tensorFlow2", "-feature-vector"),
@@ -25,73 +25,73 @@ KAGGLE = {  # form: framework, what the variation's name ends in
     "litert": ("tfLite", ""),
     "litert_int8": ("tfLite", "-int8"),
 }
-OWNER = "INSERT_OWNER_SLUG_HERE"  # what Kaggle's own templates say
+OWNER = "INSERT_OWNER_SLUG_HERE"  # the placeholder of Kaggle's templates
 
 
-def hugging_face(folder, what, card, license):
-    """Adds weights and their description to a folder of forms. Returns the card with the metadata the Hub reads.
+def hugging_face(folder, exported, card, license):
+    """Adds weights and their description to an export folder. Returns the card with the metadata that the Hub reads.
 
     Args:
-        folder: `pathlib.Path` of the forms.
-        what: `model_card.Exported`.
-        card: Markdown.
+        folder: `pathlib.Path` of the exported formats.
+        exported: `model_card.Exported`.
+        card: Markdown text.
         license: identifier such as `"apache-2.0"`, or `""`.
     """
-    weights = safetensors_io.weights_of(what.network)
+    weights = safetensors_io.weights_of(exported.network)
     safetensors_io.save(folder / "model.safetensors", weights, {"format": "keras_tricks"})
-    data, size = what.data, what.data.test_size
+    data, size = exported.data, exported.data.test_size
     crops = {"center": (data.crop_pct, "center"), "squash": (size / (size + data.crop_padding), "squash"),
              "short_side": (size / data.short_side, "center"), "whole": (1.0, "squash")}
     crop_pct, crop_mode = crops[data.eval_crop]
     config = {
-        "architecture": what.name,
+        "architecture": exported.name,
         "library": "keras_tricks",
-        "num_classes": what.network.output_shape[-1],
+        "num_classes": exported.network.output_shape[-1],
         "pretrained_cfg": {
             "input_size": [3, size, size], "interpolation": data.interpolation, "crop_pct": crop_pct,
             "crop_mode": crop_mode, "mean": [m / 255 for m in data.mean], "std": [s / 255 for s in data.std],
             "license": license,
         },
     }
-    if what.class_names:
-        config["label_names"] = list(what.class_names)
+    if exported.class_names:
+        config["label_names"] = list(exported.class_names)
     _write(folder / "config.json", config)
     header = {"library_name": "keras", "pipeline_tag": "image-classification", "license": license or "other",
-              "tags": ["keras_tricks", "image-classification", what.name]}
+              "tags": ["keras_tricks", "image-classification", exported.name]}
     return f"---\n{''.join(_yaml(key, value) for key, value in header.items())}---\n{card}"
 
 
-def kaggle(folder, what, written, card, license, owner):
-    """Moves each form into the folder of its variation and describes model and variations. Returns {form: path}.
+def kaggle(folder, exported, written, card, license, owner):
+    """Moves each format into the folder of its variation and describes model and variations. Returns {format: path}.
 
     Args:
-        folder, what, card, license: as `hugging_face`.
-        written: {form: path} in `folder`.
-        owner: account; empty leaves Kaggle's placeholder.
+        folder, exported, card, license: as in `hugging_face`.
+        written: {format: path} in `folder`.
+        owner: name of the account; `""` keeps Kaggle's placeholder.
     """
-    slug, variation = _slug(what.name), _variation(what)
+    slug, variation = _slug(exported.name), _variation(exported)
     _write(folder / "model-metadata.json", {
-        "ownerSlug": owner or OWNER, "title": what.name, "slug": slug, "subtitle": "Image classification in Keras",
+        "ownerSlug": owner or OWNER, "title": exported.name, "slug": slug, "subtitle": "Image classification in Keras",
         "isPrivate": True, "description": card, "publishTime": "", "provenanceSources": ""})
-    places = {}
-    for form, path in written.items():
-        framework, ending = KAGGLE[form]
-        place = folder / framework / f"{variation}{ending}"
-        if place.exists():
-            shutil.rmtree(place)
-        place.parent.mkdir(parents=True, exist_ok=True)
+    paths = {}
+    for name, path in written.items():
+        framework, suffix = KAGGLE[name]
+        target = folder / framework / f"{variation}{suffix}"
+        if target.exists():
+            shutil.rmtree(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
-            path.rename(place)
+            path.rename(target)
         else:
-            place.mkdir()
-            path.rename(place / path.name)
-        _write(place / "model-instance-metadata.json", {
-            "ownerSlug": owner or OWNER, "modelSlug": slug, "instanceSlug": place.name, "framework": framework,
-            "overview": f"{what.name}, {math.prod(what.network.input_shape[1:3]):,} pixels", "usage": card,
-            "licenseName": _kaggle_license(license), "fineTunable": form in ("keras", "saved_model", "feature_vector"),
+            target.mkdir()
+            path.rename(target / path.name)
+        _write(target / "model-instance-metadata.json", {
+            "ownerSlug": owner or OWNER, "modelSlug": slug, "instanceSlug": target.name, "framework": framework,
+            "overview": f"{exported.name}, {math.prod(exported.network.input_shape[1:3]):,} pixels", "usage": card,
+            "licenseName": _kaggle_license(license), "fineTunable": name in ("keras", "saved_model", "feature_vector"),
             "trainingData": []})
-        places[form] = place
-    return places
+        paths[name] = target
+    return paths
 
 
 def _kaggle_license(license):
@@ -101,10 +101,10 @@ def _kaggle_license(license):
     return names.get(license, license or "Other")
 
 
-def _variation(what):
-    if what.recipe is not None:
-        return _slug(what.recipe.name.split("/")[-1])
-    return _slug(re.sub(r"\.(safetensors|weights\.h5|keras)$", "", pathlib.Path(what.weights).name))
+def _variation(exported):
+    if exported.recipe is not None:
+        return _slug(exported.recipe.name.split("/")[-1])
+    return _slug(re.sub(r"\.(safetensors|weights\.h5|keras)$", "", pathlib.Path(exported.weights).name))
 
 
 def _slug(text):

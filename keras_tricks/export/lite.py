@@ -1,4 +1,4 @@
-"""LiteRT (TensorFlow Lite) files: the model for phones and boards, in float32 or with 8-bit integers inside."""
+"""LiteRT (TensorFlow Lite) files for phones and boards, in float32 or with 8-bit integers inside."""
 
 import pathlib
 
@@ -9,17 +9,17 @@ def write(model, path, examples=None):
     """Writes a `.tflite` file.
 
     Args:
-        model: `keras.Model` on the TensorFlow backend, one input.
-        path: of the file.
-        examples: float32 array `(n, height, width, 3)`: the ranges of all activations are learned from them, and
-            kernels and activations become 8-bit integers. Inputs and outputs stay float32. Defaults to `None`: float32.
+        model: `keras.Model` on the TensorFlow backend, with one input.
+        path: path of the file.
+        examples: float32 array `(n, height, width, 3)`, from which the ranges of all activations are measured; kernels
+            and activations become 8-bit integers. Inputs and outputs stay float32. Defaults to `None`: float32.
     """
     import tensorflow as tf
 
     spec = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="pixels")
     call = tf.function(lambda pixels: model(pixels, training=False), input_signature=[spec])
     owner = tf.Module()
-    owner.weights = [v.value for v in model.variables]  # what the converter turns into constants
+    owner.weights = [v.value for v in model.variables]  # the converter turns these into constants
     converter = tf.lite.TFLiteConverter.from_concrete_functions([call.get_concrete_function()], owner)
     if examples is not None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -28,15 +28,16 @@ def write(model, path, examples=None):
 
 
 def predict(path, images):
-    """The answers of a `.tflite` file of `write`: float32 `(n, height, width, 3)` in 0-255 -> `(n, classes)`."""
+    """The outputs of a `.tflite` file of `write`: float32 `(n, height, width, 3)` in 0-255 -> `(n, classes)`."""
     import tensorflow as tf
 
     interpreter = tf.lite.Interpreter(str(path))
     interpreter.allocate_tensors()
-    first, last = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
-    answers = []
+    input_index = interpreter.get_input_details()[0]["index"]
+    output_index = interpreter.get_output_details()[0]["index"]
+    outputs = []
     for image in images:
-        interpreter.set_tensor(first, np.asarray(image[None], "float32"))
+        interpreter.set_tensor(input_index, np.asarray(image[None], "float32"))
         interpreter.invoke()
-        answers.append(interpreter.get_tensor(last)[0])
-    return np.stack(answers)
+        outputs.append(interpreter.get_tensor(output_index)[0])
+    return np.stack(outputs)

@@ -1,4 +1,4 @@
-"""The model card beside an export: a README.md of what the model is and where its numbers come from."""
+"""The model card of an export: a README.md that describes the model and the source of its numbers."""
 
 import dataclasses
 import pathlib
@@ -6,10 +6,11 @@ import typing
 
 import keras
 
+from keras_tricks.export.stock import needs_package
 from keras_tricks.weights import find
 
 OPENED_BY = {
-    "keras": "`import keras_tricks; keras.models.load_model(path)`",
+    "keras": "`keras.models.load_model(path)`",
     "saved_model": "`model = tf.saved_model.load(path)`, `model.serve(pixels)`; signatures `serving_default`, "
                    "`serving_bytes`",
     "feature_vector": "as the SavedModel; a vector for each image",
@@ -21,16 +22,17 @@ OPENED_BY = {
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """A network to export, what it was made from, and what it scored.
+    """A network to export, its source and its results.
 
     Attributes:
-        name: of the model.
+        name: name of the model.
         network: `keras.Model` that returns logits.
-        data: the `data` section of a recipe, its preprocessing.
+        data: the `data` section of a recipe, which describes the preprocessing.
         class_names: list of strings, or `None`.
-        weights: file or name they come from.
-        recipe: `Recipe` of the run they come from, or `None`.
-        summary: the rows of the run's `summary.csv`.
+        weights: file or name of the weights.
+        recipe: `Recipe` of the run that trained them, or `None`.
+        summary: rows of the `summary.csv` of that run.
+        run_weights: `RunWeights` of that run, see `run/weights.py`, or `None` if the weights are of another source.
     """
 
     name: str
@@ -40,20 +42,21 @@ class Exported:
     weights: str
     recipe: typing.Any = None
     summary: tuple = ()
+    run_weights: typing.Any = None
 
 
-def model_card(what, written, license="", dtype="float32", folded=False, agreement=None):
-    """The model card as Markdown: what the model is, its inputs and outputs, and where its numbers come from.
+def model_card(exported, written, license="", dtype="float32", folded=False, agreement=None):
+    """The model card as Markdown: the model, its inputs and outputs, and the source of its numbers.
 
     Args:
-        what: `Exported`.
-        written: {form: path}.
-        license: of the weights, such as `"apache-2.0"`; `""`: not stated.
-        dtype: precision policy it computes in.
-        folded: bool, whether batch normalization is folded.
-        agreement: sentence about the 8-bit model, or `None`.
+        exported: `Exported`.
+        written: {format: path}.
+        license: license of the weights, such as `"apache-2.0"`; `""` if not stated. Defaults to `""`.
+        dtype: precision policy of the model. Defaults to `"float32"`.
+        folded: bool, whether batch normalization is folded. Defaults to `False`.
+        agreement: sentence about the 8-bit model, or `None`. Defaults to `None`.
     """
-    data = what.data
+    data = exported.data
     rows = [
         ("input", f"RGB pixels 0-255, float32, {data.test_size} x {data.test_size}"),
         ("preprocessing", _crop(data)),
@@ -62,22 +65,29 @@ def model_card(what, written, license="", dtype="float32", folded=False, agreeme
         ("computes in", dtype),
         ("batch normalization", "folded into the convolutions" if folded else "as trained"),
     ]
-    if what.recipe is not None:
-        rows.append(("recipe", f"{what.recipe.name} {what.recipe.about.paper}".strip()))
-    if scored := [row for row in what.summary if row["top1"]]:
-        best = max(scored, key=lambda row: float(row["top1"]))
-        rows.append(("validation top-1", f"{best['top1']} % (epoch {best['epoch']} of {len(what.summary)})"))
+    if exported.recipe is not None:
+        rows.append(("recipe", f"{exported.recipe.name} {exported.recipe.about.paper}".strip()))
+    chosen = exported.run_weights
+    if chosen is not None and (top1 := chosen.top1(exported.summary)):
+        of = ", averaged weights" if chosen.averaged else ""
+        rows.append(("validation top-1", f"{top1} % (epoch {chosen.epoch} of {len(exported.summary)}{of})"))
     if agreement:
         rows.append(("8-bit model: same top-1", agreement))
-    if info := find(what.weights).info:
+    if info := find(exported.weights).info:
         rows.append(("weights", info.origin))
     rows.append(("licence", license or "not stated"))
-    source = pathlib.Path(what.weights).name
-    lines = [f"# {what.name}", "", f"Exported by keras_tricks with keras {keras.__version__} from `{source}`.", "",
+    source = pathlib.Path(exported.weights).name
+    lines = [f"# {exported.name}", "", f"Exported by keras_tricks with keras {keras.__version__} from `{source}`.", "",
              "| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows)]
     lines += ["", "| file | opened by |", "|---|---|"]
-    lines += [f"| `{path.name}` | {OPENED_BY[form]} |" for form, path in written.items()]
+    lines += [f"| `{path.name}` | {_opened_by(name, path)} |" for name, path in written.items()]
     return "\n".join(lines) + "\n"
+
+
+def _opened_by(name, path):
+    if name == "keras" and needs_package(path):
+        return f"`import keras_tricks`, then {OPENED_BY[name]}; with `--fold` Keras alone opens it"
+    return OPENED_BY[name]
 
 
 def is_own_card(path):

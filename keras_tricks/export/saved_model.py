@@ -1,13 +1,13 @@
-"""A SavedModel for everything that reads TensorFlow: TF Serving, `tf.saved_model.load`, TF Hub, `TFSMLayer` of Keras.
+"""A SavedModel for all TensorFlow tools: TF Serving, `tf.saved_model.load`, TF Hub, Keras' `TFSMLayer`.
 
-    loaded(pixels, training=False)     a reusable SavedModel of TF Hub: it can be trained, and batch statistics move
+    loaded(pixels, training=False)     a reusable SavedModel of TF Hub: training updates weights and batch statistics
     loaded.variables, .trainable_variables, .regularization_losses
     loaded.serve(pixels)               inference
     signature serving_default          float32 pixels (batch, height, width, 3) in 0-255 -> probabilities, label
-    signature serving_bytes            encoded images, strings (batch,) -> the same: the evaluation crop is inside
-    assets/labels.txt                  the names of the classes, a line each
+    signature serving_bytes            encoded images, strings (batch,) -> the same; it includes the evaluation crop
+    assets/labels.txt                  the class names, one per line
 
-`model.export` of Keras 3 writes one that cannot be called or trained.
+`model.export` of Keras 3 writes a SavedModel that cannot be called or trained.
 """
 
 import pathlib
@@ -15,11 +15,11 @@ import tempfile
 
 
 def write(model, folder, class_names=None, preprocess=None):
-    """Writes a model.
+    """Writes a SavedModel.
 
     Args:
         model: `keras.Model` on the TensorFlow backend: float32 `(batch, height, width, 3)` in 0-255 to probabilities.
-        folder: new folder.
+        folder: path of the new folder.
         class_names: strings, in the order of the outputs. Defaults to `None`: no labels.
         preprocess: graph function from one encoded image, a scalar string, to pixels. Defaults to `None`: no
             `serving_bytes`.
@@ -38,17 +38,17 @@ def write(model, folder, class_names=None, preprocess=None):
 
     @tf.function(input_signature=[pixels])
     def serving_default(pixels):
-        return answer(model(pixels, training=False))
+        return named_outputs(model(pixels, training=False))
 
-    def answer(probabilities):
-        found = {"probabilities": probabilities}
+    def named_outputs(probabilities):
+        outputs = {"probabilities": probabilities}
         if class_names is not None:
-            found["label"] = tf.gather(tf.constant(class_names), tf.argmax(probabilities, axis=-1))
-        return found
+            outputs["label"] = tf.gather(tf.constant(class_names), tf.argmax(probabilities, axis=-1))
+        return outputs
 
     for training in (True, False):
         call.get_concrete_function(pixels, training=training)
-    root = tf.train.Checkpoint()  # takes any attribute, as TF Hub's interface asks
+    root = tf.train.Checkpoint()  # it accepts any attribute, as TF Hub's interface requires
     root.__call__, root.serve = call, serve
     root.variables = [v.value for v in model.variables]
     root.trainable_variables = [v.value for v in model.trainable_variables]
@@ -58,7 +58,7 @@ def write(model, folder, class_names=None, preprocess=None):
 
         @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="images")])
         def serving_bytes(images):
-            return answer(model(tf.map_fn(preprocess, images, fn_output_signature=tf.float32), training=False))
+            return named_outputs(model(tf.map_fn(preprocess, images, fn_output_signature=tf.float32), training=False))
 
         signatures["serving_bytes"] = serving_bytes
     with tempfile.TemporaryDirectory() as scratch:

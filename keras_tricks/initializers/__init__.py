@@ -1,4 +1,4 @@
-"""Initializers Keras lacks."""
+"""Initializers that Keras lacks."""
 
 from keras_tricks.initializers.fixup import FixupInit
 from keras_tricks.initializers.zero_gamma import ZeroGammaInit

@@ -1,4 +1,4 @@
-"""Layers Keras lacks, or has slower: stems, shortcuts, stochastic depth, normalization, and networks without any."""
+"""Layers that Keras lacks or runs slower: stems, shortcuts, stochastic depth, normalization, normalizer-free parts."""
 
 from keras_tricks.layers.avg_pool_shortcut import AvgPoolShortcut
 from keras_tricks.layers.batch_normalization import BatchNormalization

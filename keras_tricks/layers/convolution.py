@@ -1,17 +1,17 @@
-"""The convolution of the residual families: no bias, He initialization, padded alike on all sides.
+"""The convolution of the residual families: no bias, He initialization, symmetric padding.
 
-`padding="same"` of TensorFlow pads a strided convolution on the right and bottom only; the checkpoints of the papers
-and of timm were trained with symmetric padding, which needs a padding layer of its own when the stride is not 1.
+TensorFlow's `padding="same"` pads a strided convolution only on the right and the bottom. The checkpoints of the papers
+and of timm were trained with symmetric padding, which needs a separate padding layer when the stride is not 1.
 """
 
 import keras
 
 
 def kernel_init(identifier=None):
-    """A fresh initializer, never a shared one: a Keras initializer gives the same values each time it is called.
+    """Returns a new initializer each time, because a Keras initializer gives the same values at every call.
 
     `None` is He normal over fan-out (He et al. 2015, arXiv:1502.01852; timm, gluon-cv). `"glorot_uniform"` is the
-    Xavier rule of the Bag of Tricks text.
+    Xavier initialization of the Bag of Tricks text.
     """
     if identifier is None:
         return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
@@ -21,15 +21,15 @@ def kernel_init(identifier=None):
 
 def convolution(filters, kernel_size, strides=1, kernel_initializer=None, *, groups=1, use_bias=False, name=None,
                 dtype=None):
-    """The layers of one convolution: `[Conv2D]`, or `[ZeroPadding2D, Conv2D]` when a kernel > 1 is strided.
+    """The layers of one convolution: `[Conv2D]`, or `[ZeroPadding2D, Conv2D]` for a strided kernel larger than 1.
 
     Args:
         filters, kernel_size, strides, groups: integers > 0.
         kernel_initializer: see `kernel_init`.
-        name: of the `Conv2D`; its padding is `<name>_pad`.
+        name: name of the `Conv2D`; the padding layer is named `<name>_pad`.
 
     Returns:
-        A list of one or two unbuilt layers, to be applied in order.
+        A list of one or two unbuilt layers to apply in order.
     """
     padded = strides > 1 and kernel_size > 1
     conv = keras.layers.Conv2D(

@@ -1,15 +1,17 @@
-"""Grouped convolution by TensorFlow's own kernel.
+"""Grouped convolution with TensorFlow's native kernel.
 
-Formula    output channels of group g see the input channels of group g only
+Formula    output channels of group g depend only on the input channels of group g
 Paper      Krizhevsky et al. 2012; as an architecture: Xie et al. 2017 (ResNeXt), arXiv:1611.05431
 Recipe     always on in networks with grouped convolutions
 Use when   a model with grouped convolutions trains on the TensorFlow backend
-Do not     expect a difference on other backends: there it is `keras.layers.Conv2D`
-Cost       less than Keras', which compiles every grouped convolution with XLA: on a CPU its gradient took 10 times as
-           long (Keras 3.15, TensorFlow 2.21, 768 channels in 6 groups)
+Do not     expect a difference on other backends, where it is `keras.layers.Conv2D`
+Cost       less than Keras', which compiles every grouped convolution with XLA: on a CPU the gradient of Keras' took 10
+           times as long (Keras 3.15, TensorFlow 2.21, 768 channels in 6 groups)
 Differs    nothing in the numbers
-Status     used by the NFNets and by `kt.export.fold`
+Status     in the NFNets and `kt.export.fold`
 """
+
+from typing import Any
 
 import keras
 
@@ -18,18 +20,18 @@ import keras
 class GroupedConv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D` with the same arguments, weights and results."""
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         return grouped_convolution(super().convolution_op, inputs, kernel, self)
 
 
 def grouped_convolution(plain, inputs, kernel, layer):
-    """`plain(inputs, kernel)`, by TensorFlow's own kernel where Keras would compile it with XLA.
+    """`plain(inputs, kernel)`, with TensorFlow's native kernel where Keras would compile it with XLA.
 
     Args:
-        plain: the layer's `convolution_op` as Keras has it.
+        plain: Keras' `convolution_op` of the layer.
         inputs: tensor `(batch, height, width, channels)`.
         kernel: tensor `(height, width, channels / groups, filters)`, of the same dtype.
-        layer: `keras.layers.Conv2D`, for strides, padding and dilation.
+        layer: `keras.layers.Conv2D` that gives strides, padding and dilation.
     """
     if layer.groups == 1 or keras.backend.backend() != "tensorflow":
         return plain(inputs, kernel)

@@ -1,14 +1,16 @@
-"""One trained number added to a whole feature map.
+"""Adds one trained number to a whole feature map.
 
 Formula    y = x + bias, bias trained, 0 at the start
 Paper      Zhang et al. 2019 (Fixup), arXiv:1901.09321, section 3
 Recipe     always on in fixup_resnet50
-Use when   in front of every convolution and activation of a Fixup network
-Do not     decay it; Fixup also trains it with a tenth of the learning rate
+Use when   building a Fixup network: before every convolution and activation
+Do not     decay it; Fixup also trains it at a tenth of the learning rate
 Cost       one addition
 Differs    nothing
 Status     in `fixup_resnet50`
 """
+
+from typing import Any
 
 import keras
 
@@ -20,11 +22,11 @@ class ScalarBias(keras.layers.Layer):
     Input and output shape: any.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self.bias = self.add_weight(name="bias", shape=(), initializer="zeros")
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         return inputs + keras.ops.cast(self.bias, inputs.dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape

@@ -3,36 +3,39 @@
 Formula    W' = gain * (W - mean) / sqrt(max(N * var, eps)), mean and var over the fan-in N of an output channel
 Paper      Brock et al. 2021, arXiv:2101.08692, section 3.2
 Recipe     scaled_ws: model.options.scaled_ws=true
-Use when   a residual network is built without batch normalization
-Do not     put batch normalization behind it: the norm undoes gain and scale. `kt.layers.WSConv2D` is made for that
-Cost       unknown in training; nothing once folded (`kt.export.fold`)
+Use when   building a residual network without batch normalization
+Do not     add batch normalization after it, which undoes gain and scale: use `kt.layers.WSConv2D` there
+Cost       unknown in training; none once folded (`kt.export.fold`)
 Differs    nothing with the default `eps_mode="max"`, `eps=1e-4` (DeepMind). timm adds 1e-5 to the variance:
            `eps_mode="add", eps=1e-5`
-Status     in every model of `kt.models` whose name begins with nf
+Status     in every model of `kt.models` whose name starts with nf
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from keras_tricks.layers.grouped_conv2d import grouped_convolution
 from keras_tricks.ops.standardize_kernel import EPS_MODES, standardize_kernel
 from keras_tricks.utils.errors import check_choice
+from keras_tricks.utils.types import Initializer
 
 
 @keras.saving.register_keras_serializable(package="keras_tricks")
 class ScaledWSConv2D(keras.layers.Conv2D):
     """2-D convolution whose kernel is standardized, scaled by fan-in and multiplied by a trained gain.
 
-    The statistics are float32 under every mixed-precision policy; the kernel is standardized once per call.
+    The statistics are float32 under every mixed-precision policy. The kernel is standardized once per call.
 
     Args:
         filters, kernel_size, strides, padding, groups, use_bias, ...: as `keras.layers.Conv2D`.
-        kernel_initializer: Keras initializer identifier. Defaults to `None`: normal over fan-in, as DeepMind.
-        use_gain: bool, train one factor per output channel. Defaults to `True`.
+        kernel_initializer: Keras initializer identifier. Defaults to `None`: normal over fan-in, as DeepMind's.
+        use_gain: bool, whether to train one factor per output channel. Defaults to `True`.
         gain_initializer: Keras initializer identifier. Defaults to `"ones"`.
         eps: float >= 0. Defaults to `1e-4`.
-        eps_mode: `"max"` or `"add"`, see `kt.ops.standardize_kernel`. Defaults to `"max"`.
+        eps_mode: `"max"` or `"add"`; see `kt.ops.standardize_kernel`. Defaults to `"max"`.
         scale: float, a constant factor of the kernel. Defaults to `1.0`.
 
     Input shape: `(batch, height, width, channels)`. Output shape: as `keras.layers.Conv2D`.
@@ -41,48 +44,49 @@ class ScaledWSConv2D(keras.layers.Conv2D):
         UserError: an unknown `eps_mode`.
     """
 
-    def __init__(self, filters, kernel_size, strides=(1, 1), padding="valid", groups=1, use_bias=True,
-                 kernel_initializer=None, use_gain=True, gain_initializer="ones", eps=1e-4, eps_mode="max", scale=1.0,
-                 **kwargs):
+    def __init__(self, filters: int, kernel_size: int | Sequence[int], strides: int | Sequence[int] = (1, 1),
+                 padding: str = "valid", groups: int = 1, use_bias: bool = True, kernel_initializer: Initializer = None,
+                 use_gain: bool = True, gain_initializer: Initializer = "ones", eps: float = 1e-4,
+                 eps_mode: str = "max", scale: float = 1.0, **kwargs: Any) -> None:
         check_choice("eps_mode", eps_mode, EPS_MODES)
         super().__init__(filters, kernel_size, strides, padding, groups=groups, use_bias=use_bias,
                          kernel_initializer=kernel_initializer or fan_in_normal(), **kwargs)
         self.use_gain, self.gain_initializer = use_gain, keras.initializers.get(gain_initializer)
         self.eps, self.eps_mode, self.scale = eps, eps_mode, scale
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self.gain = None
         super().build(input_shape)
         if self.use_gain:
             self.gain = self.add_weight(name="gain", shape=(self.filters,), initializer=self.gain_initializer)
 
-    def add_weight(self, *args, **kwargs):
-        """As Keras', but kernel and gain are read in float32: the statistics of a kernel need it."""
+    def add_weight(self, *args: Any, **kwargs: Any) -> Any:
+        """As Keras', but reads kernel and gain in float32, which the statistics need."""
         return super().add_weight(*args, **{**kwargs, "autocast": kwargs.get("name") == "bias"})
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         kernel = keras.ops.cast(self.standardized_kernel(), self.compute_dtype)
         return grouped_convolution(super().convolution_op, inputs, kernel, self)
 
-    def standardized_kernel(self):
-        """The kernel that convolves, float32 `(height, width, in / groups, out)`."""
+    def standardized_kernel(self) -> Any:
+        """The standardized kernel, float32 `(height, width, in / groups, out)`."""
         return _standardize(self.kernel, self.gain, self.eps, self.eps_mode, self.scale)
 
-    # Keras' convolution saves a kernel and a bias, by number, and refuses to load more.
+    # Keras' convolution saves kernel and bias by number and refuses to load any more variables.
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         for number, variable in enumerate(self.trained()):
             store[str(number)] = variable
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         for number, variable in enumerate(self.trained()):
             variable.assign(store[str(number)])
 
-    def trained(self):
-        """Kernel, bias and gain, without those the layer does not have."""
+    def trained(self) -> list[Any]:
+        """Those of kernel, bias and gain that the layer has."""
         return [v for v in (self.kernel, self.bias, self.gain) if v is not None]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "use_gain": self.use_gain,
@@ -94,12 +98,12 @@ class ScaledWSConv2D(keras.layers.Conv2D):
 
 
 def fan_in_normal():
-    """Normal with variance 1 / fan-in, a fresh object each time."""
+    """Normal with variance 1 / fan-in; a new object each time."""
     return keras.initializers.VarianceScaling(1.0, "fan_in", "untruncated_normal")
 
 
 def _standardize(kernel, gain, eps, eps_mode, scale):
-    """`standardize_kernel`, on a CPU by TensorFlow's batch normalization kernel, which does it in half the time."""
+    """`standardize_kernel`; on a CPU through TensorFlow's batch-normalization kernel, which takes half the time."""
     if keras.backend.backend() != "tensorflow" or gain is None:
         return standardize_kernel(kernel, gain, eps, eps_mode, scale)
     import tensorflow as tf
@@ -116,6 +120,6 @@ def _standardize(kernel, gain, eps, eps_mode, scale):
     fast = tf.reshape(fast, kernel.shape)
     if eps_mode == "add":
         return fast
-    # The variance of the fused kernel is the one divided by N - 1; `eps` matters for nearly constant units only.
+    # The fused kernel divides the variance by N - 1; `eps` matters only for nearly constant units.
     return tf.cond(tf.reduce_all(variance * max(fan_in - 1, 1) > eps), lambda: fast,
                    lambda: standardize_kernel(kernel, gain, eps, eps_mode, scale))

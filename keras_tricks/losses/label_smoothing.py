@@ -1,52 +1,58 @@
-"""Label smoothing, on integer labels and on one-hot or mixed ones.
+"""Label smoothing for integer, one-hot and mixed labels.
 
 Formula    "others":  q_y = 1 - eps, q_i = eps / (K - 1) for i != y          (the paper's text)
            "uniform": q_y = 1 - eps + eps / K, q_i = eps / K                  (gluon-cv, DeepMind, Keras, torch)
 Paper      Szegedy et al. 2015, arXiv:1512.00567, section 7; He et al. 2018, arXiv:1812.01187, section 5.2 (eps 0.1)
 Recipe     label_smoothing: loss.label_smoothing=0.1
-Use when   clean labels, many classes
-Do not     train a distillation teacher's student on it twice: smooth the hard label only
-Cost       none worth measuring
+Use when   the labels are clean and the classes many
+Do not     smooth twice in distillation: smooth only the hard label
+Cost       negligible
 Differs    nothing; with K = 1000 the two conventions differ by eps / K = 1e-4 in a target
-Status     in recipes; no difference in short training on small images (docs/results/ablation, n = 3)
+Status     used in recipes; no difference in short training on small images (docs/results/ablation, n = 3)
 """
+
+from typing import Any
 
 import keras
 
 from keras_tricks.utils.errors import check_choice
 
 
-def smooth_labels(labels, label_smoothing=0.1, smoothing="others"):
-    """Smooths one-hot or soft labels `(..., classes)` that sum to 1. Mixing first or smoothing first is the same."""
+def smooth_labels(labels: Any, label_smoothing: float = 0.1, smoothing: str = "others") -> Any:
+    """Smooths one-hot or soft labels `(..., classes)` that sum to 1. Mixing and smoothing commute."""
     classes = labels.shape[-1]
+    if classes < 2 and smoothing == "others":
+        raise ValueError('Smoothing over the "others" needs 2 classes or more. Received: labels of shape '
+                         f"{tuple(labels.shape)}")
     moved = label_smoothing * classes / (classes - 1) if smoothing == "others" else label_smoothing
     return labels * (1.0 - moved) + moved / classes
 
 
 @keras.saving.register_keras_serializable(package="keras_tricks")
 class LabelSmoothingCrossentropy(keras.losses.Loss):
-    """Cross entropy against smoothed labels; takes integer labels, one-hot labels and labels mixed by mixup.
+    """Cross entropy with smoothed labels. Accepts integer labels, one-hot labels and labels mixed by mixup.
 
     Args:
         label_smoothing: float in [0, 1), the probability moved away from the label. Defaults to `0.1` (paper).
-        smoothing: where it goes, `"others"` (the other K - 1 classes, the paper's text) or `"uniform"` (all K, as in
-            Keras and the paper's code). Defaults to `"others"`.
+        smoothing: the classes that receive it: `"others"` (the other K - 1 classes, the paper's text) or `"uniform"`
+            (all K, as in Keras and the paper's code). Defaults to `"others"`.
         from_logits: bool, whether `y_pred` are logits. Defaults to `False`, Keras' convention.
         reduction, name: as in Keras.
 
     Call arguments: `y_true` integers `(batch,)` or `(batch, 1)`, or floats `(batch, classes)`; `y_pred` floats
-    `(batch, classes)`. Computed in float32.
+    `(batch, classes)`. The loss is computed in float32.
     """
 
-    def __init__(self, label_smoothing=0.1, smoothing="others", from_logits=False, reduction="sum_over_batch_size",
-                 name="label_smoothing_crossentropy", **kwargs):
+    def __init__(self, label_smoothing: float = 0.1, smoothing: str = "others", from_logits: bool = False,
+                 reduction: str | None = "sum_over_batch_size", name: str | None = "label_smoothing_crossentropy",
+                 **kwargs: Any) -> None:
         super().__init__(name=name, reduction=reduction, **kwargs)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"`label_smoothing` must be in [0, 1). Received: label_smoothing={label_smoothing}")
         self.label_smoothing, self.from_logits = label_smoothing, from_logits
         self.smoothing = check_choice("smoothing", smoothing, ("others", "uniform"))
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         ops = keras.ops
         y_pred = ops.cast(y_pred, "float32")
         if len(y_true.shape) < 2 or y_true.shape[-1] != y_pred.shape[-1]:
@@ -54,7 +60,7 @@ class LabelSmoothingCrossentropy(keras.losses.Loss):
         targets = smooth_labels(ops.cast(y_true, "float32"), self.label_smoothing, self.smoothing)
         return ops.categorical_crossentropy(targets, y_pred, from_logits=self.from_logits)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "label_smoothing": self.label_smoothing,

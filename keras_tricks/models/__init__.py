@@ -1,4 +1,4 @@
-"""The zoo: one file per published family, one line per variant, and a registry of names."""
+"""The model zoo: one file per published family, one line per variant, and a registry of names."""
 
 from keras_tricks.models.applications import InceptionV3, MobileNet
 from keras_tricks.models.efficientnet_rs import (
@@ -18,7 +18,7 @@ from keras_tricks.models.nfnet import (
     NFNet,
     NFNetF0, NFNetF1, NFNetF2, NFNetF3, NFNetF4, NFNetF5, NFNetF6, NFNetF7,
 )
-from keras_tricks.models.registry import ModelInfo, create_model, list_models, model_info
+from keras_tricks.models.registry import ModelInfo, arguments_of, create_model, list_models, model_info
 from keras_tricks.models.resnet import (
     ResNet,
     ResNet18, ResNet18B, ResNet18C, ResNet18D,

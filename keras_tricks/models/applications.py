@@ -1,24 +1,40 @@
-"""Two models of `keras.applications` by zoo name: the Bag of Tricks refines them too (arXiv:1812.01187, table 6)."""
+"""Two models of `keras.applications` under zoo names: the Bag of Tricks refines them (arXiv:1812.01187, table 6)."""
 
+import inspect
 import re
+from typing import Any
 
 import keras
 
 from keras_tricks.models.heads import finish
-from keras_tricks.models.registry import variant
+from keras_tricks.models.registry import arguments_of, list_models, model_info, variant
+from keras_tricks.utils.errors import UserError, check_choice
+from keras_tricks.utils.types import Activation, Path, Shape
 
 
-def Application(builder, default_size, include_top=True, weights=None, input_tensor=None, input_shape=None,
-                pooling=None, classes=1000, classifier_activation="softmax", name=None, *, dropout_rate=None):
-    """A `keras.applications` model. `dropout_rate` is only for those that have one (MobileNet); see Keras for the rest.
+def Application(builder: str, default_size: int, include_top: bool = True, weights: Path | None = None,
+                input_tensor: Any = None, input_shape: Shape | None = None, pooling: str | None = None,
+                classes: int = 1000, classifier_activation: Activation | None = "softmax", name: str | None = None, *,
+                dropout_rate: float | None = None) -> keras.Model:
+    """A `keras.applications` model. The other arguments are those of Keras.
+
+    Args:
+        dropout_rate: float in [0, 1), for models that have dropout (MobileNet). Defaults to `None`: that of Keras.
 
     `classifier_activation=None` gives logits. The last layers compute in float32 under mixed precision.
     """
     build = getattr(keras.applications, builder)
+    check_choice("pooling", pooling, (None, "avg", "max"))  # Keras ignores other words
+    if dropout_rate is not None and "dropout" not in inspect.signature(build).parameters:
+        raise UserError(f"{builder} of keras.applications has no dropout: leave out `dropout_rate`. Models with it: "
+                        f"{', '.join(_models_with_dropout())}.")
     extra = {} if dropout_rate is None else {"dropout": dropout_rate}
     input_shape = input_shape or ((default_size, default_size, 3) if include_top else None)
-    model = build(include_top=include_top, weights=None, input_tensor=input_tensor, input_shape=input_shape,
-                  pooling=pooling, classes=classes, classifier_activation=classifier_activation, name=name, **extra)
+    try:
+        model = build(include_top=include_top, weights=None, input_tensor=input_tensor, input_shape=input_shape,
+                      pooling=pooling, classes=classes, classifier_activation=classifier_activation, name=name, **extra)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{builder} of keras.applications: {' '.join(str(error).split())}") from error
     if input_tensor is None:
         model = _with_fixed_names(model)
     outputs = model.output
@@ -27,10 +43,20 @@ def Application(builder, default_size, include_top=True, weights=None, input_ten
     return finish(model.input, outputs, name, weights)
 
 
-def _with_fixed_names(model):
-    """The model, its layers `conv2d_94 ... conv2d_187` renamed `conv2d ... conv2d_93`, so that weight files fit.
+def _models_with_dropout():
+    """Registered models whose `dropout_rate` has an effect, one of each family."""
+    found = {}
+    for model in list_models():
+        family = model_info(model).family
+        if not model.startswith("test_") and "dropout_rate" in arguments_of(model) and family != "applications":
+            found.setdefault(family, model)
+    return ["mobilenet", *found.values()]
 
-    Keras numbers unnamed layers over the whole process: without this the names depend on what was built before.
+
+def _with_fixed_names(model):
+    """The model with its layers `conv2d_94 ... conv2d_187` renamed to `conv2d ... conv2d_93`, so that weight files fit.
+
+    Keras numbers unnamed layers across the whole process, so their names depend on the models built before.
     """
     kinds = "conv2d|batch_normalization|activation|average_pooling2d|max_pooling2d"
     found = {layer.name: re.fullmatch(rf"({kinds})(?:_(\d+))?", layer.name) for layer in model.layers}
@@ -50,7 +76,7 @@ def _with_fixed_names(model):
 
 
 InceptionV3 = variant(
-    "InceptionV3", Application, key="inception_v3", builder="InceptionV3", default_size=299, paper="1512.00567",
+    "InceptionV3", Application, "InceptionV3", 299, key="inception_v3", paper="1512.00567",
     info=dict(input_size=(299, 299, 3), test_input_size=(299, 299, 3)),
 )
-MobileNet = variant("MobileNet", Application, builder="MobileNet", default_size=224, paper="1704.04861")
+MobileNet = variant("MobileNet", Application, "MobileNet", 224, paper="1704.04861")

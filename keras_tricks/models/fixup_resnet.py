@@ -1,18 +1,21 @@
-"""Fixup ResNets: trained without normalization thanks to initialization and a few scalars per block.
+"""Fixup ResNets: train without normalization through initialization and a few scalars per block.
 
 Formula    x <- act(scale * conv1x1(act(conv3x3(act(conv1x1(x + b1) + b2) + b3) + b4) + b5) + b6 + shortcut)
 Paper      Zhang et al. 2019, arXiv:1901.09321, section 3; reference: deepmind-research/nfnets/fixup_resnet.py
-Use when   you want to see what initialization alone can do; `nf_resnet*` is the network to use
-Do not     leave out strong regularization: the authors train with mixup (alpha 0.7 on ImageNet)
+Use when   studying the effect of initialization alone; in practice use `nf_resnet*`
+Do not     omit strong regularization: the authors train with mixup (alpha 0.7 on ImageNet)
 Cost       as a ResNet of its depth without batch normalization
-Differs    nothing in the network. The authors train the scalars with a tenth of the learning rate; our optimizers
-           give all weights the same
+Differs    nothing in the network. The authors train the scalars at a tenth of the learning rate; our optimizers use
+           one rate for all weights
 Status     ImageNet not reproduced here
 
 | name | blocks per stage | parameters |
 |------|------------------|------------|
 | 50   | 3, 4, 6, 3       | 25,504,026 |
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -22,25 +25,30 @@ from keras_tricks.models.heads import classifier, finish, image_input
 from keras_tricks.models.normalizer_free import drop_path_rates
 from keras_tricks.models.registry import variant
 from keras_tricks.utils.errors import check_choice
+from keras_tricks.utils.types import Activation, Path, Shape
 
 WIDTHS = (256, 512, 1024, 2048)
 
 
-def FixupResNet(blocks, include_top=True, weights=None, input_tensor=None, input_shape=None, pooling=None,
-                classes=1000, classifier_activation="softmax", name="fixup_resnet", *, stem="imagenet",
-                stem_filters=64, widths=WIDTHS, activation="relu", dropout_rate=0.0, drop_path_rate=0.0):
+def FixupResNet(blocks: Sequence[int], include_top: bool = True, weights: Path | None = None, input_tensor: Any = None,
+                input_shape: Shape | None = None, pooling: str | None = None, classes: int = 1000,
+                classifier_activation: Activation | None = "softmax", name: str | None = "fixup_resnet", *,
+                stem: str = "imagenet", stem_filters: int = 64, widths: Sequence[int] = WIDTHS,
+                activation: Activation = "relu", dropout_rate: float = 0.0, drop_path_rate: float = 0.0) -> keras.Model:
     """Builds a Fixup ResNet as a functional model.
 
     Args:
-        blocks: integers > 0, blocks of each stage.
+        blocks: integers > 0, number of blocks in each stage.
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name: as
             `kt.models.NFResNet`.
-        stem: `"imagenet"` (7x7 of stride 2 and max-pool) or `"cifar"` (one 3x3 convolution).
-        stem_filters: output channels of the stem.
-        widths: output channels of each stage, four times those inside its blocks.
-        activation: Keras activation.
-        dropout_rate: float in [0, 1), before the classifier.
-        drop_path_rate: float in [0, 1), stochastic depth, growing linearly from 0; survivors are not rescaled.
+        stem: `"imagenet"` (7x7 of stride 2 and max-pool) or `"cifar"` (one 3x3 convolution). Defaults to `"imagenet"`.
+        stem_filters: output channels of the stem. Defaults to `64`.
+        widths: output channels of each stage, four times the channels inside its blocks. Defaults to `(256, 512, 1024,
+            2048)`.
+        activation: Keras activation. Defaults to `"relu"`.
+        dropout_rate: float in [0, 1), dropout before the classifier. Defaults to `0.0`.
+        drop_path_rate: float in [0, 1), rate of stochastic depth, growing linearly from 0. Kept branches are not
+            rescaled. Defaults to `0.0`.
 
     Input: float `(batch, height, width, 3)`, normalized. Output: float32 `(batch, classes)`.
 
@@ -48,7 +56,7 @@ def FixupResNet(blocks, include_top=True, weights=None, input_tensor=None, input
         A `keras.Model`. Blocks end in layers named `stage<i>_block<j>_out`.
 
     Raises:
-        UserError: an unknown `stem` or `pooling`, a wrong `input_shape`.
+        UserError: an unknown `stem` or `pooling`, or a wrong `input_shape`.
     """
     check_choice("stem", stem, ("imagenet", "cifar"))
     inputs = image_input(input_tensor, input_shape, include_top, 224 if stem == "imagenet" else 32)
@@ -62,7 +70,7 @@ def FixupResNet(blocks, include_top=True, weights=None, input_tensor=None, input
         for index, rate in enumerate(stage_rates, start=1):
             strides = 2 if stage > 1 and index == 1 else 1
             x = _block(x, width, strides, activation, sum(blocks), rate, f"stage{stage}_block{index}")
-    # A scalar added to every feature is the same before and after their mean over the image.
+    # A scalar added to every feature has the same effect before and after the mean over the image.
     x = ScalarBias(name="final_bias")(x)
     outputs = classifier(x, include_top, pooling, classes, classifier_activation, dropout_rate,
                          kernel_initializer="zeros")
@@ -97,9 +105,9 @@ def _he():
     return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
 
 
-FixupResNet50 = variant("FixupResNet50", FixupResNet, key="fixup_resnet50", blocks=(3, 4, 6, 3), paper="1901.09321")
+FixupResNet50 = variant("FixupResNet50", FixupResNet, (3, 4, 6, 3), key="fixup_resnet50", paper="1901.09321")
 
-TestFixupResNet = variant(  # every layer kind of the family, for tests
-    "TestFixupResNet", FixupResNet, key="test_fixup_resnet", blocks=(1, 2), widths=(16, 32), stem_filters=8,
+TestFixupResNet = variant(  # for tests: every kind of layer of the family
+    "TestFixupResNet", FixupResNet, (1, 2), key="test_fixup_resnet", widths=(16, 32), stem_filters=8,
     paper="1901.09321", info=dict(input_size=(64, 64, 3), test_input_size=(64, 64, 3), num_classes=10),
 )

@@ -1,21 +1,23 @@
-"""What families do the same at both ends: check the arguments, make the input, pool and classify."""
+"""Input and output shared by all families: argument checks, input tensor, pooling and classifier."""
 
-import contextlib
-import sys
 
 import keras
 
 from keras_tricks.utils.errors import UserError, check_choice
+from keras_tricks.utils.graph import deep_graphs
 
 
 def image_input(input_tensor, input_shape, include_top, default_size):
-    """The input tensor of a model, from `keras.applications` words.
+    """The input tensor of a model, from arguments named as in `keras.applications`.
 
-    Returns a Keras tensor `(batch, height, width, channels)`; height and width may be `None` (any size). Raises
-    `UserError` for a shape that is not three numbers.
+    Returns:
+        A Keras tensor `(batch, height, width, channels)`; height and width may be `None` (any size).
+
+    Raises:
+        UserError: a shape that is not three numbers.
     """
     if keras.config.image_data_format() != "channels_last":
-        raise UserError("The zoo is channels-last. Call keras.config.set_image_data_format('channels_last') first.")
+        raise UserError("The models are channels-last. Call keras.config.set_image_data_format('channels_last') first.")
     if input_tensor is not None:
         return input_tensor if keras.backend.is_keras_tensor(input_tensor) else keras.Input(tensor=input_tensor)
     if input_shape is None:
@@ -26,10 +28,11 @@ def image_input(input_tensor, input_shape, include_top, default_size):
 
 
 def symmetric_max_pool(x, name, never_negative=False):
-    """3x3 windows of stride 2, padded alike on all sides with what never wins.
+    """Max pooling over 3x3 windows with stride 2 and symmetric padding that never affects the maximum.
 
-    `padding="same"` pads even sizes on the right and bottom only. Zeros never win over values that are `never_negative`
-    (after a ReLU). For others: windows of stride 1 are symmetric, and every second one of them is kept.
+    `padding="same"` pads even sizes only on the right and the bottom. Zero padding does not affect the maximum of
+    values that are `never_negative` (after a ReLU). Other values are pooled symmetrically with stride 1, and every
+    second window is kept.
     """
     if never_negative:
         return keras.layers.MaxPooling2D(3, 2, name=name)(keras.layers.ZeroPadding2D(1, name=f"{name}_pad")(x))
@@ -38,9 +41,9 @@ def symmetric_max_pool(x, name, never_negative=False):
 
 
 def classifier(x, include_top, pooling, classes, classifier_activation, dropout_rate=0.0, name="head", **dense):
-    """Global average pool, dropout, Dense and activation; or only the pooling asked for when `include_top` is False.
+    """Global average pooling, dropout, Dense and activation; without `include_top` only the chosen `pooling`.
 
-    The Dense layer and the activation compute in float32 under every mixed-precision policy. `dense`: further
+    The Dense layer and the activation compute in float32 under every mixed-precision policy. `dense` holds other
     arguments of that layer.
     """
     check_choice("pooling", pooling, (None, "avg", "max"))
@@ -55,21 +58,10 @@ def classifier(x, include_top, pooling, classes, classifier_activation, dropout_
     return keras.layers.Dense(classes, classifier_activation, dtype="float32", name=name, **dense)(x)
 
 
-@contextlib.contextmanager
-def _deep_graphs():
-    """Keras walks a graph by recursion, and the deepest networks have more than Python's 1,000 levels."""
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, 10_000))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(before)
-
-
 def finish(inputs, outputs, name, weights):
-    """The functional model, with weights loaded when a file or a name is given; see `keras_tricks.weights.load`."""
+    """The functional model, with `weights` loaded unless they are `None`; see `keras_tricks.weights.load`."""
     source = keras.utils.get_source_inputs(inputs)[0] if hasattr(keras.utils, "get_source_inputs") else inputs
-    with _deep_graphs():
+    with deep_graphs():
         model = keras.Model(source, outputs, name=name)
     if weights is not None:
         from keras_tricks.weights import load

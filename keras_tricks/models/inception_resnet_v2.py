@@ -1,16 +1,17 @@
 """Inception-ResNet-v2.
 
 Formula    x <- ReLU(x + scale * conv1x1(concat(branches(x)))): ten blocks of scale 0.17, twenty of 0.1, nine of 0.2 and
-           one of scale 1 without ReLU; in the branches each convolution is conv-BN-ReLU
+           one of scale 1 without ReLU; each convolution in the branches is conv-BN-ReLU
 Paper      Szegedy et al. 2016, arXiv:1602.07261; section 3.3 for the scale of the residuals
-Use when   images of about 299 pixels; a published baseline with branches of several kernel shapes
-Do not     feed images under 75 pixels: unpadded convolutions leave nothing of them (a `UserError`)
+Use when   images have about 299 pixels; a published baseline with branches of several kernel shapes
+Do not     use images under 75 pixels: unpadded convolutions reduce them to nothing (a `UserError`)
 Cost       `kt.models.model_info("inception_resnet_v2").parameters`, `.macs(image_size)`
 Differs    from the paper's figures: it is the released TF-slim network, as in keras.applications and timm: stem of
            Inception-v3, 10-20-10 blocks of 320, 1088 and 2080 channels, no auxiliary head. These two agree in geometry:
-           unpadded strides, an average pool that does not count the border, biases on the 1x1 convolutions behind the
-           branches only. `bn_scale=True` is timm's, `bn_scale=False` keras.applications' and TF-slim's. BN epsilon 1e-3
-           as in all; momentum 0.99 and Glorot uniform as keras.applications (timm 0.9; TF-slim 0.9997, Glorot too)
+           unpadded strides, an average pool that does not count the border, and biases only on the 1x1 convolutions
+           after the branches. `bn_scale=True` is timm's; `bn_scale=False` is keras.applications' and TF-slim's. BN
+           epsilon is 1e-3 as in all of them. Momentum 0.99 and Glorot uniform are those of keras.applications (timm:
+           0.9; TF-slim: 0.9997, also Glorot)
 Status     outputs equal keras.applications' and timm's with the same weights (tests/models); not trained here
 
 | layers             | pixels of 299 | channels | stride |
@@ -27,6 +28,8 @@ Status     outputs equal keras.applications' and timm's with the same weights (t
 
 import functools
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -36,8 +39,9 @@ from keras_tricks.models.heads import classifier, finish, image_input
 from keras_tricks.models.normalization import normalization
 from keras_tricks.models.registry import variant
 from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.types import Activation, Initializer, Path, Shape
 
-# A step is a pooling or a convolution: (filters, kernel size, strides = 1, padding = "same").
+# A step is a pooling or a convolution (filters, kernel size, strides = 1, padding = "same").
 STEM = [(32, 3, 2, "valid"), (32, 3, 1, "valid"), (64, 3), "max", (80, 1), (192, 3, 1, "valid"), "max"]
 BRANCHES = {
     "stem_mixed": [[(96, 1)], [(48, 1), (64, 5)], [(64, 1), (96, 3), (96, 3)], ["average", (64, 1)]],
@@ -53,32 +57,37 @@ BRANCHES = {
 STAGES = (("block35", 0.17), ("block17", 0.1), ("block8", 0.2))  # block, scale of its residual
 FINAL = (1536, 1)
 BATCH_NORM = dict(momentum=0.99, epsilon=1e-3)
-SMALLEST = 75  # pixels that leave one for the last stage
+MIN_SIZE = 75  # pixels; the last stage then has one
 
 
-def InceptionResNet(blocks, include_top=True, weights=None, input_tensor=None, input_shape=None, pooling=None,
-                    classes=1000, classifier_activation="softmax", name="inception_resnet", *, dropout_rate=0.0,
-                    drop_path_rate=0.0, sync_bn=False, ghost_batch_size=None, bn_scale=True, kernel_initializer=None,
-                    width=1.0):
-    """Builds an Inception-ResNet of the second version as a functional model.
+def InceptionResNet(blocks: Sequence[int], include_top: bool = True, weights: Path | None = None,
+                    input_tensor: Any = None, input_shape: Shape | None = None, pooling: str | None = None,
+                    classes: int = 1000, classifier_activation: Activation | None = "softmax",
+                    name: str = "inception_resnet", *, dropout_rate: float = 0.0, drop_path_rate: float = 0.0,
+                    sync_bn: bool = False, ghost_batch_size: int | None = None, bn_scale: bool = True,
+                    kernel_initializer: Initializer = None, width: float = 1.0) -> keras.Model:
+    """Builds an Inception-ResNet, version 2, as a functional model.
 
     Args:
-        blocks: three integers > 0, blocks of each stage.
-        include_top: bool, pool and classify. Defaults to `True`.
-        weights: `None` (random) or the path of a `.safetensors`, `.weights.h5` or `.keras` file.
-        input_tensor: Keras tensor to build on, or `None`.
-        input_shape: `(height, width, channels)`. Defaults to `(299, 299, 3)`, to any size without top.
-        pooling: without top: `None` (feature map), `"avg"` or `"max"`.
+        blocks: three integers > 0, number of blocks in each stage.
+        include_top: bool, whether to include pooling and classifier. Defaults to `True`.
+        weights: `None` (random), the path of a `.safetensors`, `.weights.h5` or `.keras` file, or a name on the Hugging
+            Face Hub; see `kt.weights.load`. Defaults to `None`.
+        input_tensor: Keras tensor to build on, or `None`. Defaults to `None`.
+        input_shape: `(height, width, channels)`. Defaults to `None`: `(299, 299, 3)`, or any size without the top.
+        pooling: output without the top: `None` (feature map), `"avg"` or `"max"`. Defaults to `None`.
         classes: integer > 0. Defaults to `1000`.
-        classifier_activation: `"softmax"`, or `None` for logits.
-        name: of the model.
-        dropout_rate: float in [0, 1), before the classifier. Defaults to `0.0`; TF-slim trains with 0.2.
-        drop_path_rate: float in [0, 1), stochastic depth of the last block; grows linearly from 0 at the first.
-        sync_bn: bool, batch statistics over all replicas (TensorFlow). Defaults to `False`.
-        ghost_batch_size: integer, batch statistics over groups of so many images (`GhostBatchNormalization`), or
-            `None`.
-        bn_scale: bool, batch normalization has a gamma. Defaults to `True`, as timm; `False` as keras.applications.
-        kernel_initializer: Keras identifier; `None` is Glorot uniform.
+        classifier_activation: `"softmax"`, or `None` for logits. Defaults to `"softmax"`.
+        name: name of the model. Defaults to `"inception_resnet"`; a variant has its registry key.
+        dropout_rate: float in [0, 1), dropout before the classifier. Defaults to `0.0`; TF-slim trains with 0.2.
+        drop_path_rate: float in [0, 1), rate of stochastic depth in the last block; it grows linearly from 0 in the
+            first. Defaults to `0.0`.
+        sync_bn: bool, whether batch statistics cover all replicas (TensorFlow). Defaults to `False`.
+        ghost_batch_size: integer, images per group of batch statistics (`GhostBatchNormalization`), or `None`. Defaults
+            to `None`.
+        bn_scale: bool, whether batch normalization has a gamma: `True` as timm, `False` as keras.applications. Defaults
+            to `True`.
+        kernel_initializer: Keras initializer identifier. Defaults to `None`: Glorot uniform.
         width: float > 0, multiplies the filters of every convolution, rounded up. Defaults to `1.0`.
 
     Input: float `(batch, height, width, 3)`, normalized. Output: float32 `(batch, classes)`.
@@ -90,8 +99,8 @@ def InceptionResNet(blocks, include_top=True, weights=None, input_tensor=None, i
         UserError: an unknown `pooling`, or an `input_shape` that is wrong or smaller than 75 pixels.
     """
     inputs = image_input(input_tensor, input_shape, include_top, 299)
-    if any(size is not None and size < SMALLEST for size in inputs.shape[1:3]):
-        raise UserError(f"{name}: `input_shape` must be at least {SMALLEST} pixels high and wide. "
+    if any(size is not None and size < MIN_SIZE for size in inputs.shape[1:3]):
+        raise UserError(f"{name}: `input_shape` must be at least {MIN_SIZE} pixels high and wide. "
                         f"Received: {tuple(inputs.shape[1:])}")
     norm = functools.partial(normalization, sync_bn, ghost_batch_size, **BATCH_NORM, scale=bn_scale)
     style = dict(width=width, init=kernel_initializer or "glorot_uniform", norm=norm)
@@ -111,7 +120,7 @@ def InceptionResNet(blocks, include_top=True, weights=None, input_tensor=None, i
 
 
 def _block(x, kind, scale, drop_path_rate, name, style, last):
-    """One residual block: `(batch, h, w, c)` -> the same shape. The last of the network is not scaled and not cut."""
+    """One residual block: `(batch, h, w, c)` -> the same shape. The `last` one has no scale and no ReLU."""
     branch = _branches(x, kind, name, style)
     init = kernel_init(style["init"])
     branch = keras.layers.Conv2D(x.shape[-1], 1, kernel_initializer=init, name=f"{name}_up")(branch)
@@ -132,7 +141,7 @@ def _branches(x, kind, name, style):
 
 
 def _line(x, steps, name, style):
-    """Steps one after the other. Convolutions and poolings are numbered from 1."""
+    """Applies the steps in order. Convolutions and poolings are numbered from 1."""
     convs = pools = 0
     for step in steps:
         if step == "max":
@@ -157,12 +166,12 @@ def _conv_bn_act(x, step, name, style):
 
 
 InceptionResNetV2 = variant(
-    "InceptionResNetV2", InceptionResNet, key="inception_resnet_v2", blocks=(10, 20, 10), width=1.0, paper="1602.07261",
+    "InceptionResNetV2", InceptionResNet, (10, 20, 10), key="inception_resnet_v2", width=1.0, paper="1602.07261",
     info=dict(input_size=(299, 299, 3), test_input_size=(299, 299, 3), crop_pct=0.8975, interpolation="bicubic",
               mean=(127.5,) * 3, std=(127.5,) * 3),  # table 2: 19.9 % error, one crop
 )
 
-TestInceptionResNet = variant(  # every block kind of the family in few parameters, for tests
-    "TestInceptionResNet", InceptionResNet, key="test_inception_resnet", blocks=(1, 1, 2), width=1 / 32,
+TestInceptionResNet = variant(  # for tests: every kind of block of the family with few parameters
+    "TestInceptionResNet", InceptionResNet, (1, 1, 2), key="test_inception_resnet", width=1 / 32,
     paper="1602.07261", info=dict(input_size=(75, 75, 3), test_input_size=(75, 75, 3), num_classes=10),
 )

@@ -2,11 +2,11 @@
 
 Formula    x <- shortcut + alpha * gain * conv1x1(act(conv3x3(act(conv1x1(beta * act(x))))))
 Paper      Brock et al. 2021, arXiv:2101.08692, section 4; reference: deepmind-research/nfnets/nf_resnet.py
-Use when   batch statistics hurt: small batches, sequences of correlated images, or when steps must be cheap
-Do not     at batches over 1024 without `kt.optimizers.AGC`
+Use when   batch statistics are harmful: small batches, sequences of correlated images, or steps that must be cheap
+Do not     train at batches over 1024 without `kt.optimizers.AGC`
 Cost       as a ResNet of its depth without batch normalization
-Differs    nothing in `layout="dm"`; `layout="timm"` has an average-pooled shortcut, no skip gain, the activation's
-           constant inside the kernels, symmetric padding (timm's nf_resnet*)
+Differs    nothing in `layout="dm"`. `layout="timm"` has an average-pooled shortcut, no skip gain, the activation's
+           constant inside the kernels, and symmetric padding (timm's nf_resnet*)
 Status     logits equal timm's (tests/golden); `nfnet/cifar10_nf_resnet*` were run (docs/results/nfnet)
 
 | name  | blocks per stage | parameters  | with squeeze-excite 0.25 |
@@ -19,45 +19,55 @@ Status     logits equal timm's (tests/golden); `nfnet/cifar10_nf_resnet*` were r
 | cifar | 3, 3, 3          | 313,123 with 10 classes                |
 """
 
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
 from keras_tricks.models.heads import classifier, finish, image_input
 from keras_tricks.models.normalizer_free import ALPHA, CLASSIFIER_INIT, betas, drop_path_rates, layout_for, style
 from keras_tricks.models.registry import variant
 from keras_tricks.utils.errors import check_choice
+from keras_tricks.utils.types import Activation, Path, Shape
 
 VARIANTS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3), 288: (24, 24, 24, 24)}
 WIDTHS = (256, 512, 1024, 2048)
 
 
-def NFResNet(blocks, include_top=True, weights=None, input_tensor=None, input_shape=None, pooling=None, classes=1000,
-             classifier_activation="softmax", name="nf_resnet", *, stem="imagenet", stem_filters=64, widths=WIDTHS,
-             bottleneck_ratio=0.25, se_ratio=0.0, activation="relu", alpha=ALPHA, skip_gain_init=0.0, dropout_rate=0.0,
-             drop_path_rate=0.0, scaled_ws=True, layout=None):
+def NFResNet(blocks: Sequence[int], include_top: bool = True, weights: Path | None = None, input_tensor: Any = None,
+             input_shape: Shape | None = None, pooling: str | None = None, classes: int = 1000,
+             classifier_activation: Activation | None = "softmax", name: str | None = "nf_resnet", *,
+             stem: str = "imagenet", stem_filters: int = 64, widths: Sequence[int] = WIDTHS,
+             bottleneck_ratio: float = 0.25, se_ratio: float = 0.0, activation: str = "relu", alpha: float = ALPHA,
+             skip_gain_init: float = 0.0, dropout_rate: float = 0.0, drop_path_rate: float = 0.0,
+             scaled_ws: bool = True, layout: str | None = None) -> keras.Model:
     """Builds a normalizer-free ResNet as a functional model.
 
     Args:
-        blocks: integers > 0, blocks of each stage.
-        include_top: bool, pool and classify. Defaults to `True`.
-        weights: `None` (random) or the path of a `.safetensors`, `.weights.h5` or `.keras` file.
-        input_tensor: Keras tensor to build on, or `None`.
-        input_shape: `(height, width, channels)`. Defaults to `(224, 224, 3)`, to any size without top.
-        pooling: without top: `None` (feature map), `"avg"` or `"max"`.
+        blocks: integers > 0, number of blocks in each stage.
+        include_top: bool, whether to include pooling and classifier. Defaults to `True`.
+        weights: `None` (random), the path of a `.safetensors`, `.weights.h5` or `.keras` file, or a name on the Hugging
+            Face Hub; see `kt.weights.load`. Defaults to `None`.
+        input_tensor: Keras tensor to build on, or `None`. Defaults to `None`.
+        input_shape: `(height, width, channels)`. Defaults to `None`: `(224, 224, 3)`, or any size without the top.
+        pooling: output without the top: `None` (feature map), `"avg"` or `"max"`. Defaults to `None`.
         classes: integer > 0. Defaults to `1000`.
-        classifier_activation: `"softmax"`, or `None` for logits.
-        name: of the model.
-        stem: `"imagenet"` (7x7 of stride 2 and max-pool) or `"cifar"` (one 3x3 convolution).
-        stem_filters: output channels of the stem.
-        widths: output channels of each stage, one per entry of `blocks`.
-        bottleneck_ratio: float, inner channels over `widths`. Defaults to `0.25`.
-        se_ratio: float, hidden units of squeeze-excite per channel (paper: 0.25); 0 for none.
-        activation: string, see `kt.layers.ScaledActivation`. Defaults to `"relu"`.
+        classifier_activation: `"softmax"`, or `None` for logits. Defaults to `"softmax"`.
+        name: name of the model. Defaults to `"nf_resnet"`; a variant has its registry key.
+        stem: `"imagenet"` (7x7 of stride 2 and max-pool) or `"cifar"` (one 3x3 convolution). Defaults to `"imagenet"`.
+        stem_filters: output channels of the stem. Defaults to `64`.
+        widths: output channels of each stage, one per entry of `blocks`. Defaults to `(256, 512, 1024, 2048)`.
+        bottleneck_ratio: float, ratio of inner channels to `widths`. Defaults to `0.25`.
+        se_ratio: float, hidden units of squeeze-excite per channel (paper: 0.25); 0 omits it. Defaults to `0.0`.
+        activation: string; see `kt.layers.ScaledActivation`. Defaults to `"relu"`.
         alpha: float, factor of the residual branches. Defaults to `0.2`.
-        skip_gain_init: float, what a branch is multiplied by at the start. Defaults to `0.0`: blocks are the identity.
-        dropout_rate: float in [0, 1), before the classifier.
-        drop_path_rate: float in [0, 1), stochastic depth, growing linearly from 0.
-        scaled_ws: bool, standardize the kernels. `False` leaves plain convolutions, which let the mean of the signal
-            drift (paper, section 4.2): a row of the ablation. Defaults to `True`.
-        layout: `"dm"` or `"timm"`: whose numbers and weights, see the card. Defaults to that of `weights` where they
-            are timm's, else `"dm"`.
+        skip_gain_init: float, initial factor of a branch. Defaults to `0.0`: blocks start as the identity.
+        dropout_rate: float in [0, 1), dropout before the classifier. Defaults to `0.0`.
+        drop_path_rate: float in [0, 1), rate of stochastic depth, growing linearly from 0. Defaults to `0.0`.
+        scaled_ws: bool, whether to standardize the kernels. With `False`, for ablations, convolutions are plain and the
+            mean of the signal drifts (paper, section 4.2). Defaults to `True`.
+        layout: `"dm"` or `"timm"`, the implementation to match; see the card. Defaults to `None`: `"timm"` for weights
+            from timm, else `"dm"`.
 
     Input: float `(batch, height, width, 3)`, normalized. Output: float32 `(batch, classes)`.
 
@@ -65,7 +75,7 @@ def NFResNet(blocks, include_top=True, weights=None, input_tensor=None, input_sh
         A `keras.Model`. Blocks end in layers named `stage<i>_block<j>_out`.
 
     Raises:
-        UserError: an unknown `stem`, `layout`, `activation` or `pooling`, a wrong `input_shape`.
+        UserError: an unknown `stem`, `layout`, `activation` or `pooling`, or a wrong `input_shape`.
     """
     check_choice("stem", stem, ("imagenet", "cifar"))
     layout = layout or layout_for(weights)
@@ -87,19 +97,17 @@ def NFResNet(blocks, include_top=True, weights=None, input_tensor=None, input_sh
     return finish(inputs, outputs, name, weights)
 
 
-def _variant(depth):
-    return variant(f"NFResNet{depth}", NFResNet, key=f"nf_resnet{depth}", blocks=VARIANTS[depth], paper="2101.08692")
-
-
-NFResNet50, NFResNet101, NFResNet152, NFResNet200, NFResNet288 = (_variant(depth) for depth in VARIANTS)
+NFResNet50, NFResNet101, NFResNet152, NFResNet200, NFResNet288 = (
+    variant(f"NFResNet{depth}", NFResNet, blocks, key=f"nf_resnet{depth}", paper="2101.08692")
+    for depth, blocks in VARIANTS.items())
 
 CIFAR = dict(input_size=(32, 32, 3), test_input_size=(32, 32, 3), crop_pct=1.0, num_classes=10)
 NFResNetCifar = variant(
-    "NFResNetCifar", NFResNet, key="nf_resnet_cifar", blocks=(3, 3, 3), widths=(64, 128, 256), stem="cifar",
+    "NFResNetCifar", NFResNet, (3, 3, 3), key="nf_resnet_cifar", widths=(64, 128, 256), stem="cifar",
     stem_filters=16, paper="2101.08692", info=CIFAR,
 )
 
-TestNFResNet = variant(  # every layer kind of the family, for tests
-    "TestNFResNet", NFResNet, key="test_nf_resnet", blocks=(1, 2), widths=(16, 32), stem_filters=8,
+TestNFResNet = variant(  # for tests: every kind of layer of the family
+    "TestNFResNet", NFResNet, (1, 2), key="test_nf_resnet", widths=(16, 32), stem_filters=8,
     paper="2101.08692", info=dict(input_size=(64, 64, 3), test_input_size=(64, 64, 3), num_classes=10),
 )

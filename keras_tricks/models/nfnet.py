@@ -1,11 +1,11 @@
-"""NFNet-F0 to F7: image classification at its best in 2021, without normalization.
+"""NFNet-F0 to F7: the normalizer-free image classifiers of 2021.
 
 Formula    x <- shortcut + alpha * gain * SE(conv1x1(act(conv3x3(act(conv3x3(act(conv1x1(beta * act(x)))))))))
 Paper      Brock et al. 2021, arXiv:2102.06171, section 4; reference: deepmind-research/nfnets
-Use when   accuracy per training time counts and batches are large; train with `kt.optimizers.AGC`
-Do not     train without adaptive gradient clipping at batches over 1024, or with batch normalization added
+Use when   accuracy per training time matters and batches are large; train with `kt.optimizers.AGC`
+Do not     train without adaptive gradient clipping at batches over 1024, or add batch normalization
 Cost       `kt.models.model_info(name).parameters`, `.macs(image_size)`; the papers quote MACs at the test size
-Differs    nothing in `layout="dm"`. `layout="timm_dm"` and `"timm"` are the numbers of timm's dm_nfnet_f* and nfnet_f*
+Differs    nothing in `layout="dm"`. `layout="timm_dm"` and `"timm"` match timm's dm_nfnet_f* and nfnet_f*
 Status     logits equal timm's (tests/golden); the ImageNet recipes `nfnet/f*` were not run here
 
 | name | blocks per stage | train / test px | dropout | parameters  | MACs at test px |
@@ -20,6 +20,11 @@ Status     logits equal timm's (tests/golden); the ImageNet recipes `nfnet/f*` w
 | F7   | 8, 16, 48, 24    | 480 / 608       | 0.5     | 499,504,088 | 478.8 B         |
 """
 
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
 from keras_tricks.models.heads import classifier, finish, image_input
 from keras_tricks.models.normalizer_free import (
     ALPHA,
@@ -31,46 +36,54 @@ from keras_tricks.models.normalizer_free import (
     style,
 )
 from keras_tricks.models.registry import variant
+from keras_tricks.utils.types import Activation, Path, Shape
 
 WIDTHS = (256, 512, 1536, 1536)
-# level: (train px, test px, top-1 of the paper). F6's 86.5 was trained with SAM, F7 stands in the code only.
+# level: (train px, test px, top-1 in the paper). F6's 86.5 was trained with SAM; F7 exists only in the code.
 VARIANTS = {
     0: (192, 256, 83.6), 1: (224, 320, 84.7), 2: (256, 352, 85.1), 3: (320, 416, 85.7), 4: (384, 512, 85.9),
     5: (416, 544, 86.0), 6: (448, 576, 86.5), 7: (480, 608, None),
 }
 
 
-def NFNet(blocks, include_top=True, weights=None, input_tensor=None, input_shape=None, pooling=None, classes=1000,
-          classifier_activation="softmax", name="nfnet", *, widths=WIDTHS, group_width=128, rounding=None,
-          bottleneck_ratio=0.5, se_ratio=0.5, activation="gelu", alpha=ALPHA, skip_gain_init=0.0, final_multiplier=2,
-          two_convolutions=True, dropout_rate=0.0, drop_path_rate=0.0, layout=None):
+def NFNet(blocks: Sequence[int], include_top: bool = True, weights: Path | None = None, input_tensor: Any = None,
+          input_shape: Shape | None = None, pooling: str | None = None, classes: int = 1000,
+          classifier_activation: Activation | None = "softmax", name: str | None = "nfnet", *,
+          widths: Sequence[int] = WIDTHS, group_width: int = 128, rounding: str | None = None,
+          bottleneck_ratio: float = 0.5, se_ratio: float = 0.5, activation: str = "gelu", alpha: float = ALPHA,
+          skip_gain_init: float = 0.0, final_multiplier: float = 2, two_convolutions: bool = True,
+          dropout_rate: float = 0.0, drop_path_rate: float = 0.0, layout: str | None = None) -> keras.Model:
     """Builds an NFNet as a functional model.
 
     Args:
-        blocks: integers > 0, blocks of each stage.
-        include_top: bool, pool and classify. Defaults to `True`.
-        weights: `None` (random) or the path of a `.safetensors`, `.weights.h5` or `.keras` file.
-        input_tensor: Keras tensor to build on, or `None`.
-        input_shape: `(height, width, channels)`. Defaults to `(192, 192, 3)`, to any size without top.
-        pooling: without top: `None` (feature map), `"avg"` or `"max"`.
+        blocks: integers > 0, number of blocks in each stage.
+        include_top: bool, whether to include pooling and classifier. Defaults to `True`.
+        weights: `None` (random), the path of a `.safetensors`, `.weights.h5` or `.keras` file, or a name on the Hugging
+            Face Hub; see `kt.weights.load`. Defaults to `None`.
+        input_tensor: Keras tensor to build on, or `None`. Defaults to `None`.
+        input_shape: `(height, width, channels)`. Defaults to `None`: `(192, 192, 3)`, or any size without the top.
+        pooling: output without the top: `None` (feature map), `"avg"` or `"max"`. Defaults to `None`.
         classes: integer > 0. Defaults to `1000`.
-        classifier_activation: `"softmax"`, or `None` for logits.
-        name: of the model.
-        widths: output channels of each stage; the stem ends with half of the first.
-        group_width: integer > 0, channels of a group in the 3x3 convolutions. Defaults to `128`.
-        rounding: `None`, or `"floor"`: round the inner width down to a multiple of `group_width`, as the reference
-            code does for its F+ variants.
-        bottleneck_ratio: float, inner channels over `widths`. Defaults to `0.5`.
-        se_ratio: float, hidden units of squeeze-excite per channel; 0 for none. Defaults to `0.5`.
-        activation: string, see `kt.layers.ScaledActivation`. Defaults to `"gelu"`.
+        classifier_activation: `"softmax"`, or `None` for logits. Defaults to `"softmax"`.
+        name: name of the model. Defaults to `"nfnet"`; a variant has its registry key.
+        widths: output channels of each stage; the stem has half as many as the first stage. Defaults to `(256, 512,
+            1536, 1536)`.
+        group_width: integer > 0, channels per group in the 3x3 convolutions. Defaults to `128`.
+        rounding: `None`, or `"floor"` to round the inner width down to a multiple of `group_width`, as the reference
+            code does for its F+ variants. Defaults to `None`.
+        bottleneck_ratio: float, ratio of inner channels to `widths`. Defaults to `0.5`.
+        se_ratio: float, hidden units of squeeze-excite per channel; 0 omits it. Defaults to `0.5`.
+        activation: string; see `kt.layers.ScaledActivation`. Defaults to `"gelu"`.
         alpha: float, factor of the residual branches. Defaults to `0.2`.
-        skip_gain_init: float, what a branch is multiplied by at the start. Defaults to `0.0`: blocks are the identity.
-        final_multiplier: width of the final 1x1 convolution over the last stage's. Defaults to `2`.
-        two_convolutions: bool, two 3x3 convolutions in a block, else one. Defaults to `True`.
-        dropout_rate: float in [0, 1), before the classifier (paper: 0.2 for F0 to 0.5 for F4 and larger).
-        drop_path_rate: float in [0, 1), stochastic depth (paper: 0.25), growing linearly from 0.
-        layout: `"dm"`, `"timm_dm"` or `"timm"`: whose numbers and weights, see `normalizer_free.Layout`. Defaults to
-            that of `weights` where they are timm's, else `"dm"`.
+        skip_gain_init: float, initial factor of a branch. Defaults to `0.0`: blocks start as the identity.
+        final_multiplier: ratio of the width of the final 1x1 convolution to that of the last stage. Defaults to `2`.
+        two_convolutions: bool, whether a block has two 3x3 convolutions or one. Defaults to `True`.
+        dropout_rate: float in [0, 1), dropout before the classifier (paper: 0.2 for F0 to 0.5 for F4 and larger).
+            Defaults to `0.0`.
+        drop_path_rate: float in [0, 1), rate of stochastic depth (paper: 0.25), growing linearly from 0. Defaults to
+            `0.0`.
+        layout: `"dm"`, `"timm_dm"` or `"timm"`, the implementation to match; see `normalizer_free.Layout`. Defaults to
+            `None`: the layout of `weights` from timm, else `"dm"`.
 
     Input: float `(batch, height, width, 3)`, normalized. Output: float32 `(batch, classes)`.
 
@@ -78,8 +91,8 @@ def NFNet(blocks, include_top=True, weights=None, input_tensor=None, input_shape
         A `keras.Model`. Blocks end in layers named `stage<i>_block<j>_out`.
 
     Raises:
-        UserError: an unknown `layout`, `activation` or `pooling`, a width that `group_width` does not divide, a wrong
-            `input_shape`.
+        UserError: an unknown `layout`, `activation` or `pooling`, a width that `group_width` does not divide, or a
+            wrong `input_shape`.
     """
     layout = layout or layout_for(weights)
     make = style(layout, activation, alpha, se_ratio, skip_gain_init, pooled_shortcut=True)
@@ -100,7 +113,7 @@ def NFNet(blocks, include_top=True, weights=None, input_tensor=None, input_shape
 
 
 def _stem(x, filters, make):
-    """Four 3x3 convolutions, the first and the last with stride 2. Wide networks have no wider first three."""
+    """Four 3x3 convolutions, the first and the last with stride 2. The first three do not widen in wide networks."""
     widths = min(16, filters // 8), min(32, filters // 4), min(64, filters // 2), filters
     for i, (width, strides) in enumerate(zip(widths, (2, 1, 1, 2), strict=True), start=1):
         x = make.conv(x, width, 3, strides, name=f"stem_conv{i}")
@@ -109,19 +122,21 @@ def _stem(x, filters, make):
     return x
 
 
-def _variant(level):
+def _blocks(level: int) -> tuple[int, ...]:
+    return tuple((level + 1) * n for n in (1, 2, 6, 3))
+
+
+def _registration(level: int) -> dict[str, Any]:
     train, test, top1 = VARIANTS[level]
-    return variant(
-        f"NFNetF{level}", NFNet, key=f"nfnet_f{level}", blocks=tuple((level + 1) * n for n in (1, 2, 6, 3)),
-        paper="2102.06171",
-        info=dict(input_size=(train, train, 3), test_input_size=(test, test, 3), crop_pct=test / (test + 32),
-                  interpolation="bicubic", paper_top1=top1),
-    )
+    return dict(key=f"nfnet_f{level}", paper="2102.06171",
+                info=dict(input_size=(train, train, 3), test_input_size=(test, test, 3), crop_pct=test / (test + 32),
+                          interpolation="bicubic", paper_top1=top1))
 
 
-NFNetF0, NFNetF1, NFNetF2, NFNetF3, NFNetF4, NFNetF5, NFNetF6, NFNetF7 = (_variant(level) for level in VARIANTS)
+NFNetF0, NFNetF1, NFNetF2, NFNetF3, NFNetF4, NFNetF5, NFNetF6, NFNetF7 = (
+    variant(f"NFNetF{level}", NFNet, _blocks(level), **_registration(level)) for level in VARIANTS)
 
-TestNFNet = variant(  # every layer kind of the family, for tests
-    "TestNFNet", NFNet, key="test_nfnet", blocks=(1, 2), widths=(16, 32), group_width=8, paper="2102.06171",
+TestNFNet = variant(  # for tests: every kind of layer of the family
+    "TestNFNet", NFNet, (1, 2), key="test_nfnet", widths=(16, 32), group_width=8, paper="2102.06171",
     info=dict(input_size=(64, 64, 3), test_input_size=(64, 64, 3), num_classes=10),
 )

@@ -1,22 +1,22 @@
-"""Which batch normalization a network is built with: plain, synchronized or ghost."""
+"""Chooses the batch normalization of a network: plain, synchronized or ghost."""
 
 from keras_tricks.layers import BatchNormalization, GhostBatchNormalization
 from keras_tricks.utils.errors import UserError
 
 
 def normalization(sync_bn=False, ghost_batch_size=None, **arguments):
-    """An unbuilt layer.
+    """An unbuilt batch-normalization layer.
 
     Args:
-        sync_bn: bool, statistics over all replicas.
-        ghost_batch_size: integer, statistics over groups of so many images, or `None`.
-        **arguments: of `keras.layers.BatchNormalization`.
+        sync_bn: bool, whether statistics cover all replicas. Defaults to `False`.
+        ghost_batch_size: integer, images per group of statistics, or `None`. Defaults to `None`.
+        **arguments: other arguments of `keras.layers.BatchNormalization`.
 
     Raises:
-        UserError: both at once.
+        UserError: both `sync_bn` and `ghost_batch_size`.
     """
     if sync_bn and ghost_batch_size:
-        raise UserError("`sync_bn` and `ghost_batch_size` contradict each other: larger or smaller statistics?")
+        raise UserError("`sync_bn` and `ghost_batch_size` contradict each other: set only one of them.")
     if ghost_batch_size:
         return GhostBatchNormalization(ghost_batch_size, **arguments)
     return BatchNormalization(synchronized=sync_bn, **arguments)

@@ -1,4 +1,4 @@
-"""What the normalizer-free families share: the layouts of public code, the arithmetic of beta, the residual block."""
+"""Shared by the normalizer-free families: the layouts of public code, the computation of beta, the residual block."""
 
 import dataclasses
 import itertools
@@ -10,22 +10,22 @@ from keras_tricks.layers.scaled_activation import activation_gain
 from keras_tricks.models.heads import symmetric_max_pool
 from keras_tricks.utils.errors import UserError, check_choice
 
-ALPHA = 0.2  # share of a residual branch in the sum (arXiv:2101.08692, section 4.1; nfnet.py)
+ALPHA = 0.2  # factor of a residual branch in the sum (arXiv:2101.08692, section 4.1; nfnet.py)
 CLASSIFIER_INIT = dict(kernel_initializer={"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.01}})
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Where public code differs, in numbers or in the weights of a checkpoint."""
+    """How public implementations differ, in their numbers or in the weights of a checkpoint."""
 
-    skip_gain: bool  # a trained scalar closes the branch; else the gain of its last convolution does
+    skip_gain: bool  # a trained scalar starts the branch at zero; else the gain of its last convolution does
     gain_in_kernel: bool  # the activation's constant is part of the next convolution's kernel
     padding: str  # of strided convolutions: "same" (TensorFlow, JAX) or "symmetric" (PyTorch)
     eps: float
     eps_mode: str
     gelu: str
     rescale_drop_path: bool
-    full_drop_path: bool  # the last block reaches the full rate
+    full_drop_path: bool  # the last block has the full rate
 
 
 LAYOUTS = {
@@ -36,14 +36,15 @@ LAYOUTS = {
 
 
 def betas(blocks, alpha=ALPHA):
-    """The factor in front of every block: 1 / standard deviation expected of its input.
+    """The factor before every block: 1 / (expected standard deviation of its input).
 
-    A sum of shortcut and `alpha * branch` adds alpha^2 to the variance. The first block of a stage still divides by
-    what the stage before left, and resets the variance to 1, because its shortcut is a convolution.
+    Adding `alpha * branch` to the shortcut adds alpha^2 to the variance. The first block of a stage divides by the
+    standard deviation at the end of the previous stage and resets the variance to 1, because its shortcut is a
+    convolution.
 
     Args:
-        blocks: integers > 0, blocks of each stage.
-        alpha: float, factor of the residual branch.
+        blocks: integers > 0, number of blocks in each stage.
+        alpha: float, factor of the residual branch. Defaults to `0.2`.
 
     Returns:
         One tuple of floats per stage.
@@ -61,7 +62,7 @@ def betas(blocks, alpha=ALPHA):
 def drop_path_rates(blocks, rate, full):
     """The drop-path rate of every block, one tuple per stage, growing linearly from 0.
 
-    `full`: the last block has `rate` itself (timm); else `rate * (n - 1) / n` (DeepMind).
+    With `full` the last block has the rate `rate` (timm); without it, `rate * (n - 1) / n` (DeepMind).
     """
     total = sum(blocks)
     rates = [rate * i / max(total - 1 if full else total, 1) for i in range(total)]
@@ -71,18 +72,18 @@ def drop_path_rates(blocks, rate, full):
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """How the layers of one network are made."""
+    """Builds the layers of one network."""
 
     layout: Layout
     activation: str
     alpha: float
     se_ratio: float
     skip_gain_init: float
-    pooled_shortcut: bool  # average-pool a strided shortcut, instead of striding its convolution
-    scaled_ws: bool = True  # standardize the kernels; without, plain convolutions, to see what they lack
+    pooled_shortcut: bool  # average-pool a strided shortcut instead of striding its convolution
+    scaled_ws: bool = True  # standardize the kernels; `False`, for ablations, gives plain convolutions
 
     def act(self, x, name, beta=1.0):
-        """gain * beta * activation(x); the gain is left to the next convolution where the layout says so."""
+        """gain * beta * activation(x), without the gain in layouts whose next convolution holds it."""
         activation = self.layout.gelu if self.activation == "gelu" else self.activation
         gain = "none" if self.layout.gain_in_kernel else "deepmind"
         return ScaledActivation(activation, gain, beta, name=name)(x)
@@ -103,7 +104,7 @@ class Style:
         )(x)
 
     def max_pool(self, x, name):
-        """3x3 windows, stride 2, of values that may be negative."""
+        """Max pooling over 3x3 windows with stride 2 of values that may be negative."""
         if self.layout.padding == "same":
             return keras.layers.MaxPooling2D(3, 2, "same", name=name)(x)
         return symmetric_max_pool(x, name)
@@ -111,7 +112,7 @@ class Style:
     def block(self, x, filters, mid, sizes, strides, groups, beta, drop_path_rate, name):
         """One residual block: `(batch, h, w, c)` -> `(batch, h / strides, w / strides, filters)`.
 
-        `sizes` are the kernel sizes of the branch, from first to last; the second one strides.
+        `sizes` are the kernel sizes of the branch, from first to last; the second convolution has the stride.
         """
         out = self.act(x, f"{name}_act1", beta)
         shortcut = x
@@ -122,8 +123,8 @@ class Style:
             out = self.conv(out, mid, size, strides if i == 2 else 1, groups=groups if spatial else 1,
                             name=f"{name}_conv{i}")
             out = self.act(out, f"{name}_act{i + 1}")
-        closed = "ones" if self.layout.skip_gain else keras.initializers.Constant(self.skip_gain_init)
-        out = self.conv(out, filters, sizes[-1], gain=closed, name=f"{name}_conv{len(sizes)}")
+        last_gain = "ones" if self.layout.skip_gain else keras.initializers.Constant(self.skip_gain_init)
+        out = self.conv(out, filters, sizes[-1], gain=last_gain, name=f"{name}_conv{len(sizes)}")
         if self.se_ratio:
             out = SqueezeExcite(self.se_ratio, scale=2.0, name=f"{name}_se")(out)
         if drop_path_rate:
@@ -141,7 +142,7 @@ class Style:
 
 
 def layout_for(weights):
-    """The layout of a network that is given `weights` and no layout: that of timm's checkpoint, else `"dm"`."""
+    """The layout of a network with `weights` and without a given layout: that of timm's checkpoint, else `"dm"`."""
     if weights is None:
         return "dm"
     from keras_tricks.weights.timm import layout_of
@@ -154,12 +155,12 @@ def style(layout, activation, alpha, se_ratio, skip_gain_init, pooled_shortcut, 
     """A `Style` from the arguments of a builder.
 
     Raises:
-        UserError: an unknown layout or activation; plain convolutions in a layout that keeps its gains in kernels.
+        UserError: an unknown layout or activation, or plain convolutions in a layout whose kernels contain gains.
     """
     check_choice("layout", layout, layouts)
     activation_gain(activation)
     if not scaled_ws and layout != "dm":
-        raise UserError('`scaled_ws=False` needs layout="dm": the others keep gains in their kernels. Received: '
+        raise UserError('`scaled_ws=False` needs layout="dm": other layouts keep gains in the kernels. Received: '
                         f"{layout!r}")
     return Style(LAYOUTS[layout], activation, alpha, se_ratio, skip_gain_init, pooled_shortcut, scaled_ws)
 
@@ -168,7 +169,7 @@ def grouped_width(filters, ratio, group_width, rounding):
     """(channels inside a block, number of groups).
 
     Raises:
-        UserError: the width is not a multiple of `group_width` and `rounding` is `None`.
+        UserError: the width is not a multiple of `group_width`, and `rounding` is `None`.
     """
     width = int(filters * ratio)
     if width % group_width == 0:

@@ -1,7 +1,7 @@
-"""The names of the zoo: `create_model`, `list_models`, `model_info`.
+"""The registry of model names: `create_model`, `list_models`, `model_info`.
 
-A family file adds its variants with `variant`, one line each. A name registered twice is an error that shows where the
-first one stands.
+A family file adds its variants with `variant`, one line each. Registering a name twice is an error that names the first
+registration.
 """
 
 import dataclasses
@@ -9,38 +9,47 @@ import fnmatch
 import functools
 import inspect
 import re
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+
+import keras
 
 from keras_tricks.utils import imagenet
 from keras_tricks.utils.errors import UserError, nearest
 
+P = ParamSpec("P")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelInfo:
-    """What a model expects and where it comes from. Keys are timm's, sizes are (height, width, channels).
+    """The input of a model and its source. Field names are timm's; sizes are (height, width, channels).
 
-    `mean` and `std` are on the 0-255 scale. `paper_top1` is the ImageNet top-1 in percent printed by `paper_ids`, or
-    `None`. `family` is the file under `keras_tricks/models`.
+    `mean` and `std` are on the 0-255 scale. `paper_top1` is the ImageNet top-1 accuracy in percent that `paper_ids`
+    reports, or `None`. `family` is the name of the file in `keras_tricks/models`.
     """
 
     name: str
     paper_ids: str
-    input_size: tuple = (224, 224, 3)
-    test_input_size: tuple = (224, 224, 3)
+    input_size: tuple[int, int, int] = (224, 224, 3)
+    test_input_size: tuple[int, int, int] = (224, 224, 3)
     crop_pct: float = 0.875
     interpolation: str = "bilinear"
-    mean: tuple = imagenet.MEAN
-    std: tuple = imagenet.STD
+    mean: tuple[float, float, float] = imagenet.MEAN
+    std: tuple[float, float, float] = imagenet.STD
     num_classes: int = 1000
     paper_top1: float | None = None
     family: str = ""
 
     @functools.cached_property
-    def parameters(self):
+    def parameters(self) -> int:
         """Trainable parameters with the default `num_classes`. Builds the model once."""
         return self._cost(self.input_size).parameters
 
-    def macs(self, image_size=None):
-        """Multiply-adds of one image of `image_size` pixels (default: the training size). Builds the model."""
+    def macs(self, image_size: int | None = None) -> int:
+        """Multiply-adds for one image of `image_size` pixels, by default the training size. Builds the model."""
         size = self.input_size if image_size is None else (image_size, image_size, 3)
         return self._cost(size).macs
 
@@ -52,56 +61,72 @@ class ModelInfo:
 
 @dataclasses.dataclass(frozen=True)
 class _Entry:
-    build: callable
+    build: Callable[..., keras.Model]
     info: ModelInfo
     where: str
 
 
-_MODELS = {}
+_MODELS: dict[str, _Entry] = {}
 
 
-def register(name, build, info):
+def register(name: str, build: Callable[..., keras.Model], info: ModelInfo) -> None:
     """Adds a model under a timm-like lower-case `name`."""
     where = f"{build.__module__}.{build.__qualname__}"
     if name in _MODELS:
-        raise ValueError(f"The model name {name!r} is taken by {_MODELS[name].where}; {where} needs another.")
+        raise ValueError(f"The model name {name!r} is taken by {_MODELS[name].where}: choose another for {where}.")
     _MODELS[name] = _Entry(build, dataclasses.replace(info, family=build.__module__.rpartition(".")[2]), where)
 
 
-def variant(name, builder, /, *, key=None, paper="", info=None, **fixed):
-    """A named constructor: `builder` with some arguments fixed, registered under `key` (default: lower-case `name`).
+# A type checker sees the signature of the builder without the leading arguments that the variant fixes.
+@overload
+def variant(name: str, builder: Callable[Concatenate[A, P], keras.Model], first: A, /, *, key: str | None = None,
+            paper: str = "", info: dict[str, Any] | None = None, **fixed: Any) -> Callable[P, keras.Model]: ...
+@overload
+def variant(name: str, builder: Callable[Concatenate[A, B, P], keras.Model], first: A, second: B, /, *,
+            key: str | None = None, paper: str = "", info: dict[str, Any] | None = None,
+            **fixed: Any) -> Callable[P, keras.Model]: ...
+@overload
+def variant(name: str, builder: Callable[Concatenate[A, B, C, P], keras.Model], first: A, second: B, third: C, /, *,
+            key: str | None = None, paper: str = "", info: dict[str, Any] | None = None,
+            **fixed: Any) -> Callable[P, keras.Model]: ...
+def variant(name: str, builder: Callable[..., keras.Model], /, *leading: Any, key: str | None = None, paper: str = "",
+            info: dict[str, Any] | None = None, **fixed: Any) -> Callable[..., keras.Model]:
+    """A named constructor, `builder` with some arguments fixed. Registers it.
 
     Args:
-        name: the public name, as in the paper: `"ResNet50D"`.
-        builder: the family's builder; its other arguments stay open, with its docstring.
-        paper: arXiv number.
-        info: dict, fields of `ModelInfo` that differ from the defaults.
-        **fixed: the arguments that make the variant.
+        name: the public name, as in the paper, such as `"ResNet50D"`.
+        builder: the builder of the family. Its other arguments remain arguments of the variant.
+        *leading: the first one to three arguments of `builder`, which define the variant.
+        key: registry key. Defaults to `None`: `name` in lower case.
+        paper: arXiv number. Defaults to `""`.
+        info: fields of `ModelInfo` that differ from the defaults. Defaults to `None`.
+        **fixed: other arguments that define the variant.
     """
+    fixed = {**dict(zip(inspect.signature(builder).parameters, leading, strict=False)), **fixed}
     key = key or name.lower()
-    info = ModelInfo(name=key, paper_ids=f"arXiv:{paper}" if paper else "", **(info or {}))
+    expected = ModelInfo(name=key, paper_ids=f"arXiv:{paper}" if paper else "", **(info or {}))
 
     def build(*args, **kwargs):
         bound = signature.bind(*args, **kwargs)
         given = bound.arguments
-        defaults = {"name": key, "classes": info.num_classes}
+        defaults = {"name": key, "classes": expected.num_classes}
         if given.get("include_top", True) and given.get("input_tensor") is None and given.get("input_shape") is None:
-            given["input_shape"] = info.input_size
+            given["input_shape"] = expected.input_size
         return builder(**{**fixed, **defaults, **given})
 
     open_parameters = {n: p for n, p in inspect.signature(builder).parameters.items() if n not in fixed}
-    open_parameters["classes"] = open_parameters["classes"].replace(default=info.num_classes)
+    open_parameters["classes"] = open_parameters["classes"].replace(default=expected.num_classes)
     signature = inspect.Signature(list(open_parameters.values()))
     build.__name__ = build.__qualname__ = name
     build.__module__ = builder.__module__
     build.__signature__ = signature
     arguments = ", ".join(f"{k}={v!r}" for k, v in fixed.items())
     build.__doc__ = f"{name} ({paper}): `{builder.__name__}` with {arguments}; see there for the arguments."
-    register(key, build, info)
+    register(key, build, expected)
     return build
 
 
-def list_models(filter="*"):
+def list_models(filter: str = "*") -> list[str]:
     """Registered names that match a shell-style pattern such as `"resnet*d"`, sorted."""
     return sorted(fnmatch.filter(_MODELS, filter), key=lambda n: [int(p) if p.isdigit() else p for p in _parts(n)])
 
@@ -117,24 +142,24 @@ def _entry(name):
     return _MODELS[name]
 
 
-def create_model(name, **kwargs):
+def create_model(name: str, **kwargs: Any) -> keras.Model:
     """Builds a registered model.
 
     Args:
         name: registry key, for instance `"resnet50d"`.
         **kwargs: arguments of the family's builder (`include_top, weights, input_shape, classes, ...`). `num_classes`
-            is accepted for `classes`.
+            is an alias of `classes`.
 
     Returns:
         A `keras.Model`.
 
     Raises:
-        UserError: unknown name (the nearest one is suggested) or unknown argument.
+        UserError: an unknown name (the message suggests the nearest one) or an unknown argument.
     """
     entry = _entry(name)
     if "num_classes" in kwargs:
         if "classes" in kwargs:
-            raise UserError("`classes` and `num_classes` mean the same: give one of them.")
+            raise UserError("`classes` and `num_classes` have the same meaning: pass only one of them.")
         kwargs["classes"] = kwargs.pop("num_classes")
     known = inspect.signature(entry.build).parameters
     for argument in kwargs:
@@ -144,6 +169,11 @@ def create_model(name, **kwargs):
     return entry.build(**kwargs)
 
 
-def model_info(name):
+def model_info(name: str) -> ModelInfo:
     """The `ModelInfo` of a registered model. Raises `UserError` for an unknown name."""
     return _entry(name).info
+
+
+def arguments_of(name: str) -> tuple[str, ...]:
+    """Names of the arguments that `create_model` takes for a registered model. Raises `UserError` as `model_info`."""
+    return tuple(inspect.signature(_entry(name).build).parameters)

@@ -2,12 +2,12 @@
 
 Formula    x <- act(branch(x) + shortcut(x)); branch: conv-BN-act ... conv-BN; four stages of 64, 128, 256, 512 filters
 Paper      He et al. 2015, arXiv:1512.03385; tweaks B, C, D: He et al. 2018, arXiv:1812.01187, section 4
-Use when   images; "d" costs 6 % more multiply-adds than "b" for about +0.5 % ImageNet top-1 (paper, table 5)
-Do not     feed images under 96 pixels to the ImageNet stem: `stem="cifar"`
+Use when   classifying images; "d" costs 6 % more multiply-adds than "b" for about +0.5 % top-1 (paper, table 5)
+Do not     use the ImageNet stem for images under 96 pixels: use `stem="cifar"`
 Cost       `kt.models.model_info(name).parameters`, `.macs(image_size)`
-Differs    from keras.applications: no convolution biases, BN epsilon 1e-5, momentum 0.9, symmetric padding (as timm
+Differs    from keras.applications: no convolution biases, BN epsilon 1e-5, momentum 0.9, symmetric padding (as in timm
            and gluon-cv, so their checkpoints fit). From the paper's text: He initialization by default, Xavier with
-           `kernel_initializer="glorot_uniform"`; the code of the paper uses He too
+           `kernel_initializer="glorot_uniform"`; the paper's code also uses He
 Status     trained by `bag_of_tricks/cifar10_resnet20d` and `quickstart`; the ImageNet recipes were not run here
 
 | layout | down-sampling block          | shortcut               | stem                 |
@@ -19,6 +19,8 @@ Status     trained by `bag_of_tricks/cifar10_resnet20d` and `quickstart`; the Im
 """
 
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -28,6 +30,7 @@ from keras_tricks.layers.convolution import convolution
 from keras_tricks.models.heads import classifier, finish, image_input, symmetric_max_pool
 from keras_tricks.models.registry import variant
 from keras_tricks.utils.errors import check_choice
+from keras_tricks.utils.types import Activation, Initializer, Path, Shape
 
 # depth: (block, blocks per stage). 20 to 56 are the three-stage networks for 32-pixel images (arXiv:1512.03385, 4.2).
 VARIANTS = {
@@ -47,42 +50,48 @@ CIFAR_DEFAULTS = dict(stem="cifar", filters=(16, 32, 64), stem_filters=16)
 BATCH_NORM = dict(momentum=0.9, epsilon=1e-5)
 
 
-def ResNet(block, blocks, layout="d", include_top=True, weights=None, input_tensor=None, input_shape=None, pooling=None,
-           classes=1000, classifier_activation="softmax", name="resnet", *, stem="imagenet", zero_gamma=False,
-           dropout_rate=0.0, drop_path_rate=0.0, drop_path_rule="linear", sync_bn=False, bn_momentum=0.9,
-           filters=(64, 128, 256, 512), stem_filters=64, stem_pool="max", se_ratio=0.0, activation="relu",
-           kernel_initializer=None, head_initializer="glorot_uniform"):
+def ResNet(block: str, blocks: Sequence[int], layout: str = "d", include_top: bool = True, weights: Path | None = None,
+           input_tensor: Any = None, input_shape: Shape | None = None, pooling: str | None = None, classes: int = 1000,
+           classifier_activation: Activation | None = "softmax", name: str = "resnet", *, stem: str = "imagenet",
+           zero_gamma: bool = False, dropout_rate: float = 0.0, drop_path_rate: float = 0.0,
+           drop_path_rule: str = "linear", sync_bn: bool = False, bn_momentum: float = 0.9,
+           filters: Sequence[int] = (64, 128, 256, 512), stem_filters: int = 64, stem_pool: str = "max",
+           se_ratio: float = 0.0, activation: Activation = "relu", kernel_initializer: Initializer = None,
+           head_initializer: Initializer = "glorot_uniform") -> keras.Model:
     """Builds a ResNet as a functional model.
 
     Args:
         block: `"basic"` (two 3x3) or `"bottleneck"` (1x1, 3x3, 1x1 with four times the channels).
-        blocks: integers > 0, blocks of each stage.
-        layout: `"a"`, `"b"`, `"c"` or `"d"`, see the table above. With basic blocks a = b.
-        include_top: bool, pool and classify. Defaults to `True`.
-        weights: `None` (random) or the path of a `.safetensors`, `.weights.h5` or `.keras` file.
-        input_tensor: Keras tensor to build on, or `None`.
-        input_shape: `(height, width, channels)`. Defaults to `(224, 224, 3)`, to any size without top.
-        pooling: without top: `None` (feature map), `"avg"` or `"max"`.
+        blocks: integers > 0, number of blocks in each stage.
+        layout: `"a"`, `"b"`, `"c"` or `"d"`; see the table above. With basic blocks a = b. Defaults to `"d"`.
+        include_top: bool, whether to include pooling and classifier. Defaults to `True`.
+        weights: `None` (random), the path of a `.safetensors`, `.weights.h5` or `.keras` file, or a name on the Hugging
+            Face Hub; see `kt.weights.load`. Defaults to `None`.
+        input_tensor: Keras tensor to build on, or `None`. Defaults to `None`.
+        input_shape: `(height, width, channels)`. Defaults to `None`: `(224, 224, 3)`, or any size without the top.
+        pooling: output without the top: `None` (feature map), `"avg"` or `"max"`. Defaults to `None`.
         classes: integer > 0. Defaults to `1000`.
-        classifier_activation: `"softmax"`, or `None` for logits.
-        name: of the model.
+        classifier_activation: `"softmax"`, or `None` for logits. Defaults to `"softmax"`.
+        name: name of the model. Defaults to `"resnet"`; a variant has its registry key.
         stem: `"imagenet"` (divides the resolution by 4) or `"cifar"` (one 3x3 convolution, stride 1, no pooling).
-        zero_gamma: bool, start every residual block as the identity (section 3.1). Defaults to `False`.
-        dropout_rate: float in [0, 1), before the classifier. Defaults to `0.0`.
-        drop_path_rate: float in [0, 1), stochastic depth.
-        drop_path_rule: `"linear"`, growing from 0 at the first block to the rate at the last; `"stage"`, the rate times
+            Defaults to `"imagenet"`.
+        zero_gamma: bool, whether every residual block starts as the identity (section 3.1). Defaults to `False`.
+        dropout_rate: float in [0, 1), dropout before the classifier. Defaults to `0.0`.
+        drop_path_rate: float in [0, 1), rate of stochastic depth. Defaults to `0.0`.
+        drop_path_rule: `"linear"` grows from 0 in the first block to the rate in the last; `"stage"` is the rate times
             (s + 1) / (S + 1) in stage s of S (ResNet-RS). Defaults to `"linear"`.
-        sync_bn: bool, batch statistics over all replicas (TensorFlow). Defaults to `False`.
-        bn_momentum: float in [0, 1), share of the old moving statistic kept. 0 makes sense under an average of all
-            weights only (`kt.callbacks.WeightEMA`). Defaults to `0.9`.
-        filters: width of each stage, one per entry of `blocks`.
-        stem_filters: output channels of the stem.
-        stem_pool: how the ImageNet stem halves the resolution again: `"max"`; `"conv"`, a 3x3 convolution of stride 2
-            with norm and activation; `"none"`, not: the first block has stride 2. Defaults to `"max"`.
-        se_ratio: float, hidden units of squeeze-excite per channel, after the last norm of a branch; 0 for none.
+        sync_bn: bool, whether batch statistics cover all replicas (TensorFlow). Defaults to `False`.
+        bn_momentum: float in [0, 1), weight of the old moving statistics. 0 is useful only with an average of all
+            weights (`kt.callbacks.WeightEMA`). Defaults to `0.9`.
+        filters: width of each stage, one per entry of `blocks`. Defaults to `(64, 128, 256, 512)`.
+        stem_filters: output channels of the stem. Defaults to `64`.
+        stem_pool: how the ImageNet stem halves the resolution again: `"max"`, a max-pool; `"conv"`, a 3x3 convolution
+            of stride 2 with normalization and activation; `"none"`, the first block has stride 2. Defaults to `"max"`.
+        se_ratio: float, hidden units of squeeze-excite per channel, after the last normalization of a branch; 0 omits
+            it. Defaults to `0.0`.
         activation: Keras activation. Defaults to `"relu"`.
-        kernel_initializer: Keras identifier; `None` is He normal over fan-out.
-        head_initializer: Keras identifier, of the classifier's kernel.
+        kernel_initializer: Keras initializer identifier. Defaults to `None`: He normal over fan-out.
+        head_initializer: Keras initializer identifier of the classifier's kernel. Defaults to `"glorot_uniform"`.
 
     Input: float `(batch, height, width, 3)`, normalized. Output: float32 `(batch, classes)`.
 
@@ -90,7 +99,7 @@ def ResNet(block, blocks, layout="d", include_top=True, weights=None, input_tens
         A `keras.Model`. Blocks end in layers named `stage<i>_block<j>_out`.
 
     Raises:
-        UserError: an unknown `block`, `stem`, `layout`, `stem_pool`, `drop_path_rule`, `pooling`; a wrong shape.
+        UserError: an unknown `block`, `stem`, `layout`, `stem_pool`, `drop_path_rule` or `pooling`, or a wrong shape.
     """
     check_choice("block", block, tuple(EXPANSION))
     check_choice("layout", layout, ("a", "b", "c", "d"))
@@ -181,41 +190,41 @@ def _conv_bn(x, filters, size, strides, name, init, norm, gamma_initializer="one
 PAPER_TOP1 = {"50": 76.21, "50b": 76.66, "50c": 76.87, "50d": 77.16}  # arXiv:1812.01187, table 5
 
 
-def _variant(depth, layout="a"):
-    block, blocks = VARIANTS[depth]
-    suffix = "" if layout == "a" else layout
-    return variant(
-        f"ResNet{depth}{suffix.upper()}", ResNet, block=block, blocks=blocks, layout=layout,
-        paper="1512.03385" if layout == "a" else "1812.01187",
-        info=dict(paper_top1=PAPER_TOP1.get(f"{depth}{suffix}")),
-    )
+PAPERS = {"a": "1512.03385", "b": "1812.01187", "c": "1812.01187", "d": "1812.01187"}
 
 
-def _cifar_variant(depth, layout="a"):
+def _name(depth: int, layout: str) -> str:
+    return f"ResNet{depth}{'' if layout == 'a' else layout.upper()}"
+
+
+def _registration(depth: int, layout: str) -> dict[str, Any]:
+    key = _name(depth, layout).lower()
+    return dict(key=key, paper=PAPERS[layout], info=dict(paper_top1=PAPER_TOP1.get(key.removeprefix("resnet"))))
+
+
+def _cifar_registration(depth: int, layout: str) -> dict[str, Any]:
     """The three-stage networks of 16, 32 and 64 filters for 32-pixel images and ten classes."""
-    block, blocks = VARIANTS[depth]
-    suffix = "" if layout == "a" else layout
     size = (32, 32, 3)
-    return variant(
-        f"ResNet{depth}{suffix.upper()}", ResNet, block=block, blocks=blocks, layout=layout, **CIFAR_DEFAULTS,
-        paper="1512.03385" if layout == "a" else "1812.01187",
-        info=dict(input_size=size, test_input_size=size, crop_pct=1.0, num_classes=10),
-    )
+    info = dict(input_size=size, test_input_size=size, crop_pct=1.0, num_classes=10)
+    return dict(key=_name(depth, layout).lower(), paper=PAPERS[layout], info=info, **CIFAR_DEFAULTS)
 
 
-ResNet18, ResNet18B, ResNet18C, ResNet18D = (_variant(18, layout) for layout in "abcd")
-ResNet34, ResNet34B, ResNet34C, ResNet34D = (_variant(34, layout) for layout in "abcd")
-ResNet50, ResNet50B, ResNet50C, ResNet50D = (_variant(50, layout) for layout in "abcd")
-ResNet101, ResNet101B, ResNet101C, ResNet101D = (_variant(101, layout) for layout in "abcd")
-ResNet152, ResNet152B, ResNet152C, ResNet152D = (_variant(152, layout) for layout in "abcd")
-ResNet200, ResNet200B, ResNet200C, ResNet200D = (_variant(200, layout) for layout in "abcd")
-ResNet20, ResNet20D = (_cifar_variant(20, layout) for layout in "ad")
-ResNet32, ResNet32D = (_cifar_variant(32, layout) for layout in "ad")
-ResNet44, ResNet44D = (_cifar_variant(44, layout) for layout in "ad")
-ResNet56, ResNet56D = (_cifar_variant(56, layout) for layout in "ad")
+(ResNet18, ResNet18B, ResNet18C, ResNet18D,
+ ResNet34, ResNet34B, ResNet34C, ResNet34D,
+ ResNet50, ResNet50B, ResNet50C, ResNet50D,
+ ResNet101, ResNet101B, ResNet101C, ResNet101D,
+ ResNet152, ResNet152B, ResNet152C, ResNet152D,
+ ResNet200, ResNet200B, ResNet200C, ResNet200D) = (
+    variant(_name(depth, layout), ResNet, VARIANTS[depth][0], VARIANTS[depth][1], layout,
+            **_registration(depth, layout))
+    for depth in (18, 34, 50, 101, 152, 200) for layout in "abcd")
+ResNet20, ResNet20D, ResNet32, ResNet32D, ResNet44, ResNet44D, ResNet56, ResNet56D = (
+    variant(_name(depth, layout), ResNet, VARIANTS[depth][0], VARIANTS[depth][1], layout,
+            **_cifar_registration(depth, layout))
+    for depth in (20, 32, 44, 56) for layout in "ad")
 
-TestResNet = variant(  # every layer kind of the family in 13 thousand parameters, for tests
-    "TestResNet", ResNet, key="test_resnet", block="bottleneck", blocks=(1, 2), layout="d", filters=(8, 16),
+TestResNet = variant(  # for tests: every kind of layer of the family in 13 thousand parameters
+    "TestResNet", ResNet, "bottleneck", (1, 2), "d", key="test_resnet", filters=(8, 16),
     stem_filters=8, paper="1812.01187",
     info=dict(input_size=(96, 96, 3), test_input_size=(96, 96, 3), num_classes=10),
 )

@@ -1,9 +1,9 @@
-"""SkipInit ResNets: plain pre-activation ResNets whose branches are multiplied by one trained number.
+"""SkipInit ResNets: plain pre-activation ResNets that multiply each branch by one trained number.
 
 Formula    x <- shortcut + gain * conv1x1(act(conv3x3(act(conv1x1(act(x)))))), gain 0 at the start
 Paper      De & Smith 2020, arXiv:2002.10444, section 4; reference: deepmind-research/nfnets/skipinit_resnet.py
-Use when   you want to see what one scalar per block replaces; `nf_resnet*` is the network to use
-Do not     expect batch normalization's accuracy without dropout or mixup, or large batches to work
+Use when   studying what one scalar per block can replace; in practice use `nf_resnet*`
+Do not     expect the accuracy of batch normalization without dropout or mixup, or success with large batches
 Cost       as a ResNet of its depth without batch normalization
 Differs    nothing
 Status     ImageNet not reproduced here
@@ -13,6 +13,9 @@ Status     ImageNet not reproduced here
 | 50   | 3, 4, 6, 3       | 25,530,424 |
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from keras_tricks.layers import DropPath, SkipGain
@@ -20,27 +23,33 @@ from keras_tricks.models.heads import classifier, finish, image_input
 from keras_tricks.models.normalizer_free import drop_path_rates
 from keras_tricks.models.registry import variant
 from keras_tricks.utils.errors import check_choice
+from keras_tricks.utils.types import Activation, Path, Shape
 
 WIDTHS = (256, 512, 1024, 2048)
 
 
-def SkipInitResNet(blocks, include_top=True, weights=None, input_tensor=None, input_shape=None, pooling=None,
-                   classes=1000, classifier_activation="softmax", name="skipinit_resnet", *, stem="imagenet",
-                   stem_filters=64, widths=WIDTHS, activation="relu", skip_gain_init=0.0, dropout_rate=0.0,
-                   drop_path_rate=0.0):
+def SkipInitResNet(blocks: Sequence[int], include_top: bool = True, weights: Path | None = None,
+                   input_tensor: Any = None, input_shape: Shape | None = None, pooling: str | None = None,
+                   classes: int = 1000, classifier_activation: Activation | None = "softmax",
+                   name: str | None = "skipinit_resnet", *, stem: str = "imagenet", stem_filters: int = 64,
+                   widths: Sequence[int] = WIDTHS, activation: Activation = "relu", skip_gain_init: float = 0.0,
+                   dropout_rate: float = 0.0, drop_path_rate: float = 0.0) -> keras.Model:
     """Builds a SkipInit ResNet as a functional model.
 
     Args:
-        blocks: integers > 0, blocks of each stage.
+        blocks: integers > 0, number of blocks in each stage.
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name: as
             `kt.models.NFResNet`.
-        stem: `"imagenet"` (7x7 of stride 2 and max-pool) or `"cifar"` (one 3x3 convolution).
-        stem_filters: output channels of the stem.
-        widths: output channels of each stage, four times those inside its blocks.
-        activation: Keras activation.
-        skip_gain_init: float, the trained factor at the start: 0, or up to `sum(blocks) ** -0.5`.
-        dropout_rate: float in [0, 1), before the classifier.
-        drop_path_rate: float in [0, 1), stochastic depth, growing linearly from 0; survivors are not rescaled.
+        stem: `"imagenet"` (7x7 of stride 2 and max-pool) or `"cifar"` (one 3x3 convolution). Defaults to `"imagenet"`.
+        stem_filters: output channels of the stem. Defaults to `64`.
+        widths: output channels of each stage, four times the channels inside its blocks. Defaults to `(256, 512, 1024,
+            2048)`.
+        activation: Keras activation. Defaults to `"relu"`.
+        skip_gain_init: float, initial value of the trained factor: 0, or up to `sum(blocks) ** -0.5`. Defaults to
+            `0.0`.
+        dropout_rate: float in [0, 1), dropout before the classifier. Defaults to `0.0`.
+        drop_path_rate: float in [0, 1), rate of stochastic depth, growing linearly from 0. Kept branches are not
+            rescaled. Defaults to `0.0`.
 
     Input: float `(batch, height, width, 3)`, normalized. Output: float32 `(batch, classes)`.
 
@@ -48,7 +57,7 @@ def SkipInitResNet(blocks, include_top=True, weights=None, input_tensor=None, in
         A `keras.Model`. Blocks end in layers named `stage<i>_block<j>_out`.
 
     Raises:
-        UserError: an unknown `stem` or `pooling`, a wrong `input_shape`.
+        UserError: an unknown `stem` or `pooling`, or a wrong `input_shape`.
     """
     check_choice("stem", stem, ("imagenet", "cifar"))
     inputs = image_input(input_tensor, input_shape, include_top, 224 if stem == "imagenet" else 32)
@@ -91,16 +100,16 @@ def _conv(x, filters, size, strides, name, use_bias=True):
     return keras.layers.Conv2D(filters, size, strides, "same", use_bias=use_bias, kernel_initializer=init, name=name)(x)
 
 
-SkipInitResNet50 = variant("SkipInitResNet50", SkipInitResNet, key="skipinit_resnet50", blocks=(3, 4, 6, 3),
+SkipInitResNet50 = variant("SkipInitResNet50", SkipInitResNet, (3, 4, 6, 3), key="skipinit_resnet50",
                            paper="2002.10444")
 
 SkipInitResNetCifar = variant(
-    "SkipInitResNetCifar", SkipInitResNet, key="skipinit_resnet_cifar", blocks=(3, 3, 3), widths=(64, 128, 256),
+    "SkipInitResNetCifar", SkipInitResNet, (3, 3, 3), key="skipinit_resnet_cifar", widths=(64, 128, 256),
     stem="cifar", stem_filters=16, paper="2002.10444",
     info=dict(input_size=(32, 32, 3), test_input_size=(32, 32, 3), crop_pct=1.0, num_classes=10),
 )
 
-TestSkipInitResNet = variant(  # every layer kind of the family, for tests
-    "TestSkipInitResNet", SkipInitResNet, key="test_skipinit_resnet", blocks=(1, 2), widths=(16, 32), stem_filters=8,
+TestSkipInitResNet = variant(  # for tests: every kind of layer of the family
+    "TestSkipInitResNet", SkipInitResNet, (1, 2), key="test_skipinit_resnet", widths=(16, 32), stem_filters=8,
     paper="2002.10444", info=dict(input_size=(64, 64, 3), test_input_size=(64, 64, 3), num_classes=10),
 )

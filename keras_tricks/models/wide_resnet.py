@@ -3,11 +3,11 @@
 Formula    x <- shortcut + conv3x3(act(BN(conv3x3(act(BN(x)))))); three stages of 16k, 32k and 64k filters
 Paper      Zagoruyko & Komodakis 2016, arXiv:1605.07146; 16-4 is the CIFAR-10 network of Smith et al. 2017,
            arXiv:1711.00489
-Use when   CIFAR-size images: depth 16 to 40 and width do more than hundreds of thin layers
-Do not     feed images much over 64 pixels: nothing before the first stage halves the resolution
+Use when   images have CIFAR size: depth 16 to 40 with width is better than hundreds of thin layers
+Do not     use images much over 64 pixels: nothing before the first stage halves the resolution
 Cost       `kt.models.model_info(name).parameters`, `.macs(image_size)`
-Differs    nothing: no batch norm after the first convolution, the projection sees the activated tensor, He
-           initialization over fan-in, as the authors' code
+Differs    nothing: no batch normalization after the first convolution, a projection of the activated tensor, and He
+           initialization over fan-in, as in the authors' code
 Status     `dont_decay/cifar10_small_*` train a 16-1, docs/results/dont_decay
 
 | name   | depth | width factor | parameters, 10 classes |
@@ -18,6 +18,7 @@ Status     `dont_decay/cifar10_small_*` train a 16-1, docs/results/dont_decay
 """
 
 import functools
+from typing import Any
 
 import keras
 
@@ -27,33 +28,39 @@ from keras_tricks.models.heads import classifier, finish, image_input
 from keras_tricks.models.normalization import normalization
 from keras_tricks.models.registry import variant
 from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.types import Activation, Initializer, Path, Shape
 
 STAGES = (16, 32, 64)
 BATCH_NORM = dict(momentum=0.9, epsilon=1e-5)
 
 
-def WideResNet(depth, width_factor, include_top=True, weights=None, input_tensor=None, input_shape=None, pooling=None,
-               classes=10, classifier_activation="softmax", name=None, *, dropout_rate=0.0, drop_path_rate=0.0,
-               sync_bn=False, ghost_batch_size=None, kernel_initializer=None):
+def WideResNet(depth: int, width_factor: int, include_top: bool = True, weights: Path | None = None,
+               input_tensor: Any = None, input_shape: Shape | None = None, pooling: str | None = None,
+               classes: int = 10, classifier_activation: Activation | None = "softmax", name: str | None = None, *,
+               dropout_rate: float = 0.0, drop_path_rate: float = 0.0, sync_bn: bool = False,
+               ghost_batch_size: int | None = None, kernel_initializer: Initializer = None) -> keras.Model:
     """Builds a wide ResNet as a functional model.
 
     Args:
         depth: integer, 6n + 4 with n >= 1: 10, 16, 22, 28, 34, 40, ...
         width_factor: integer > 0, multiplies the filters of the stages (k in the paper).
-        include_top: bool, pool and classify. Defaults to `True`.
-        weights: `None` (random) or the path of a `.safetensors`, `.weights.h5` or `.keras` file.
-        input_tensor: Keras tensor to build on, or `None`.
-        input_shape: `(height, width, channels)`. Defaults to `(32, 32, 3)`, to any size without top.
-        pooling: without top: `None` (feature map), `"avg"` or `"max"`.
+        include_top: bool, whether to include pooling and classifier. Defaults to `True`.
+        weights: `None` (random), the path of a `.safetensors`, `.weights.h5` or `.keras` file, or a name on the Hugging
+            Face Hub; see `kt.weights.load`. Defaults to `None`.
+        input_tensor: Keras tensor to build on, or `None`. Defaults to `None`.
+        input_shape: `(height, width, channels)`. Defaults to `None`: `(32, 32, 3)`, or any size without the top.
+        pooling: output without the top: `None` (feature map), `"avg"` or `"max"`. Defaults to `None`.
         classes: integer > 0. Defaults to `10`.
-        classifier_activation: `"softmax"`, or `None` for logits.
-        name: of the model. Defaults to `"wide_resnet<depth>_<width_factor>"`.
-        dropout_rate: float in [0, 1), between the two convolutions of each block (paper: 0.3 where used).
-        drop_path_rate: float in [0, 1), stochastic depth of the last block; grows linearly from 0 at the first.
-        sync_bn: bool, batch statistics over all replicas (TensorFlow). Defaults to `False`.
-        ghost_batch_size: integer, batch statistics over groups of so many images (`GhostBatchNormalization`), or
-            `None`.
-        kernel_initializer: Keras identifier; `None` is He normal over fan-in.
+        classifier_activation: `"softmax"`, or `None` for logits. Defaults to `"softmax"`.
+        name: name of the model. Defaults to `None`: `"wide_resnet<depth>_<width_factor>"`.
+        dropout_rate: float in [0, 1), dropout between the two convolutions of each block (paper: 0.3 where used).
+            Defaults to `0.0`.
+        drop_path_rate: float in [0, 1), rate of stochastic depth in the last block; it grows linearly from 0 in the
+            first. Defaults to `0.0`.
+        sync_bn: bool, whether batch statistics cover all replicas (TensorFlow). Defaults to `False`.
+        ghost_batch_size: integer, images per group of batch statistics (`GhostBatchNormalization`), or `None`. Defaults
+            to `None`.
+        kernel_initializer: Keras initializer identifier. Defaults to `None`: He normal over fan-in.
 
     Input: float `(batch, height, width, 3)`, normalized. Output: float32 `(batch, classes)`.
 
@@ -61,7 +68,7 @@ def WideResNet(depth, width_factor, include_top=True, weights=None, input_tensor
         A `keras.Model`. Blocks end in layers named `stage<i>_block<j>_out`.
 
     Raises:
-        UserError: a depth that is not 6n + 4, `sync_bn` together with `ghost_batch_size`, a wrong `input_shape`.
+        UserError: a depth that is not 6n + 4, both `sync_bn` and `ghost_batch_size`, or a wrong `input_shape`.
     """
     count, rest = divmod(depth - 4, 6)
     if rest or count < 1:
@@ -112,20 +119,13 @@ def _conv(x, filters, size, strides, name, init):
     return x
 
 
-def _variant(depth, width_factor, paper="1605.07146"):
-    size = (32, 32, 3)
-    return variant(
-        f"WideResNet{depth}_{width_factor}", WideResNet, key=f"wide_resnet{depth}_{width_factor}", depth=depth,
-        width_factor=width_factor, paper=paper,
-        info=dict(input_size=size, test_input_size=size, crop_pct=1.0, num_classes=10),
-    )
+INFO = dict(input_size=(32, 32, 3), test_input_size=(32, 32, 3), crop_pct=1.0, num_classes=10)
+WideResNet16_1, WideResNet16_4, WideResNet16_8, WideResNet28_2, WideResNet28_10, WideResNet40_4 = (
+    variant(f"WideResNet{depth}_{width}", WideResNet, depth, width, key=f"wide_resnet{depth}_{width}",
+            paper="1605.07146", info=INFO)
+    for depth, width in ((16, 1), (16, 4), (16, 8), (28, 2), (28, 10), (40, 4)))
 
-
-WideResNet16_1, WideResNet16_4, WideResNet16_8 = (_variant(16, k) for k in (1, 4, 8))
-WideResNet28_2, WideResNet28_10 = (_variant(28, k) for k in (2, 10))
-WideResNet40_4 = _variant(40, 4)
-
-TestWideResNet = variant(  # every layer kind of the family, for tests
-    "TestWideResNet", WideResNet, key="test_wide_resnet", depth=10, width_factor=1, paper="1605.07146",
+TestWideResNet = variant(  # for tests: every kind of layer of the family
+    "TestWideResNet", WideResNet, 10, 1, key="test_wide_resnet", paper="1605.07146",
     info=dict(input_size=(32, 32, 3), test_input_size=(32, 32, 3), num_classes=10),
 )

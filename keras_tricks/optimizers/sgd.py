@@ -3,23 +3,28 @@
 Formula    d = g + weight_decay * w;  v <- momentum * v + d;  step = d + momentum * v if nesterov else v
            w <- w - learning_rate * step
 Paper      Sutskever et al. 2013 (momentum); He et al. 2018, arXiv:1812.01187, section 2.1 (Nesterov, 1e-4)
-Recipe     always on: the optimizer of every recipe, unless optimizer.name says adam
+Recipe     always on: the optimizer of every recipe, unless optimizer.name is adam
 Use when   reproducing a recipe written for PyTorch, TF1, optax or MXNet
-Do not     port `weight_decay` to `keras.optimizers.SGD`: there it is decoupled and multiplied by the learning rate,
-           about 10 times weaker at momentum 0.9; and its velocity keeps old learning rates
-Cost       one multiplication per weight more than Keras' SGD
+Do not     port `weight_decay` to `keras.optimizers.SGD`, where it is decoupled and multiplied by the learning rate,
+           about 10 times weaker at momentum 0.9, and where the velocity contains old learning rates
+Cost       one more multiplication per weight than Keras' SGD
 Differs    nothing: equal to `torch.optim.SGD` over 50 steps with a changing learning rate (tests/optimizers)
 Status     used by every recipe
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from keras_tricks.optimizers.no_decay import is_exempt
 from keras_tricks.optimizers.wrapper import variable_index
+from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.types import LearningRate
 
 
 def sgd_step(weight, gradient, velocity, momentum, nesterov, weight_decay):
-    """One update as numbers: the direction to subtract, and the new velocity (`None` without momentum)."""
+    """One update: the step to subtract, before the learning rate, and the new velocity (`None` without momentum)."""
     if weight_decay:
         gradient = gradient + weight_decay * weight
     if not momentum:
@@ -36,24 +41,26 @@ class SGD(keras.optimizers.Optimizer):
         learning_rate: float or `LearningRateSchedule`. Defaults to `0.01`.
         momentum: float in [0, 1). Defaults to `0.9`.
         nesterov: bool. Defaults to `True`.
-        weight_decay: float >= 0 or `None`, added to the gradient as `weight_decay * w` before the momentum.
-        no_bias_decay: bool, decay only tensors of two or more axes. Defaults to `False`.
+        weight_decay: float >= 0 or `None`; `weight_decay * w` is added to the gradient before the momentum. Defaults to
+            `None`.
+        no_bias_decay: bool, whether to decay only tensors with two or more axes. Defaults to `False`.
         name, **kwargs: as in `keras.optimizers.Optimizer`.
     """
 
-    def __init__(self, learning_rate=0.01, momentum=0.9, nesterov=True, weight_decay=None, no_bias_decay=False,
-                 name="SGD", **kwargs):
+    def __init__(self, learning_rate: LearningRate = 0.01, momentum: float = 0.9, nesterov: bool = True,
+                 weight_decay: float | None = None, no_bias_decay: bool = False, name: str | None = "SGD",
+                 **kwargs: Any) -> None:
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         if not 0 <= momentum < 1:
             raise ValueError(f"`momentum` must be in [0, 1). Received: momentum={momentum}")
         if weight_decay is not None and weight_decay < 0:
             raise ValueError(f"`weight_decay` must be >= 0 or None. Received: weight_decay={weight_decay}")
         self.momentum, self.nesterov = float(momentum), nesterov
-        self.coupled_weight_decay = weight_decay  # `weight_decay` of the base class would be applied decoupled
+        self.coupled_weight_decay = weight_decay  # the base class would decouple `weight_decay`
         self.no_bias_decay = no_bias_decay
         self.velocities, self.decays = [], []
 
-    def build(self, variables):
+    def build(self, variables: list[Any]) -> None:
         if self.built:
             return
         super().build(variables)
@@ -62,19 +69,23 @@ class SGD(keras.optimizers.Optimizer):
         exempt = {id(v) for v in variables if self.no_bias_decay and is_exempt(v)} | self._excluded(variables)
         self.decays = [0.0 if id(v) in exempt else self.coupled_weight_decay or 0.0 for v in variables]
 
-    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+    def exclude_from_weight_decay(self, var_list: Sequence[Any] | None = None,
+                                  var_names: Sequence[str] | None = None) -> None:
         """Exempts variables, or those with one of `var_names` in their path, from weight decay. Call before `build`."""
         if self.built:
-            raise ValueError("`exclude_from_weight_decay()` must be called before the optimizer is built.")
+            raise UserError("`exclude_from_weight_decay()` must be called before the optimizer is built.")
         self.excluded_variables = list(var_list or [])
         self.excluded_names = list(var_names or [])
 
     def _excluded(self, variables):
         chosen = {id(v) for v in getattr(self, "excluded_variables", [])}
+        if chosen and not chosen & {id(v) for v in variables}:
+            raise UserError(f"`exclude_from_weight_decay` got {len(chosen)} variables, none of which this optimizer "
+                            "updates: they are of another model.")
         names = getattr(self, "excluded_names", [])
         return chosen | {id(v) for v in variables if any(name in v.path for name in names)}
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         index = variable_index(self, variable)
         cast = lambda x: keras.ops.cast(x, variable.dtype)  # noqa: E731
         velocity = self.velocities[index] if self.momentum else None
@@ -85,7 +96,7 @@ class SGD(keras.optimizers.Optimizer):
             self.assign(velocity, new_velocity)
         self.assign_sub(variable, cast(learning_rate) * step)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "momentum": self.momentum,

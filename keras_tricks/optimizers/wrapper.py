@@ -1,58 +1,105 @@
-"""The only file that knows Keras' optimizer life cycle: build, variables, learning rate, iterations, stateless use on
-JAX, replicas on TensorFlow, serialization, nesting. Private Keras names below were read in Keras 3.15.1;
+"""The only file that depends on Keras' optimizer life cycle: build, variables, learning rate, iterations, stateless use
+on JAX, replicas on TensorFlow, serialization, nesting. The private Keras names below were read in Keras 3.15.1;
 `tests/optimizers/test_wrapper.py` fails when one of them changes.
 
-Keras hands an optimizer the gradient of one replica and sums over replicas inside the innermost update. A trick that
-must see the gradient of the whole batch, as its paper says, then clips, checks or averages the wrong thing. Here the
-outermost wrapper sums once, and nothing below it sums again.
+Keras passes the gradient of one replica to an optimizer and sums over replicas inside the innermost update. A trick
+whose paper uses the gradient of the whole batch would then clip, check or average the wrong gradient. Here the
+outermost wrapper sums once, and nothing inside it sums again.
 """
 
 import warnings
 
 import keras
 
+from keras_tricks.ops.all_finite import all_finite
+from keras_tricks.optimizers.combinations import check_clipping, check_not_built, refuse_arguments
 from keras_tricks.utils.errors import UserError
 
 LIVES_IN = "Keras 3.15.1"
-CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")
 
 
 def variable_index(optimizer, variable):
-    """The position of `variable` among those the optimizer was built with.
+    """The position of `variable` among the variables the optimizer was built with.
 
-    On TensorFlow `update_step` receives a replica's own `tf.Variable`; Keras knows which container it belongs to.
+    On TensorFlow `update_step` receives the `tf.Variable` of one replica; Keras maps it to its container.
     """
     return optimizer._get_variable_index(variable)
 
 
+def has_decoupled_decay(optimizer, variable):
+    """Whether an optimizer of Keras applies its own, decoupled weight decay to a variable."""
+    return bool(optimizer.weight_decay) and optimizer._use_weight_decay(variable)
+
+
+def nested(optimizer):
+    """An optimizer and those inside it, the outermost first."""
+    while isinstance(optimizer, keras.optimizers.Optimizer):
+        yield optimizer
+        optimizer = getattr(optimizer, "inner_optimizer", None)
+
+
+def find_wrapper(optimizer, kind):
+    """The outermost optimizer of class `kind` among an optimizer and those inside it, or `None`."""
+    return next((found for found in nested(optimizer) if isinstance(found, kind)), None)
+
+
+def innermost(optimizer):
+    """The optimizer inside all wrappers."""
+    *_, last = nested(optimizer)
+    return last
+
+
 class OptimizerWrapper(keras.optimizers.Optimizer):
-    """Base of the tricks that change the gradient before an update. A trick overrides `step`.
+    """Base class of tricks around an update. A trick overrides `step`, `after_update` or both.
+
+    `step` changes the gradient before an update. `after_update` changes the weights after it.
 
     Args:
-        inner_optimizer: `keras.optimizers.Optimizer` or another wrapper. It belongs to this wrapper from here on: used
-            alone, it would no longer sum over replicas.
+        inner_optimizer: `keras.optimizers.Optimizer` or another wrapper. Do not use it outside this wrapper
+            afterwards: it no longer sums over replicas.
         name: as in Keras.
     """
 
     def __init__(self, inner_optimizer, name=None, **kwargs):
         inner_optimizer = _optimizer(inner_optimizer)
-        super().__init__(learning_rate=0.0, name=name, **kwargs)
+        refuse_arguments(type(self).__name__, kwargs)
+        super().__init__(learning_rate=0.0, name=name)
         self.inner_optimizer = disable_inner_reduction(inner_optimizer)
         self.outermost = True
+        self.copies = []
         self.check_finite = False
         self._ready = True
 
     def step(self, gradients, variables):
-        """The trick: what happens to the global gradient.
+        """Transforms the global gradient.
 
         Args:
-            gradients: list of tensors, summed over replicas and unscaled; `None` where a variable has none.
+            gradients: list of tensors, summed over replicas and unscaled; `None` for a variable without a gradient.
             variables: the variables, in the same order.
 
         Returns:
-            `(gradients, proceed)`: the gradients handed on, and `None` to always update or a bool scalar.
+            `(gradients, proceed)`: the gradients to pass on, and whether to update, a bool scalar or `None` for always.
         """
         return gradients, None
+
+    def after_update(self, variables):
+        """Runs after each update of `inner_optimizer`: not after a batch that is only accumulated, or a skipped step.
+
+        Args:
+            variables: the variables, with their new values. Change them, and variables of this wrapper, with
+                `assign_all`.
+        """
+
+    def add_copies(self, variables, name):
+        """Adds a variable for each of `variables` that starts at its value. Call it in `build`.
+
+        Values assigned to the weights before the first update, such as those of a file, are copied too.
+        """
+        copies = self.add_optimizer_variables(variables, name)
+        for copy, variable in zip(copies, variables, strict=True):
+            copy.assign(keras.ops.copy(variable))  # JAX donates buffers, so none may be shared
+        self.copies.append(copies)
+        return copies
 
     # --- one update ---------------------------------------------------------------------------------------------
 
@@ -63,17 +110,42 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         grads = list(grads)
         if self.outermost:
             grads = sum_over_replicas(grads)
+        if self.copies:
+            run_if(keras.ops.equal(self.iterations, 0), self._copy_weights, (),
+                   [*self._trainable_variables, *sum(self.copies, [])])
         grads, proceed = self.step(grads, known)
         if self.check_finite:
             finite = all_finite(grads)
             proceed = finite if proceed is None else keras.ops.logical_and(proceed, finite)
         if proceed is None:
-            self.inner_optimizer.apply(grads, trainable_variables)
+            self._update(grads, trainable_variables)
+            return
+        optimizer = self if self._acts_after_updates() else self.inner_optimizer
+        run_if(proceed, lambda gradients: self._update(gradients, trainable_variables), (grads,),
+               [*known, *optimizer.variables])
+
+    def _update(self, grads, trainable_variables):
+        """One update of the optimizer inside, and `after_update` if it did update."""
+        inner = self.inner_optimizer
+        before = keras.ops.copy(inner.iterations)  # `convert_to_tensor` gives the variable itself on TensorFlow
+        inner.apply(grads, trainable_variables)
+        if not self._acts_after_updates():
+            return
+        known = self._trainable_variables if trainable_variables is None else list(trainable_variables)
+        if isinstance(inner, OptimizerWrapper) or inner.gradient_accumulation_steps:  # may not have updated
+            run_if(inner.iterations > before, lambda: self.after_update(known), (), [*known, *self.variables])
         else:
-            update_if(proceed, self.inner_optimizer, grads, trainable_variables, known)
+            self.after_update(known)
+
+    def _acts_after_updates(self):
+        return type(self).after_update is not OptimizerWrapper.after_update
+
+    def _copy_weights(self):
+        for copies in self.copies:
+            self.assign_all(copies, [keras.ops.copy(v) for v in self._trainable_variables])
 
     def assign_all(self, variables, values):
-        """Sets variables of this wrapper to `values` that are equal on all replicas, without summing them again."""
+        """Assigns `values`, equal on all replicas, to variables of this wrapper or weights, without summing them."""
         if keras.backend.backend() == "tensorflow":
             _assign_on_replicas(variables, values)
         else:
@@ -85,12 +157,12 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
     def build(self, variables):
         if self.built:
             return
-        check_clipping(self.inner_optimizer)
+        check_clipping(innermost(self))
         self.inner_optimizer.build(variables)
         super().build(variables)
         if self.check_finite:
             warnings.warn(
-                f"{type(self).__name__} runs inside Keras' LossScaleOptimizer, which looks at the first replica only. "
+                f"{type(self).__name__} runs inside Keras' LossScaleOptimizer, which checks only the first replica. "
                 "Steps whose global gradient is not finite are skipped, but the scale may stay too high: compile with "
                 f"kt.optimizers.LossScale({type(self).__name__}(...)) instead.", stacklevel=2)
 
@@ -118,10 +190,11 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         self.inner_optimizer.finalize_variable_values(var_list)
 
     def exclude_from_weight_decay(self, var_list=None, var_names=None):
+        check_not_built(innermost(self))
         self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
 
     def __setattr__(self, name, value):
-        # Keras' LossScaleOptimizer sets this on what it wraps, and says so in no other way.
+        # Keras' LossScaleOptimizer sets this attribute on the optimizer it wraps; nothing else reveals it.
         if name == "loss_scale_factor" and getattr(self, "_ready", False):
             self.check_finite = True
         super().__setattr__(name, value)
@@ -131,16 +204,17 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
+        config = dict(config)
         inner = keras.saving.deserialize_keras_object(config.pop("inner_optimizer"), custom_objects)
         return cls(inner, **config)
 
 
 def disable_inner_reduction(optimizer):
-    """Makes an optimizer one that is handed global gradients: it must not sum them over replicas again."""
+    """Stops an optimizer that receives global gradients from summing them over replicas again."""
     if isinstance(optimizer, OptimizerWrapper):
         optimizer.outermost = False
     elif isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        raise UserError("LossScale must be the outermost optimizer: write LossScale(AGC(SGD(...))), not the other way.")
+        raise UserError("LossScale must be the outermost optimizer: write LossScale(AGC(SGD(...))).")
     elif keras.backend.backend() == "tensorflow":
         optimizer._all_reduce_sum_gradients = lambda grads_and_vars: grads_and_vars
     return optimizer
@@ -153,40 +227,11 @@ def _optimizer(identifier):
     return optimizer
 
 
-def replicas():
-    """Number of replicas of the current strategy; 1 on other backends than TensorFlow."""
-    if keras.backend.backend() != "tensorflow":
-        return 1
-    import tensorflow as tf
-
-    return tf.distribute.get_strategy().num_replicas_in_sync
-
-
-def check_clipping(optimizer):
-    """Refuses Keras' own clipping and accumulation on more than one replica, where they are wrong or crash."""
-    count = replicas()
-    if count == 1 or isinstance(optimizer, OptimizerWrapper):
-        return
-    for argument in CLIPPING:
-        if getattr(optimizer, argument, None) is not None:
-            raise UserError(f"`{argument}` of {type(optimizer).__name__} clips the gradient of each replica before "
-                            f"they are summed, so {count} replicas do not train as one device. Use kt.optimizers.AGC.")
-    if getattr(optimizer, "gradient_accumulation_steps", None):
-        raise UserError(f"`gradient_accumulation_steps` of {type(optimizer).__name__} fails on {count} replicas. "
-                        "Use kt.optimizers.GradientAccumulation(optimizer, steps).")
-
-
-def all_finite(gradients):
-    """Whether every number of every gradient is finite: a bool scalar."""
-    flags = [keras.ops.all(keras.ops.isfinite(g)) for g in gradients if g is not None]
-    return keras.ops.all(keras.ops.stack(flags))
-
-
 # --- replicas: TensorFlow ---------------------------------------------------------------------------------------
 
 
 def sum_over_replicas(gradients):
-    """Gradients summed over all replicas and workers, in one all-reduce group; `None`s stay."""
+    """Gradients summed over all replicas and workers in one all-reduce group; `None` entries remain."""
     if keras.backend.backend() != "tensorflow":
         return gradients
     import tensorflow as tf
@@ -209,50 +254,47 @@ def _assign_on_replicas(variables, values):
     tf.__internal__.distribute.interim.maybe_merge_call(update, tf.distribute.get_strategy(), list(values))
 
 
-def update_if(proceed, optimizer, gradients, passed_variables, variables):
-    """Runs `optimizer.apply` when `proceed`, a bool scalar equal on all replicas, is true; else changes nothing."""
+def run_if(condition, function, tensors, state):
+    """Calls `function(*tensors)` if `condition`, a bool scalar equal on all replicas, is true.
+
+    `state`: the variables it reads or changes.
+    """
     if keras.backend.backend() == "tensorflow":
-        _update_if_tensorflow(proceed, optimizer, gradients, passed_variables)
+        _run_if_tensorflow(condition, function, tensors)
     else:
-        _update_if_functional(proceed, optimizer, gradients, variables)
+        _run_if_functional(condition, function, tensors, state)
 
 
-def _update_if_tensorflow(proceed, optimizer, gradients, variables):
+def _run_if_tensorflow(condition, function, tensors):
     import tensorflow as tf
+
+    def done(_):
+        return tf.constant(True)
 
     if tf.__internal__.distribute.strategy_supports_no_merge_call():
-        tf.cond(proceed, lambda: _done(optimizer.apply(gradients, variables)), lambda: tf.constant(True))
+        tf.cond(condition, lambda: done(function(*tensors)), lambda: tf.constant(True))
         return
 
-    # A replica may not branch around a merge, so the branch is taken once, for all replicas together.
-    def for_all(strategy, proceed, gradients):
-        def update():
-            strategy.extended.call_for_each_replica(optimizer.apply, args=(gradients, variables))
-            return tf.constant(True)
+    # A replica must not branch around a merge call, so one branch is taken for all replicas together.
+    def for_all(strategy, condition, tensors):
+        tf.cond(strategy.experimental_local_results(condition)[0],
+                lambda: done(strategy.extended.call_for_each_replica(function, args=tensors)),
+                lambda: tf.constant(True))
 
-        tf.cond(strategy.experimental_local_results(proceed)[0], update, lambda: tf.constant(True))
-
-    tf.distribute.get_replica_context().merge_call(for_all, args=(proceed, gradients))
-
-
-def _done(_):
-    import tensorflow as tf
-
-    return tf.constant(True)
+    tf.distribute.get_replica_context().merge_call(for_all, args=(condition, tensors))
 
 
 # --- JAX, torch -------------------------------------------------------------------------------------------------
 
 
-def _update_if_functional(proceed, optimizer, gradients, variables):
-    """The update as a function from old values to new ones, so that JAX can trace both branches."""
-    state = [*variables, *optimizer.variables]
+def _run_if_functional(condition, function, tensors, state):
+    """Writes the call as a function from old to new values, so that JAX can trace both branches."""
     before = [keras.ops.convert_to_tensor(v) for v in state]
 
-    def update():
+    def run():
         with keras.StatelessScope(state_mapping=list(zip(state, before, strict=True))) as scope:
-            optimizer.apply(gradients)
+            function(*tensors)
         return [scope.get_current_value(v) for v in state]
 
-    for variable, value in zip(state, keras.ops.cond(proceed, update, lambda: before), strict=True):
+    for variable, value in zip(state, keras.ops.cond(condition, run, lambda: before), strict=True):
         variable.assign(value)

@@ -1,10 +1,15 @@
-"""What a run folder holds, read from outside."""
+"""Reads the contents of a run folder."""
 
 import pathlib
 
-from keras_tricks.recipe import Recipe
+from keras_tricks.recipe import read_recipe
+from keras_tricks.utils import class_names
 from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.summary import read_summary
+
+FILES = ("recipe.json", "classes.json", "env.json", "log.txt", "summary.csv", "curves.png", "non_finite.json", ".lock",
+         ".owner")
+FOLDERS = ("checkpoints", "events", "export")
 
 
 def is_run(folder):
@@ -13,22 +18,44 @@ def is_run(folder):
 
 
 def recipe_of(folder):
-    """The `Recipe` of a run folder. Raises `UserError` when it is not one."""
+    """The `Recipe` of a run folder. Raises `UserError` if it is not a run folder."""
     folder = pathlib.Path(folder)
     if not is_run(folder):
         raise UserError(f"{folder} is not a run folder: it has no recipe.json.")
-    return Recipe.from_json((folder / "recipe.json").read_text(encoding="utf-8"), folder / "recipe.json")
+    return read_recipe(folder / "recipe.json")
 
 
-def completed_summary(folder, recipe):
-    """The rows of `summary.csv` of a completed run of that recipe, or `None`.
+def check_entries(folder):
+    """Raises `UserError` if an entry that a run will write is a folder instead of a file, or the other way round.
+
+    Called before the first step: some entries are written after the last one only.
+    """
+    for names, exists, expected in ((FILES, pathlib.Path.is_dir, "a folder, and must be a file"),
+                                    (FOLDERS, pathlib.Path.is_file, "a file, and must be a folder")):
+        for name in names:
+            if exists(folder / name):
+                raise UserError(f"{folder / name} is {expected}: remove it, or give --output another folder.")
+    read_summary(folder)
+
+
+def completed_summary(folder, recipe, names=None):
+    """The rows of `summary.csv` if the folder has a completed run of the recipe, else `None`.
+
+    Args:
+        folder: folder of the run.
+        recipe: `Recipe`.
+        names: class names of the data now, which must be those of the run. Defaults to `None`: not compared.
 
     Raises:
-        UserError: the folder holds a run of another recipe.
+        UserError: the folder has a run of another recipe, or of other classes.
     """
     if not is_run(folder):
         return None
     if recipe_of(folder) != recipe:
-        raise UserError(f"{folder} holds a run of other settings: give --output another folder, or remove it.")
+        raise UserError(f"{folder} has a run with other settings: give --output another folder, or remove it.")
+    known = class_names.of_run(folder)
+    if names is not None and known is not None and tuple(names) != known:
+        differ = class_names.difference(names, known, "the data", "the run") or "their order differs"
+        raise UserError(f"{folder} has a run on other classes ({differ}): give --output another folder, or remove it.")
     summary = read_summary(folder)
     return summary if len(summary) == recipe.schedule.epochs and summary[-1]["top1"] else None

@@ -1,4 +1,4 @@
-"""One writer per run folder. The lock is the operating system's (`filelock`), so it ends with its process."""
+"""One writer per run folder or output. The lock is the operating system's (`filelock`) and ends with its process."""
 
 import contextlib
 import datetime
@@ -15,19 +15,21 @@ log = logging.getLogger("absl")
 
 @contextlib.contextmanager
 def locked(folder):
-    """A context in which this process alone writes to a run folder. A stale lock is ignored.
+    """A context in which no other process writes to the run folder. A stale lock is ignored.
 
-    `.lock` is what is locked; `.owner` names the process that holds it.
+    `.lock` is the locked file; `.owner` names the process that holds the lock.
 
     Raises:
-        UserError: another process writes to the folder; the message names it.
+        UserError: another process, which the message names, writes to the folder.
     """
     owner = folder / ".owner"
+    if (folder / ".lock").is_dir():
+        raise UserError(f"{folder / '.lock'} is a folder, and must be a file: remove it.")
     lock = filelock.FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        holder = _read(owner) or "it left no name"
+        holder = _read(owner) or "its name is unknown"
         raise UserError(f"Another process writes to {folder}: {holder}. Wait for it, stop it, or give --output "
                         "another folder.") from None
     except (OSError, NotImplementedError) as error:  # some network file systems
@@ -44,6 +46,35 @@ def locked(folder):
     finally:
         with contextlib.suppress(OSError):
             owner.unlink(missing_ok=True)
+        lock.release()
+
+
+@contextlib.contextmanager
+def locked_output(folder, timeout=0):
+    """A context in which no other process writes the same output folder. Leaves no file behind.
+
+    Args:
+        folder: `pathlib.Path`, an existing folder.
+        timeout: number of seconds to wait for another process; -1 waits without a limit. Defaults to `0`.
+
+    Raises:
+        UserError: another process still writes there.
+    """
+    path = folder / ".export.lock"
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=timeout)
+    except filelock.Timeout:
+        raise UserError(f"Another process writes to {folder}: wait for it, or give --output another folder.") from None
+    except (OSError, NotImplementedError) as error:  # some network file systems
+        log.warning("%s cannot be locked (%s). Make sure that no other process writes there.", folder, error)
+        yield
+        return
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)  # before the release: afterwards it may be the file of the next process
         lock.release()
 
 

@@ -1,22 +1,35 @@
-"""`log.txt` of a run, and the lines that close it."""
+"""`log.txt` of a run, and its closing lines."""
 
+import contextlib
 import logging
+import os
+import traceback
 
 import absl.logging
 
-from keras_tricks.utils.errors import is_ours
-from keras_tricks.utils.summary import read_summary
+from keras_tricks.utils.errors import UserError, is_ours, keep_traceback, one_line
+from keras_tricks.utils.summary import best_row, read_summary, top1_of
+from keras_tricks.utils.text import printable
 
 log = logging.getLogger("absl")
 
-INPUT_BOUND = 0.2  # share of the training time spent waiting for images above which the log says so
+INPUT_BOUND = 0.2  # share of the training time spent waiting for images, above which the log warns
 
 
 class log_file:
-    """Copies log lines to `log.txt` of the run folder while open."""
+    """A context in which log lines are copied to `log.txt` of the run folder, with the error that ends it.
+
+    Raises:
+        UserError: `log.txt` cannot be written.
+    """
 
     def __init__(self, folder):
-        self.handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+        self.path = folder / "log.txt"
+        try:
+            self.handler = logging.FileHandler(self.path, encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be written ({error.strerror}): remove it, or give --output another "
+                            "folder.") from None
         self.handler.handleError = lambda record: None  # a full disk is reported when the run writes
         self.handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         self.handler.addFilter(is_ours)
@@ -27,10 +40,22 @@ class log_file:
         self.verbosity = absl.logging.get_verbosity()
         absl.logging.set_verbosity(absl.logging.INFO)
 
-    def __exit__(self, *_):
+    def __exit__(self, _, error, __):
         log.removeHandler(self.handler)
         absl.logging.set_verbosity(self.verbosity)
+        if isinstance(error, UserError):
+            self._write(f"ended: {one_line(error)}")
+        elif isinstance(error, Exception):
+            self._write("".join(traceback.format_exception(error)))
+            keep_traceback(error, self.path)
+        with contextlib.suppress(OSError):
+            self.handler.flush()
+            os.fsync(self.handler.stream.fileno())
         self.handler.close()
+
+    def _write(self, text):
+        """One record in the file alone: the console shows the error when the process ends."""
+        self.handler.handle(logging.LogRecord("absl", logging.ERROR, __file__, 0, text, None, None))
 
 
 def log_bad_images(source):
@@ -39,19 +64,19 @@ def log_bad_images(source):
         if split.bad is not None and split.bad.reasons:
             log.warning("%d broken %s images were left out:", len(split.bad.reasons), name)
             for path, reason in split.bad.reasons.items():
-                log.warning("  %s: %s", path, reason)
+                log.warning("  %s: %s", printable(path), reason)
 
 
 def log_result(folder):
-    """Logs the accuracy of a finished run, and whether its input was too slow."""
+    """Logs the accuracy of a finished run, and a warning if it was input-bound."""
     rows = read_summary(folder)
-    scored = [r for r in rows if r["top1"]]
-    if scored:
-        best = max(scored, key=lambda r: float(r["top1"]))
-        log.info("top-1 %s %% after the last epoch; best %s %% after epoch %s. Everything is in %s",
-                 rows[-1]["top1"], best["top1"], best["epoch"], folder)
+    best = best_row(rows)
+    if best is not None:
+        of = " of the averaged weights" if best["ema_top1"] else ""
+        log.info("top-1%s %s %% after the last epoch; best %s %% after epoch %s. Run folder: %s", of,
+                 top1_of(rows[-1]), top1_of(best), best["epoch"], folder)
     waits = [float(r["data_wait"]) for r in rows if r["data_wait"]]
     if waits and sum(waits) / len(waits) > INPUT_BOUND:
-        log.warning("input-bound: %.0f %% of the training time was spent waiting for images. `keras-tricks benchmark "
-                    "--data %s` shows what they cost; with a data service (--data-service) other machines can make "
-                    "them.", 100 * sum(waits) / len(waits), folder / "recipe.json")
+        log.warning("input-bound: %.0f %% of the training time was spent waiting for images. Measure the pipeline with "
+                    "`keras-tricks benchmark --data %s`, or let other machines prepare the batches (--data-service).",
+                    100 * sum(waits) / len(waits), folder / "recipe.json")

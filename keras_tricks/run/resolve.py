@@ -1,19 +1,21 @@
-"""The arguments of `train`, resolved: which recipe runs, in which folder, and whether it resumes there."""
+"""Resolves the arguments of `train`: the recipe, the run folder, and whether the run resumes."""
 
 import dataclasses
 import json
+import os
 import pathlib
 
 from keras_tricks.recipe import Recipe, load_recipe
-from keras_tricks.run.folder import is_run, recipe_of
+from keras_tricks.run.folder import check_entries, is_run, recipe_of
 from keras_tricks.utils.atomic_files import writable_folder
 from keras_tricks.utils.errors import UserError, check_choice
+from keras_tricks.utils.plain_values import shown
 
-# Keys that may change when a run resumes: they do not change the weights, or only where these are computed.
+# Keys that may change when a run resumes: they do not affect the weights, or only the devices that compute them.
 CHANGEABLE_ON_RESUME = {
     "name", "about", "export", "data.data_dir", "data.max_bad_images", "data.workers", "data.service",
     "train.strategy", "train.logical_devices", "train.max_batch_per_replica", "train.static_shapes",
-    "train.deterministic", "train.eval_batch_size", "train.evaluate_every", "train.steps_per_execution",
+    "train.deterministic", "train.eval_batch_size", "train.evaluate_every",
     "train.jit_compile", "train.checkpoint_minutes", "train.checkpoint_steps", "train.keep_checkpoints",
     "train.stall_minutes",
 }
@@ -21,14 +23,14 @@ CHANGEABLE_ON_RESUME = {
 
 @dataclasses.dataclass(frozen=True)
 class ResolvedRun:
-    """A run before anything of it is built.
+    """The arguments of a run, before its folder is created and its model is built.
 
     Attributes:
-        recipe: `Recipe` it trains.
-        folder: `pathlib.Path` it writes to. Not created yet.
+        recipe: `Recipe` to train.
+        folder: `pathlib.Path` of the run folder, not created yet.
         resume: bool, continue from the checkpoints in `folder`, if there are any.
-        numbered: bool, whether `folder` is a default that gets a number when it exists.
-        changes: which recipe wins on resume: `"run"`, `"new"` or `None`.
+        numbered: bool, whether `folder` is the default, which gets a number if it exists.
+        changes: which recipe to use on resume: `"run"`, `"new"` or `None`.
     """
 
     recipe: Recipe
@@ -42,7 +44,7 @@ def resolve_run(recipe, output, resume, changes):
     """The `ResolvedRun` that the arguments of `train` describe.
 
     Raises:
-        UserError: no recipe, `resume` and `output` name two folders, or the run was started with another recipe.
+        UserError: there is no recipe, `resume` and `output` name two folders, or the run has another recipe.
     """
     if resume and resume not in (True, "auto"):
         if output is not None and pathlib.Path(output) != pathlib.Path(resume):
@@ -50,29 +52,38 @@ def resolve_run(recipe, output, resume, changes):
         output, own = resume, recipe_of(resume)
         recipe = own if recipe is None else recipe
     if recipe is None:
-        raise UserError("train needs a recipe, or --resume and the folder of a run.")
+        raise UserError("train needs a recipe, or --resume and a run folder.")
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    folder = pathlib.Path(output or pathlib.Path("runs") / recipe.name.replace("/", "-"))
+    folder = pathlib.Path(output or pathlib.Path("runs") / _folder_name(recipe.name))
     if resume and is_run(folder):
         recipe = resumed_recipe(folder, recipe, changes)
     return ResolvedRun(recipe, folder, bool(resume), output is None and not resume, changes)
+
+
+def _folder_name(name):
+    """The name of a recipe as that of a folder. Raises `UserError` if no folder can have it."""
+    if not name.strip(". ") or not name.isprintable() or len(os.fsencode(name)) > 200:
+        raise UserError(f"The recipe's name {shown(name)} cannot be that of a folder: give --output FOLDER.")
+    return name.replace("/", "-")
 
 
 def create_run_folder(run):
     """Creates the folder of a `ResolvedRun` and returns its path.
 
     Raises:
-        UserError: it holds a run already, or cannot be written.
+        UserError: it already has a run, or cannot be written.
     """
     if not run.resume and not run.numbered and is_run(run.folder):
-        raise UserError(f"{run.folder} already holds a run. Give --output another folder, or --resume to continue it.")
+        raise UserError(f"{run.folder} already has a run. Give --output another folder, or --resume to continue it.")
     if not run.numbered:
-        return writable_folder(run.folder)
+        folder = writable_folder(run.folder)
+        check_entries(folder)
+        return folder
     folder, number = run.folder, 1
     writable_folder(folder.parent)
     while True:
         try:
-            folder.mkdir()  # two runs started at once get two folders
+            folder.mkdir()  # fails if another run has just created it
             return folder
         except FileExistsError:
             number += 1
@@ -80,13 +91,13 @@ def create_run_folder(run):
 
 
 def resumed_recipe(folder, recipe, changes):
-    """The recipe a run resumes with: its own, and the given one's keys where they may change.
+    """The recipe with which a run resumes: that of the run, with the changeable keys of the given one.
 
     Args:
         folder: run folder.
-        recipe: the `Recipe` asked for.
-        changes: `None` refuses differences that change what is learned, `"new"` takes those of `recipe`, `"run"` keeps
-            those of the run.
+        recipe: the requested `Recipe`.
+        changes: what to do about differences that affect the weights: `None` raises an error, `"new"` uses the values
+            of `recipe`, `"run"` those of the run.
 
     Raises:
         UserError: there are such differences, and `changes` is `None`.
@@ -100,7 +111,7 @@ def resumed_recipe(folder, recipe, changes):
         return _with_changeable_keys(recipe_of(folder), recipe)
     shown = ", ".join(f"{key} was {old.get(key)}, now {new.get(key)}" for key in different[:3])
     more = f" and {len(different) - 3} more" if len(different) > 3 else ""
-    raise UserError(f"The run in {folder} was started with another recipe ({shown}{more}). Say which one wins: "
+    raise UserError(f"The run in {folder} was started with another recipe ({shown}{more}). Choose one: "
                     "--changes run continues with the recipe of the run, --changes new with the new values.")
 
 

@@ -1,36 +1,38 @@
-"""A batch-size plan: any decay of the learning rate, turned into growth of the batch with the same noise scale.
+"""Batch-size plan: turns any decay of the learning rate into growth of the batch at the same noise scale.
 
 Formula    B(t) = the largest allowed size <= B_0 / f(t);  eps(t) = eps_0 * f(t) * B(t) / B_0        f: the decay
-           so eps(t) * N / (B(t) * (1 - m)) is that of the decay at every t, below the cap and beyond it
+           so eps(t) * N / (B(t) * (1 - m)) equals that of the decay at every t, below and above the cap
 Paper      Smith et al. 2017, arXiv:1711.00489, sections 3 to 5
 Recipe     grow_batch: schedule.mode=increase_batch; grow_once: schedule.mode=hybrid
-Use when   devices stand idle at the small batch, or updates over a network are what costs
-Do not     grow beyond about N / 10: there the short noise scale departs from the exact one
+Use when   devices are idle at the small batch, or communication per update is expensive
+Do not     grow beyond about N / 10: there the short noise scale deviates from the exact one
 Cost       none
-Differs    the paper gives steps by a constant factor; the rule above also turns a cosine into growth
+Differs    the paper grows by a constant factor at steps; the rule above also turns a cosine into growth
 Status     `dont_decay/cifar10_small_*`, docs/results/dont_decay (n = 3)
 
-| mode           | allowed sizes                        | what decays                        |
+| mode           | allowed sizes                        | what changes                       |
 |----------------|--------------------------------------|------------------------------------|
 | decay          | B_0                                  | the learning rate                  |
-| hybrid         | B_0, B_0 * factor                    | batch first, then the rate         |
-| increase_batch | B_0 * factor^k up to max_batch_size  | the batch; the rate beyond the cap |
+| hybrid         | B_0, B_0 * factor                    | the batch once, then the rate      |
+| increase_batch | B_0 * factor^k up to max_batch_size  | the batch; the rate above the cap  |
 """
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 
 from keras_tricks.schedules.noise_scale import exact_noise_scale, noise_scale
 from keras_tricks.schedules.warmup_linear_scaling import learning_rate as rate_at
 from keras_tricks.utils.errors import UserError, check_choice
+from keras_tricks.utils.types import Decay
 
 MODES = ("decay", "hybrid", "increase_batch")
 
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """Consecutive epochs with one batch size. `learning_rate` is that of its first epoch, warmup left out.
+    """Consecutive epochs with one batch size. `learning_rate` is the rate of the first epoch, ignoring warmup.
 
-    `batch_size` images per update = `micro_batch` on each replica x replicas x `accumulation_steps`.
+    `batch_size`, the images per update, is `micro_batch` on each replica x replicas x `accumulation_steps`.
     """
 
     epochs: range
@@ -43,77 +45,77 @@ class Phase:
     exact_noise_scale: float
 
     @property
-    def updates(self):
+    def updates(self) -> int:
         return len(self.epochs) * self.updates_per_epoch
 
     @property
-    def steps_per_epoch(self):
-        """Batches `fit` sees in an epoch."""
+    def steps_per_epoch(self) -> int:
+        """Batches that `fit` runs in an epoch."""
         return self.updates_per_epoch * self.accumulation_steps
 
     @property
-    def step_size(self):
-        """Images in such a batch, all replicas together."""
+    def step_size(self) -> int:
+        """Images in one such batch, over all replicas."""
         return self.batch_size // self.accumulation_steps
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchSizePlan:
-    """Batch size and learning rate at every update of a run. Made by `batch_size_plan`; iterate for its phases."""
+    """Batch size and learning rate at every update of a run, made by `batch_size_plan`. Iterating gives the phases."""
 
-    phases: tuple
+    phases: tuple[Phase, ...]
     learning_rate: float
     dataset_size: int
-    decay: object = None
+    decay: Decay = None
     momentum: float = 0.0
     warmup_epochs: float = 0.0
     replicas: int = 1
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Phase]:
         return iter(self.phases)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.phases)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Phase:
         return self.phases[index]
 
     @property
-    def epochs(self):
+    def epochs(self) -> int:
         return self.phases[-1].epochs.stop
 
     @property
-    def updates(self):
-        """Parameter updates of the whole run. The last incomplete batch of an epoch is dropped."""
+    def updates(self) -> int:
+        """Parameter updates in the whole run. The last incomplete batch of an epoch is dropped."""
         return sum(phase.updates for phase in self.phases)
 
-    def phase(self, epoch):
-        """The phase of the 0-based `epoch`; the last one beyond the end."""
+    def phase(self, epoch: int) -> Phase:
+        """The phase of the 0-based `epoch`; the last phase for epochs beyond the end."""
         return next((p for p in self.phases if epoch < p.epochs.stop), self.phases[-1])
 
     def _before(self, epoch, count):
         return sum(max(0, min(epoch, p.epochs.stop) - p.epochs.start) * count(p) for p in self.phases)
 
-    def updates_before(self, epoch):
-        """Updates done before the 0-based `epoch` begins."""
+    def updates_before(self, epoch: int) -> int:
+        """Updates done before the 0-based `epoch` starts."""
         return self._before(epoch, lambda p: p.updates_per_epoch)
 
-    def images_before(self, epoch):
-        """Images seen before the 0-based `epoch` begins."""
+    def images_before(self, epoch: int) -> int:
+        """Images seen before the 0-based `epoch` starts."""
         return self._before(epoch, lambda p: p.updates_per_epoch * p.batch_size)
 
-    def steps_before(self, epoch):
-        """Batches `fit` has seen before the 0-based `epoch` begins."""
+    def steps_before(self, epoch: int) -> int:
+        """Batches `fit` has run before the 0-based `epoch` starts."""
         return self._before(epoch, lambda p: p.steps_per_epoch)
 
-    def rate(self, epoch, update=0):
-        """The learning rate of the 0-based `update` within the 0-based `epoch`, a float."""
+    def rate(self, epoch: int, update: int = 0) -> float:
+        """The learning rate, a float, of the 0-based `update` within the 0-based `epoch`."""
         phase = self.phase(epoch)
         per_epoch = phase.updates_per_epoch
         rate = rate_at(epoch * per_epoch + update, per_epoch, self.learning_rate, self.warmup_epochs, self.decay)
         return float(rate) * (phase.batch_size / self.phases[0].batch_size)
 
-    def __str__(self):
+    def __str__(self) -> str:
         head = ("epochs", "batch", "= replica", "x steps", "learning rate", "updates", "noise scale", "exact")
         rows = [(f"{p.epochs.start}-{p.epochs.stop - 1}", f"{p.batch_size:,}", f"{p.micro_batch:,} x {self.replicas}",
                  str(p.accumulation_steps), f"{p.learning_rate:.6g}", f"{p.updates:,}", f"{p.noise_scale:.5g}",
@@ -124,35 +126,38 @@ class BatchSizePlan:
         return "\n".join([*lines, f"{self.updates:,} updates in {self.epochs} epochs of {self.dataset_size:,} images"])
 
 
-def batch_size_plan(learning_rate, batch_size, epochs, dataset_size, decay=None, mode="increase_batch", factor=2,
-                    multiples=None, max_batch_size=None, momentum=0.0, warmup_epochs=0.0, replicas=1,
-                    max_batch_per_replica=None, accumulation_steps=1):
+def batch_size_plan(learning_rate: float, batch_size: int, epochs: int, dataset_size: int, decay: Decay = None,
+                    mode: str = "increase_batch", factor: float = 2, multiples: Sequence[int] | None = None,
+                    max_batch_size: int | None = None, momentum: float = 0.0, warmup_epochs: float = 0.0,
+                    replicas: int = 1, max_batch_per_replica: int | None = None,
+                    accumulation_steps: int = 1) -> BatchSizePlan:
     """Turns a decay of the learning rate into a plan of batch sizes and learning rates.
 
     Args:
-        learning_rate: float > 0, at the start (after the warmup).
-        batch_size: integer, images per update at the start, all replicas together.
+        learning_rate: float > 0, the rate at the start (after the warmup).
+        batch_size: integer, images per update at the start, over all replicas.
         epochs: integer > 0.
-        dataset_size: integer, training examples.
+        dataset_size: integer, number of training examples.
         decay: `kt.schedules.Step`, `Cosine`, `Exponential` or any `f(epoch, warmup_epochs)` with values in (0, 1];
-            `None` is constant.
-        mode: `"increase_batch"`, `"hybrid"` or `"decay"`, see the table above.
+            `None` is constant. Defaults to `None`.
+        mode: `"increase_batch"`, `"hybrid"` or `"decay"`; see the table above. Defaults to `"increase_batch"`.
         factor: number > 1, growth of the batch from one allowed size to the next. Defaults to `2`.
-        multiples: increasing integers, allowed sizes as multiples of `batch_size`, instead of `mode` and `factor`.
-        max_batch_size: integer, largest batch. Defaults to a tenth of the data set (paper), rounded down to a multiple
-            of `batch_size`.
-        momentum: float in [0, 1), for the noise scale.
-        warmup_epochs: float >= 0, during which the rate climbs and the batch stays.
-        replicas: integer > 0.
+        multiples: increasing integers, the allowed sizes as multiples of `batch_size`; replaces `mode` and `factor`.
+            Defaults to `None`.
+        max_batch_size: integer, largest batch. Defaults to `None`: a tenth of the data set (paper), rounded down to a
+            multiple of `batch_size`.
+        momentum: float in [0, 1), used in the noise scale. Defaults to `0.0`.
+        warmup_epochs: float >= 0, epochs in which the rate rises and the batch is constant. Defaults to `0.0`.
+        replicas: integer > 0. Defaults to `1`.
         max_batch_per_replica: integer, images a replica can hold in one step; larger batches are accumulated. Defaults
-            to `None`, no limit.
-        accumulation_steps: integer > 0, least number of steps per update.
+            to `None`: no limit.
+        accumulation_steps: integer > 0, minimum number of steps per update. Defaults to `1`.
 
     Returns:
         A `BatchSizePlan`.
 
     Raises:
-        UserError: sizes that are no integers, exceed the data set or cannot be divided among replicas.
+        UserError: a size is not an integer, exceeds the data set or cannot be divided among the replicas.
     """
     check_choice("mode", mode, MODES)
     _check_start(learning_rate, batch_size, epochs, dataset_size)
@@ -161,20 +166,24 @@ def batch_size_plan(learning_rate, batch_size, epochs, dataset_size, decay=None,
     if len(sizes) > 1:
         check_milestones(milestones, epochs)
 
-    def share(epoch):
+    def decay_factor(epoch):
         return 1.0 if decay is None or epoch < warmup_epochs else float(decay(float(epoch), warmup_epochs))
 
     def key(epoch):
-        """What makes an epoch belong to a phase: its batch size, and how often a stepwise decay has dropped."""
-        fitting = [s for s in sizes if s <= batch_size / max(share(epoch), 1e-12) * (1 + 1e-9)]
-        return max(fitting), sum(epoch >= m for m in milestones)
+        """Identifies the phase of an epoch: its batch size and the number of milestones passed."""
+        passed = sum(epoch >= m for m in milestones)
+        if len(sizes) == 1:
+            return batch_size, passed
+        fitting = [s for s in sizes if s <= batch_size / max(decay_factor(epoch), 1e-12) * (1 + 1e-9)]
+        return max(fitting), passed
 
-    starts = [e for e in range(epochs) if e == 0 or key(e) != key(e - 1)]
+    keys = [key(epoch) for epoch in range(epochs)]
+    starts = [e for e in range(epochs) if e == 0 or keys[e] != keys[e - 1]]
     phases = []
     for start, stop in zip(starts, [*starts[1:], epochs], strict=True):
         size = key(start)[0]
         steps = _accumulation(size, replicas, max_batch_per_replica, accumulation_steps)
-        rate = learning_rate * share(start) * size / batch_size
+        rate = learning_rate * decay_factor(start) * size / batch_size
         arguments = rate, size, dataset_size, momentum
         phases.append(Phase(range(start, stop), size, rate, size // (steps * replicas), steps, dataset_size // size,
                             noise_scale(*arguments), exact_noise_scale(*arguments)))
@@ -192,11 +201,11 @@ def _check_start(learning_rate, batch_size, epochs, dataset_size):
 
 
 def check_milestones(milestones, epochs):
-    """Raises `UserError` unless milestones increase and lie within the run."""
+    """Raises `UserError` unless milestones increase and are within the run."""
     if list(milestones) != sorted(set(milestones)):
         raise UserError(f"`milestones` must increase. Received: {milestones}")
     if any(not 0 < m < epochs for m in milestones):
-        raise UserError(f"`milestones` must lie between 0 and the {epochs} epochs of the run. Received: {milestones}")
+        raise UserError(f"`milestones` must be between 0 and the {epochs} epochs of the run. Received: {milestones}")
 
 
 def _allowed(batch_size, dataset_size, mode, factor, multiples, max_batch_size):
@@ -208,7 +217,7 @@ def _allowed(batch_size, dataset_size, mode, factor, multiples, max_batch_size):
     else:
         cap = max_batch_size
         if not batch_size <= cap <= dataset_size:
-            raise UserError(f"`max_batch_size` must lie between `batch_size` {batch_size:,} and the {dataset_size:,} "
+            raise UserError(f"`max_batch_size` must be between `batch_size` {batch_size:,} and the {dataset_size:,} "
                             f"examples of the data set. Received: {cap:,}")
     if multiples is not None:
         if list(multiples) != sorted(set(multiples)) or any(m != int(m) or m < 1 for m in multiples):
@@ -216,22 +225,25 @@ def _allowed(batch_size, dataset_size, mode, factor, multiples, max_batch_size):
         grown = [batch_size * int(m) for m in multiples]
     else:
         if factor <= 1:
-            raise UserError(f"`factor` is how much the batch grows and must be > 1. Received: {factor}")
+            raise UserError(f"`factor`, the growth of the batch, must be > 1. Received: {factor}")
         grown, size = [], float(batch_size)
         while size < cap:
-            size = round(size * factor, 6)
+            before, size = size, round(size * factor, 6)
             grown.append(size)
-        grown = grown[:1] if mode == "hybrid" else grown
+            if size == before:
+                raise UserError(f"A `factor` of {factor} does not change a batch of {before:g}. Use a larger one.")
+            if mode == "hybrid" or size != int(size):  # a fraction below the cap is an error, see below
+                break
     sizes = {batch_size, *(min(size, cap) for size in grown)}
     for size in sorted(sizes):
         if size != int(size):
-            raise UserError(f"A batch of {batch_size} grown by {factor} becomes {size:g}, which is no whole number of "
-                            "images. Choose another `factor` or `batch_size`.")
+            raise UserError(f"A batch of {batch_size} grown by {factor} becomes {size:g}, which is not a whole number "
+                            "of images. Choose another `factor` or `batch_size`.")
     return tuple(int(size) for size in sorted(sizes))
 
 
 def _accumulation(batch_size, replicas, limit, least):
-    """The fewest steps per update, at least `least`, whose batches divide evenly and fit."""
+    """The smallest number of steps per update, at least `least`, whose batches divide evenly and fit."""
     if batch_size % (replicas * least):
         raise UserError(f"A batch of {batch_size} images cannot be divided into {replicas} replicas x {least} "
                         f"accumulation steps. Use a multiple of {replicas * least}.")

@@ -1,33 +1,37 @@
-"""The noise scale of SGD: what a schedule keeps when it grows the batch instead of decaying the learning rate.
+"""The noise scale of SGD, which growing the batch changes in the same way as decaying the learning rate.
 
 Formula    g = eps * N / (B * (1 - m));  exactly eps / (1 - m) * (N / B - 1)
 Paper      Smith et al. 2017, arXiv:1711.00489, sections 2 to 4
 Recipe     none: a column of every plan and of summary.csv
-Use when   turning one schedule into another with fewer updates: B grows as eps, and as 1 / (1 - m)
-Do not     trust the short form near B = N: at B = N / 10 it is 11 % above the exact one
+Use when   converting a schedule into one with fewer updates: B is proportional to eps and to 1 / (1 - m)
+Do not     rely on the short form near B = N: at B = N / 10 it is 11 % above the exact form
 Cost       none
 Differs    nothing
-Status     the plans of `dont_decay/` keep the short form to rounding (tests/schedules)
+Status     the plans of `dont_decay/` preserve the short form up to rounding (tests/schedules)
 """
 
+from typing import Any
 
-def noise_scale(learning_rate, batch_size, dataset_size, momentum=0.0):
+
+def noise_scale(learning_rate: Any, batch_size: Any, dataset_size: Any, momentum: Any = 0.0) -> Any:
     """eps * N / (B * (1 - m)), a float. All arguments may be arrays."""
     return learning_rate * dataset_size / (batch_size * (1.0 - momentum))
 
 
-def exact_noise_scale(learning_rate, batch_size, dataset_size, momentum=0.0):
+def exact_noise_scale(learning_rate: Any, batch_size: Any, dataset_size: Any, momentum: Any = 0.0) -> Any:
     """eps / (1 - m) * (N / B - 1), a float; 0 for the whole data set as one batch. All arguments may be arrays."""
     return learning_rate / (1.0 - momentum) * (dataset_size / batch_size - 1.0)
 
 
-def same_noise_batch_size(batch_size, learning_rate, new_learning_rate, momentum=0.0, new_momentum=None):
-    """The batch size that keeps the noise scale when learning rate and momentum change: B ~ eps, B ~ 1 / (1 - m).
+def same_noise_batch_size(batch_size: float, learning_rate: float, new_learning_rate: float, momentum: float = 0.0,
+                          new_momentum: float | None = None) -> float:
+    """The batch size that preserves the noise scale when learning rate and momentum change: B ~ eps, B ~ 1 / (1 - m).
 
     Args:
-        batch_size: of the first setting.
+        batch_size: batch size of the first setting.
         learning_rate, new_learning_rate: floats > 0.
-        momentum, new_momentum: floats in [0, 1). `new_momentum` defaults to `momentum`.
+        momentum: float in [0, 1). Defaults to `0.0`.
+        new_momentum: float in [0, 1). Defaults to `None`: `momentum`.
 
     Returns:
         A float; round it to what the devices can hold.

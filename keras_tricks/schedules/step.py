@@ -1,4 +1,4 @@
-"""Step decay: the learning rate is divided at given epochs.
+"""Step decay: divides the learning rate at given epochs.
 
 Formula    eta * factor ** (number of milestones passed)
 Paper      He et al. 2018, arXiv:1812.01187, section 2.1: factor 0.1 at epochs 30, 60 and 90 of 120
@@ -6,17 +6,20 @@ Recipe     step_decay: schedule.decay=step
 Use when   reproducing baselines
 Do not     expect the paper's best: cosine is +0.75 % on ResNet-50-D (table 6)
 Cost       none
-Differs    gluon-cv shifts the milestones by the warmup; here, as in the text, they count from the start of training
+Differs    gluon-cv shifts the milestones by the warmup; here, as in the text, they are counted from the start of
+           training
 Status     in the baseline and efficient recipes
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import numpy
 
 
-def step_decay(epoch, milestones=(30, 60, 90), factor=0.1, xp=numpy):
-    """The factor at `epoch` (a fraction counts batches within it); it changes exactly at a milestone."""
+def step_decay(epoch: Any, milestones: Sequence[float] = (30, 60, 90), factor: float = 0.1, xp: Any = numpy) -> Any:
+    """The factor at `epoch`; it changes exactly at a milestone. A fraction of an epoch counts the batches within it."""
     result = 1.0
     for milestone in milestones:
         result = result * xp.where(epoch >= milestone, factor, 1.0)
@@ -25,10 +28,10 @@ def step_decay(epoch, milestones=(30, 60, 90), factor=0.1, xp=numpy):
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """Division at `milestones` (epochs, from the start of training)."""
+    """Multiplies the rate by `factor` at each of `milestones`, in epochs from the start of training."""
 
-    milestones: tuple = (30, 60, 90)
+    milestones: Sequence[float] = (30, 60, 90)
     factor: float = 0.1
 
-    def __call__(self, epoch, warmup_epochs=0.0, xp=numpy):
+    def __call__(self, epoch: Any, warmup_epochs: float = 0.0, xp: Any = numpy) -> Any:
         return step_decay(epoch, self.milestones, self.factor, xp)

@@ -1,3 +1,1 @@
-"""Many runs, one table: what each trick buys (`ablation`), what scaling costs (`scaling`), curves side by side
-(`compare`).
-"""
+"""Studies of many runs: ablations (`ablation`), scaling (`scaling`) and comparisons of training curves (`compare`)."""

@@ -1,4 +1,4 @@
-"""What is done to a model that is already there, ours or not."""
+"""Changes to an existing model, from this package or any other."""
 
 from keras_tricks.surgery.freeze import freeze
 from keras_tricks.surgery.zero_gamma import zero_gamma

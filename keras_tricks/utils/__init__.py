@@ -1,1 +1,1 @@
-"""Small helpers built on nothing of the package: errors, atomic files, graph walking, memory, plotting, timeouts."""
+"""Small helpers that import no other part of the package: errors, atomic files, graphs, memory, plotting, timeouts."""

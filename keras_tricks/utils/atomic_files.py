@@ -1,4 +1,4 @@
-"""Files and folders of results: writable or a `UserError`, and replaced in one step or left as they were."""
+"""Atomic writing of result files, and checks that a folder is writable."""
 
 import contextlib
 import errno
@@ -11,17 +11,17 @@ from keras_tricks.utils.errors import UserError
 
 @contextlib.contextmanager
 def atomic_write(path, flag=None):
-    """Gives a temporary path beside `path` to write to, and moves it to `path` when the block succeeds.
+    """Yields a temporary path in the folder of `path` and renames it to `path` if the block succeeds.
 
-    A reader sees the old file or the new one, never half of it. File and folder are flushed to the disk, so that this
-    also holds after a power failure. The temporary name carries the process, so two writers do not share it.
+    A reader sees the old file or the new one, never a partial one. File and folder are flushed to disk, so that this
+    also holds after a power failure. The temporary name contains the process id, so that two writers do not share it.
 
     Args:
-        path: file to replace. The suffix is kept, so that libraries that go by it write the right format.
-        flag: the argument with which the user named the file, such as `"--plot"`. Defaults to `None`: we named it.
+        path: file to replace. Its suffix is kept, for libraries that choose the format by the suffix.
+        flag: the argument that set the path, such as `"--plot"`. Defaults to `None`: the user did not choose the path.
 
     Raises:
-        UserError: a file named by the user cannot be written.
+        UserError: a file at a path that the user chose cannot be written.
     """
     path = pathlib.Path(path)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
@@ -41,27 +41,37 @@ def atomic_write(path, flag=None):
 
 
 def write_text(path, text, flag=None):
-    """Replaces a file by `text` in UTF-8, in one step. Arguments and errors as for `atomic_write`."""
+    """Replaces a file atomically with `text` in UTF-8. Arguments and errors are those of `atomic_write`."""
     with atomic_write(path, flag) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def flush_to_disk(path):
-    """Returns when a file, or the list of files of a folder, is on the disk. Folders are skipped on Windows."""
+    """Waits until a file, or the entries of a folder, are on disk. Skips folders on Windows."""
     if os.name == "nt" and os.path.isdir(path):
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # file systems that cannot flush
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # the file system does not support it
             raise
     finally:
         os.close(descriptor)
 
 
+def flush_tree(path):
+    """`flush_to_disk` for a file, or for a folder and everything in it."""
+    for root, _, names in os.walk(path):
+        for name in names:
+            flush_to_disk(os.path.join(root, name))
+        flush_to_disk(root)
+    if os.path.isfile(path):
+        flush_to_disk(path)
+
+
 def _remove_abandoned(path):
-    """Removes temporary files of processes that were killed while they wrote `path`."""
+    """Removes temporary files that killed processes left while writing `path`."""
     for left in path.parent.glob(f".{path.stem}.*.partial{path.suffix}"):
         process = left.name.removeprefix(f".{path.stem}.").partition(".")[0]
         if process.isdigit() and not _is_running(int(process)):
@@ -73,22 +83,23 @@ def _is_running(process):
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # somebody else's
+    except OSError:  # a process of another user
         return True
     return True
 
 
 def is_disk_full(error):
-    """Whether an error says that the disk, or the user's quota, is full."""
+    """Whether the cause of an error is a full disk or an exceeded quota."""
     return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
 
 
 def writable_folder(path):
-    """Returns the folder as a `Path`, created if missing. Raises `UserError` when nothing can be written to it."""
+    """Returns the folder as a `Path`, created if missing. Raises `UserError` if it is not writable."""
     folder = pathlib.Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()  # nameless: several workers may try the folder at once
+        tempfile.TemporaryFile(dir=folder).close()  # unnamed, because several workers may test the folder at once
     except OSError as error:
-        raise UserError(f"The output folder {folder} cannot be written ({error.strerror}): give --output.") from None
+        raise UserError(f"The output folder {folder} cannot be written ({error.strerror}): give --output another "
+                        "folder.") from None
     return folder

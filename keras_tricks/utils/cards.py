@@ -1,8 +1,8 @@
-"""The cards of the tricks: what each file says of itself at its top, read without importing it.
+"""The cards of the tricks: the module docstring of each file, read without importing the file.
 
-`list tricks`, `ablate` and the documentation all read them here, so a new trick is in all of them by itself.
+`list tricks`, `ablate` and the documentation read the cards here, so that a new trick appears in all of them.
 
-The line "Recipe" of a card says how a recipe switches the trick on, in the grammar of `parse_row`:
+The line "Recipe" of a card states how a recipe enables the trick, in the grammar of `parse_row`:
 
     Recipe     warmup: schedule.warmup_epochs=5
 """
@@ -23,12 +23,12 @@ class Card:
     """A card.
 
     Attributes:
-        name: of the file, `"drop_path"`.
-        path: of the file below the package, `"layers/drop_path.py"`.
+        name: name of the file without suffix, such as `"drop_path"`.
+        path: path of the file in the package, such as `"layers/drop_path.py"`.
         title: the first sentence.
-        fields: {heading: text}, in order; lines of a text are kept.
-        rest: what stands below: tables, remarks.
-        switches: {name of the trick: recipe assignments that switch it on}; empty where no recipe can.
+        fields: {heading: text}, in order; a text keeps its line breaks.
+        rest: the text after the fields: tables and remarks.
+        switches: {name of the trick: recipe assignments that enable it}; empty if a recipe cannot enable it.
     """
 
     name: str
@@ -56,7 +56,7 @@ def cards():
 
 
 def tricks():
-    """{name: assignments} of everything a recipe can switch on, in the order of the cards."""
+    """{name: assignments} of all tricks that a recipe can enable, in the order of the cards."""
     return {name: changes for card in cards() for name, changes in card.switches.items()}
 
 

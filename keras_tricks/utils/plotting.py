@@ -1,10 +1,10 @@
-"""Figures drawn without a display. matplotlib is imported when the first one is made."""
+"""Draws figures without a display. matplotlib is imported with the first figure."""
 
 from keras_tricks.utils.atomic_files import atomic_write
 
 
 def new_figure(width, height):
-    """An empty `matplotlib` figure of that size in inches."""
+    """An empty `matplotlib` figure; `width` and `height` are in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -14,6 +14,6 @@ def new_figure(width, height):
 
 
 def save_figure(figure, path, flag=None, dpi=110):
-    """Writes a figure as a PNG in one step. `flag` as for `atomic_write`."""
+    """Writes a figure atomically as a PNG. `flag` is that of `atomic_write`."""
     with atomic_write(path, flag) as partial:
         figure.savefig(partial, dpi=dpi)

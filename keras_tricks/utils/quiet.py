@@ -1,6 +1,6 @@
-"""A quiet start for the program: TensorFlow's native libraries write notes to stderr while they load.
+"""Quiet start of the program: TensorFlow's native libraries write messages to stderr while they load.
 
-As a library the package leaves stderr alone; `import keras_tricks` is as silent as `import keras`.
+As a library the package does not change stderr: `import keras_tricks` prints no more than `import keras`.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ def is_child():
 
 @contextlib.contextmanager
 def suppress_native_stderr():
-    """Suppresses what native code writes to stderr, and shows it when the block fails."""
+    """Suppresses the output of native code to stderr. With `KERAS_TRICKS_TRACEBACK` a failing block prints it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         sys.stderr.flush()
@@ -39,7 +39,8 @@ def suppress_native_stderr():
             yield
         except BaseException:
             notes.seek(0)
-            os.write(original, notes.read())
+            if os.environ.get("KERAS_TRICKS_TRACEBACK"):
+                os.write(original, notes.read())
             raise
         finally:
             os.dup2(original, 2)

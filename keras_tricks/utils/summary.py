@@ -1,6 +1,6 @@
-"""`summary.csv`: one row per epoch of a run. It is the source of truth; `curves.png` is drawn from it.
+"""`summary.csv`: one row per epoch of a run. `curves.png` is drawn from it.
 
-Rows are appended, so a resumed run continues in the same file, and an epoch that is run again after a crash replaces
+Rows are appended, so that a resumed run continues in the same file. An epoch that is repeated after a crash replaces
 its old row.
 """
 
@@ -9,6 +9,7 @@ import math
 import pathlib
 
 from keras_tricks.utils.atomic_files import atomic_write
+from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.plotting import new_figure, save_figure
 
 COLUMNS = ("epoch", "step", "images", "lr", "batch_size", "noise_scale", "train_loss", "val_loss", "top1", "top5",
@@ -16,20 +17,63 @@ COLUMNS = ("epoch", "step", "images", "lr", "batch_size", "noise_scale", "train_
 
 
 def read_summary(folder):
-    """Rows of `summary.csv` as dictionaries of text, oldest first; empty when there is none."""
+    """The rows of `summary.csv` as dictionaries of strings, oldest first; empty if the file is missing."""
     return list(iterate_summary(folder))
 
 
 def iterate_summary(folder):
-    """The same one row at a time, so that thousands of epochs need no more memory than one."""
+    """Like `read_summary`, one row at a time, so that memory does not grow with the number of epochs.
+
+    Raises:
+        UserError: the file cannot be read, or a row is damaged.
+    """
     path = pathlib.Path(folder) / "summary.csv"
-    if path.is_file():
+    if not path.exists():
+        return
+    reader = None
+    try:
         with open(path, newline="", encoding="utf-8") as file:
-            yield from csv.DictReader(file)
+            reader = csv.DictReader(file)
+            for row in reader:
+                yield _checked(row)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, csv.Error):  # also text that is not UTF-8
+        line = reader.line_num if reader else 1
+        raise UserError(f"{path} is damaged at line {line}: restore the file, or remove it.") from None
+
+
+def _checked(read):
+    """The columns of a row of text. Raises `ValueError` for a row that `write_summary` does not write.
+
+    A column that the file does not have, because another version wrote it, is empty.
+    """
+    row = {column: read.get(column) or "" for column in COLUMNS}
+    if int(row["epoch"]) < 1:
+        raise ValueError("an epoch counts from 1")
+    for column, text in row.items():
+        float(text or 0)
+        if column in ("step", "images", "batch_size") and column in read:
+            int(text)
+    return row
+
+
+def top1_of(row):
+    """The top-1 of an epoch in percent, as text: of the averaged weights if the run keeps an average.
+
+    Args:
+        row: a row of `read_summary`. Empty text if the epoch was not evaluated.
+    """
+    return row.get("ema_top1") or row["top1"]
+
+
+def best_row(rows):
+    """The first row with the highest `top1_of`, or `None` if no epoch was evaluated."""
+    return max((row for row in rows if top1_of(row)), key=lambda row: float(top1_of(row)), default=None)
 
 
 def write_summary(folder, rows):
-    """Replaces `summary.csv` in one step. `rows` may be read from it meanwhile."""
+    """Replaces `summary.csv` atomically. `rows` may be read lazily from the old file."""
     with (atomic_write(pathlib.Path(folder) / "summary.csv") as partial,
           open(partial, "w", newline="", encoding="utf-8") as file):
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
@@ -60,8 +104,8 @@ def draw_curves(folder):
         axis.set(title=title, xlabel="epoch")
         axis.grid(alpha=0.3)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    best = max((float(r["top1"]) for r in rows if r["top1"]), default=None)
-    if best is not None:
+    if best_row(rows) is not None:
+        best = float(top1_of(best_row(rows)))
         accuracy.axhline(best, linestyle=":", color="gray", linewidth=1)
         accuracy.set_title(f"validation accuracy, % (best top-1 {best:.2f})")
     _draw_batch_size(rate.twinx(), epochs, rows)

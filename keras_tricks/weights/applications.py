@@ -1,12 +1,12 @@
-"""Networks of `keras.applications` and ours: the same function, each in its own weights.
+"""Converts weights between `keras.applications` and this zoo, for networks that compute the same function.
 
-ResNets (layout A): theirs have biases in their convolutions and a batch norm epsilon of 1.001e-5. A bias before a batch
-norm only shifts the mean it subtracts; the epsilon goes into gamma. Inception-ResNet-v2 (`bn_scale=False`) and
-EfficientNets: the same weights in the same order.
+ResNets (layout A): Keras' have biases in their convolutions and a batch-norm epsilon of 1.001e-5. A bias before a batch
+normalization only shifts the mean it subtracts; the difference in epsilon is moved into gamma. Inception-ResNet-v2
+(`bn_scale=False`) and EfficientNets have the same weights in the same order.
 
-What the weights expect of their images stays: the ResNets' are BGR less the means of ImageNet, Inception-ResNet-v2's
-between -1 and 1. EfficientNets normalize by themselves there; here they take images normalized with ImageNet's mean and
-standard deviation, as all models do.
+Conversion does not change the expected images: the ResNets' are BGR minus the means of ImageNet, Inception-ResNet-v2's
+are between -1 and 1. EfficientNets normalize inside the network in Keras; here they take images normalized with
+ImageNet's mean and standard deviation, as all models of the zoo do.
 """
 
 import re
@@ -17,15 +17,15 @@ import numpy as np
 from keras_tricks.utils.errors import UserError
 
 EPSILON, THEIRS = 1e-5, 1.001e-5
-SAME_ORDER = ("conv_7b", "top_conv")  # layers of their Inception-ResNet-v2 and of their EfficientNets
+SAME_ORDER = ("conv_7b", "top_conv")  # layers of Keras' Inception-ResNet-v2 and of Keras' EfficientNets
 
 
-def from_applications(model, theirs):
-    """Puts the weights of a `keras.applications` model into ours.
+def from_applications(model: keras.Model, theirs: keras.Model) -> None:
+    """Copies the weights of a `keras.applications` model into a model of the zoo.
 
     Args:
-        model: `kt.models.ResNet50`, `101`, `152`, `InceptionResNetV2(bn_scale=False)` or `EfficientNetRSB0` to `B7` of
-            as many classes, or without a top.
+        model: `kt.models.ResNet50`, `101`, `152`, `InceptionResNetV2(bn_scale=False)` or `EfficientNetRSB0` to `B7`
+            with as many classes, or without the top.
         theirs: the `keras.applications` model.
 
     Raises:
@@ -47,8 +47,11 @@ def from_applications(model, theirs):
         own_norm.set_weights([gamma * np.sqrt((variance + EPSILON) / (variance + THEIRS)), beta, mean - bias, variance])
 
 
-def to_applications(model, theirs):
-    """The other way: puts our weights into a `keras.applications` model. Biases of its ResNets become 0."""
+def to_applications(model: keras.Model, theirs: keras.Model) -> None:
+    """The inverse of `from_applications`: copies weights of the zoo into a `keras.applications` model.
+
+    The biases of Keras' ResNets become 0.
+    """
     if _in_the_same_order(model, theirs):
         for value, weight in zip(model.weights, _own_weights(theirs), strict=True):
             weight.assign(value)
@@ -68,12 +71,12 @@ def _in_the_same_order(model, theirs):
     if not any(layer.name in SAME_ORDER for layer in theirs.layers):
         return False
     if [w.shape for w in model.weights] != [w.shape for w in _own_weights(theirs)]:
-        raise UserError(_words(model, theirs))
+        raise UserError(_mismatch(model, theirs))
     return True
 
 
 def _own_weights(theirs):
-    """Their weights, without those that normalize pixels."""
+    """The weights of Keras' model, without those that normalize pixels."""
     return [w for layer in theirs.layers if not isinstance(layer, keras.layers.Normalization) for w in layer.weights]
 
 
@@ -82,7 +85,7 @@ def _norm(name):
 
 
 def _pairs(model, theirs):
-    """(our layer, theirs) of all convolutions and the classifier."""
+    """(our layer, Keras' layer) for all convolutions and the classifier."""
     for layer in model.layers:
         if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
             yield layer, theirs.get_layer(in_applications(layer.name))
@@ -102,9 +105,9 @@ def _check(model, theirs):
         return sorted(tuple(layer.kernel.shape) for layer in network.layers if isinstance(layer, kinds))
 
     if shapes(model) != shapes(theirs) or not any(layer.name == "conv1_conv" for layer in theirs.layers):
-        raise UserError(_words(model, theirs))
+        raise UserError(_mismatch(model, theirs))
 
 
-def _words(model, theirs):
-    return (f"{theirs.name} is not the `keras.applications` form of {model.name}: give ResNet50, 101 or 152, "
+def _mismatch(model, theirs):
+    return (f"{theirs.name} is not the `keras.applications` form of {model.name}: use ResNet50, 101 or 152, "
             "InceptionResNetV2 (bn_scale=False) or an EfficientNet on both sides, with as many classes.")

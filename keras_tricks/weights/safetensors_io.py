@@ -1,8 +1,8 @@
-"""Weights in files: safetensors by variable path, `.weights.h5` and `.keras` through Keras. Pickles are refused.
+"""Weight files: safetensors by variable path, `.weights.h5` and `.keras` through Keras. Pickles are rejected.
 
-A safetensors file written here holds one tensor per variable, named by its path (`stem/conv1/kernel`), and the sha256
-of its contents, which is compared when it is read. It is written to a temporary file, flushed to disk and renamed: a
-reader sees the old file or the new one, never half of it.
+A safetensors file written here contains one tensor per variable, named by its path (`stem/conv1/kernel`), and the
+sha256 of its contents, which is verified on reading. It is written to a temporary file, flushed to disk and renamed: a
+reader sees the old file or the new one, never a partial one.
 """
 
 import errno
@@ -11,20 +11,24 @@ import json
 import os
 import pathlib
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.types import Path
 from keras_tricks.weights import timm
-from keras_tricks.weights.classifier import other_head
+from keras_tricks.weights.checks import check_floats, check_keras_file
+from keras_tricks.weights.classifier import has_other_classes
 from keras_tricks.weights.sources import find
 
 HEAD = re.compile(r"(^|/)head/")  # variables of the classifier
 
 
-def save(path, variables, metadata=None):
-    """Writes {name: variable or array} atomically as safetensors. `metadata`: {str: str}. `OSError` when it cannot."""
+def save(path: Path, variables: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
+    """Writes {name: variable or array} atomically as safetensors, with `metadata`, {str: str}. Raises `OSError`."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
@@ -54,15 +58,15 @@ def digest(tensors, metadata):
     return sha256.hexdigest()
 
 
-def read(path, checked=False):
+def read(path: Path, checked: bool = False) -> tuple[dict[str, Any], dict[str, str]]:
     """Reads a safetensors file: ({name: array}, metadata without the checksum).
 
     Args:
-        path: of the file.
-        checked: bool, refuse a file without a checksum. Defaults to `False`: files of others have none.
+        path: path of the file.
+        checked: bool, whether to reject a file without a checksum, as other tools write them. Defaults to `False`.
 
     Raises:
-        UserError: it cannot be read, or its contents are not those that were written.
+        UserError: the file cannot be read, or its contents do not match the checksum.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -75,32 +79,49 @@ def read(path, checked=False):
     if written is None and checked:
         raise UserError(f"{path} has no checksum: it was not written by a run of this version.")
     if written is not None and written != digest(tensors, metadata):
-        raise UserError(f"{path} is damaged: its contents do not have the checksum that was written with them.")
+        raise UserError(f"{path} is damaged: its contents do not match its checksum.")
     return tensors, metadata
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file, {str: str}, without reading its tensors.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is not a readable safetensors file ({error}).") from error
+
+
 def by_path(variables):
-    """{path: variable}, the names used in a file."""
+    """{path: variable}; the paths are the names in a file."""
     variables = list(variables)
     named = {v.path: v for v in variables}
     if len(named) < len(variables):
-        raise ValueError(f"{len(variables)} variables share {len(named)} paths, so that a file cannot hold them all.")
+        raise ValueError(f"{len(variables)} variables share {len(named)} paths, so a file cannot hold them all.")
     return named
 
 
 def weights_of(model):
-    """{path: variable} without the states of random generators, whose names depend on what the process built before."""
+    """{path: variable} without the states of random generators, whose names depend on earlier models of the process."""
     return by_path(v for v in model.variables if v.name != "seed_generator_state")
 
 
 def assign(variables, tensors, source):
-    """Copies {name: array} into {name: variable}; complains about the first tensor that is missing or misshapen.
+    """Copies {name: array} into {name: variable}. Assigns nothing unless everything fits.
 
-    Nothing is assigned unless everything fits.
+    Raises:
+        UserError: names the first tensor that is missing or has another shape.
     """
     for name, variable in variables.items():
         if name not in tensors:
-            raise UserError(f"{source} has no tensor {name!r} (it has {len(tensors)} others): it is of another model.")
+            raise UserError(f"{source} has no tensor {name!r} (it has {len(tensors)} others): it belongs to another "
+                            "model.")
         if tuple(tensors[name].shape) != tuple(variable.shape):
             raise UserError(f"{source}: tensor {name!r} has shape {tuple(tensors[name].shape)}, the model expects "
                             f"{tuple(variable.shape)}.")
@@ -108,18 +129,20 @@ def assign(variables, tensors, source):
         variable.assign(tensors[name])
 
 
-def load(model, weights, new_head=False):
+def load(model: keras.Model, weights: Path, new_head: bool = False) -> None:
     """Loads weights into a built model.
 
     Args:
         model: `keras.Model`.
-        weights: `.safetensors` (ours, or timm's), `.weights.h5` or `.keras` file, or a name of the Hugging Face Hub
-            such as `"timm/resnet50d.ra2_in1k"`, see `keras_tricks/weights/sources.py`.
-        new_head: bool, leave the classifier as it is, and say so, where safetensors have one of other classes.
+        weights: `.safetensors` (ours or timm's), `.weights.h5` or `.keras` file, or a name on the Hugging Face Hub such
+            as `"timm/resnet50d.ra2_in1k"`; see `keras_tricks/weights/sources.py`.
+        new_head: bool, whether to skip, with a log message, a classifier with another number of classes (safetensors
+            only). Defaults to `False`.
 
     Raises:
-        UserError: no such file or repository, an unknown kind of file, or a tensor that does not fit (its name and both
-            shapes).
+        UserError: the file or repository does not exist, the kind of file is unknown, or a tensor does not fit; the
+            message names it and both shapes. A tensor has values that are not finite, or integers or bools. Nothing is
+            assigned then.
     """
     source = find(weights)
     path = source.path
@@ -131,19 +154,32 @@ def load(model, weights, new_head=False):
             return
         prefix = "model/" if any(name.startswith("model/") for name in tensors) else ""
         variables = {f"{prefix}{n}": v for n, v in weights_of(model).items()}
-        if new_head and other_head({n: v for n, v in variables.items() if HEAD.search(n)}, tensors, source.name, model):
-            variables = {n: v for n, v in variables.items() if not HEAD.search(n)}
+        head = {n: v for n, v in variables.items() if HEAD.search(n)}
+        if new_head and has_other_classes(head, tensors, source.name, model):
+            variables = {n: v for n, v in variables.items() if n not in head}
+        floats = (n for n, v in variables.items() if n in tensors and "float" in v.dtype)
+        check_floats({n: tensors[n] for n in floats}, path.name)
         assign(variables, tensors, path.name)
         return
+    check_keras_file(path)
     try:
         if path.name.endswith(".weights.h5"):
             model.load_weights(path)
         else:
             saved = keras.saving.load_model(path, compile=False)
-            assign(weights_of(model), {n: v.numpy() for n, v in weights_of(saved).items()}, path.name)
+            assign(weights_of(model), _like(weights_of(model), weights_of(saved)), path.name)
     except UserError:
         raise
     except (ValueError, OSError, KeyError) as error:
-        # Keras names the tensor and both shapes after the first line, and prints the values behind ", value=".
+        # Keras names the tensor and both shapes after the first line and prints the values after ", value=".
         reason = " ".join(str(error).split()).split(", value=")[0]
         raise UserError(f"{path.name} does not fit {model.name}: {reason}") from error
+
+
+def _like(wanted, saved):
+    """{name in `wanted`: array} of the variables of an exported model.
+
+    Its layers are all Keras' own, so that `stem/conv1/kernel` of a network is `stem_conv1/kernel` there.
+    """
+    flat = {name.replace("/", "_"): name for name in wanted}
+    return {flat.get(name.replace("/", "_"), name): keras.ops.convert_to_numpy(v) for name, v in saved.items()}

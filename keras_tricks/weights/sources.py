@@ -1,12 +1,12 @@
-"""Where weights come from: a file, or a repository of the Hugging Face Hub.
+"""Sources of weights: a file, or a repository on the Hugging Face Hub.
 
-    model.safetensors               a file, ours or timm's; a config.json beside it is read
+    model.safetensors               a file, ours or timm's; a config.json in the same folder is also read
     timm/resnet50d.ra2_in1k         https://huggingface.co/timm/resnet50d.ra2_in1k, its model.safetensors
     timm/resnet50d.ra2_in1k@4f7...  the same at a revision: a commit, a tag or a branch
     hf://owner/name[@revision]      any other repository with a model.safetensors
 
 Downloads need `pip install 'keras-tricks[hub]'`. `huggingface_hub` caches them and respects `HF_HOME`, `HF_TOKEN` and
-`HF_HUB_OFFLINE=1`; what is in the cache is compared with its sha256 before it is read.
+`HF_HUB_OFFLINE=1`. A cached file is verified by its sha256 before it is read.
 """
 
 import dataclasses
@@ -15,8 +15,11 @@ import json
 import os
 import pathlib
 import re
+from typing import Any
 
+from keras_tricks.utils import class_names
 from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.types import Path
 
 KINDS = (".safetensors", ".weights.h5", ".keras")
 HUB_NAME = re.compile(r"(?:hf://(?P<owner>[\w.-]+)/|(?P<timm>timm)/)(?P<name>[\w.-]+?)(?:@(?P<revision>[\w./-]+))?")
@@ -24,7 +27,7 @@ HUB_NAME = re.compile(r"(?:hf://(?P<owner>[\w.-]+)/|(?P<timm>timm)/)(?P<name>[\w
 
 @dataclasses.dataclass(frozen=True)
 class WeightInfo:
-    """What weights were trained for; timm's keys. Sizes are pixels, `mean` and `std` on the 0-255 scale."""
+    """Training settings of weights, with timm's keys. Sizes are in pixels, `mean` and `std` on the 0-255 scale."""
 
     origin: str
     architecture: str
@@ -39,8 +42,8 @@ class WeightInfo:
     license: str
     class_names: tuple = ()
 
-    def data(self):
-        """The fields of a recipe's `data` section that evaluate these weights as they were evaluated when published."""
+    def data(self) -> dict[str, Any]:
+        """The fields of a recipe's `data` section that reproduce the published evaluation of these weights."""
         size = self.test_image_size
         crop = {"eval_crop": "center", "crop_pct": self.crop_pct}
         if self.crop_mode == "squash":
@@ -52,37 +55,47 @@ class WeightInfo:
 
 @dataclasses.dataclass(frozen=True)
 class WeightFile:
-    """A weight file that exists: `path`, what the user called it, and its `WeightInfo` or `None`."""
+    """An existing weight file: its path, the name the user gave, and its `WeightInfo` or `None`."""
 
     path: pathlib.Path
     name: str
     info: WeightInfo | None
 
+    @property
+    def class_names(self):
+        """The names of its classes, in the order of the outputs, a tuple; empty if they are unknown.
 
-def find(weights):
-    """Finds weights by path or name, downloading them when they are of the Hub and not yet in its cache.
+        They are those of its config.json, or of the run or export it is part of.
+        """
+        published = self.info.class_names if self.info else ()
+        return tuple(published) or class_names.of_weights(self.path)
+
+
+def find(weights: Path) -> WeightFile:
+    """Finds weights by path or name. Downloads weights of the Hub that are not in its cache.
 
     Args:
-        weights: see above.
+        weights: string or path; see the module docstring.
 
     Returns:
         A `WeightFile`.
 
     Raises:
-        UserError: no such file or repository, an unknown kind of file, a pickle, no network, a damaged download.
+        UserError: the file or repository does not exist, the kind of file is unknown or a pickle, the network is not
+            available, or the download is damaged.
     """
     text, path = str(weights), pathlib.Path(weights)
     hub = HUB_NAME.fullmatch(text)
     if hub and not text.endswith(KINDS) and not path.exists():
         return _from_hub(text, f"{hub['owner'] or hub['timm']}/{hub['name']}", hub["revision"])
     if path.is_dir():
-        raise UserError(f"`weights` {text!r} is a folder: name a file in it that ends in {', '.join(KINDS)}.")
+        raise UserError(f"`weights` {text!r} is a folder: pass a file in it that ends in {', '.join(KINDS)}.")
     if not path.name.endswith(KINDS):
         raise UserError(f"`weights` must be None, a file ending in {', '.join(KINDS)}, or a name such as "
                         f"timm/resnet50d.ra2_in1k. Received: {text!r}. Pickled checkpoints (.pt, .pth, .bin, .pkl) can "
-                        "run code when opened and are not read: save them as safetensors first.")
+                        "run code when opened and are not read: convert them to safetensors first.")
     if not path.is_file():
-        raise UserError(f"There is no weight file {path}.")
+        raise UserError(f"The weight file {path} does not exist.")
     config = path.with_name("config.json")
     return WeightFile(path, path.name, _info(config, str(path)) if config.is_file() else None)
 
@@ -93,7 +106,7 @@ def _from_hub(text, repository, revision):
         from huggingface_hub import errors
     except ImportError as error:
         raise UserError(f"`weights` {text!r} are on the Hugging Face Hub: pip install 'keras-tricks[hub]', or download "
-                        "model.safetensors yourself and give its path.") from error
+                        "model.safetensors yourself and pass its path.") from error
 
     def fetch(file):
         return pathlib.Path(huggingface_hub.hf_hub_download(repository, file, revision=revision))
@@ -105,15 +118,15 @@ def _from_hub(text, repository, revision):
         except errors.EntryNotFoundError:
             config = None
     except errors.RepositoryNotFoundError:
-        raise UserError(f"There is no repository {repository} on the Hugging Face Hub, or it is not public. "
+        raise UserError(f"The repository {repository} does not exist on the Hugging Face Hub, or it is not public. "
                         f"https://huggingface.co/timm lists timm's. Received: {text!r}") from None
     except errors.RevisionNotFoundError:
         raise UserError(f"{repository} has no revision {revision!r} on the Hugging Face Hub.") from None
     except errors.LocalEntryNotFoundError:
         raise UserError(f"`weights` {text!r} are not in the cache, and the Hugging Face Hub cannot be reached (no "
-                        "network, or HF_HUB_OFFLINE): download them elsewhere, or give a path.") from None
+                        "network, or HF_HUB_OFFLINE): download them elsewhere, or pass a path.") from None
     except errors.EntryNotFoundError:
-        raise UserError(f"{repository} has no model.safetensors: only safetensors are read.") from None
+        raise UserError(f"{repository} has no model.safetensors; other files are not read.") from None
     except (errors.HfHubHTTPError, OSError) as error:
         raise UserError(f"{repository} cannot be downloaded: {str(error).splitlines()[0]}") from None
     _check(path, text)
@@ -121,7 +134,7 @@ def _from_hub(text, repository, revision):
 
 
 def _check(path, name):
-    """The cache names a large file by its sha256."""
+    """Verifies a cached file, which the cache names by its sha256."""
     blob = path.resolve()
     if re.fullmatch("[0-9a-f]{64}", blob.name):
         digest = hashlib.sha256()
@@ -130,11 +143,11 @@ def _check(path, name):
                 digest.update(block)
         if digest.hexdigest() != blob.name:
             raise UserError(f"The cached file of {name} is damaged ({os.path.getsize(blob):,} bytes, another sha256): "
-                            f"remove {blob} and load it again.")
+                            f"delete {blob} and load it again.")
 
 
 def _info(config, origin):
-    """`WeightInfo` from timm's config.json; `None` for a file of another kind."""
+    """`WeightInfo` from timm's config.json; `None` for any other file."""
     try:
         described = json.loads(config.read_text())
         cfg = described["pretrained_cfg"]

@@ -1,6 +1,6 @@
-"""What timm calls the weights of the zoo: one table for each family.
+"""timm's names for the weights of the zoo: one table for each family.
 
-A variable of ours has a path such as `stage2_block1_conv3/kernel`; timm calls it `layer2.0.conv3.weight`.
+A variable here has a path such as `stage2_block1_conv3/kernel`; timm's name is `layer2.0.conv3.weight`.
 """
 
 import re
@@ -49,7 +49,7 @@ RESNET = (
     (r"block_shortcut/bn", "layer{layer}.{block}.downsample.2"),
     (r"head", "fc"),
 )
-INCEPTION_RESNET = (  # a convolution's name stands before .conv, its batch norm's before .bn: see `_module`
+INCEPTION_RESNET = (  # `_module` appends .conv to the name of a convolution and .bn to that of its batch norm
     (r"stem_conv1", "conv2d_1a"),
     (r"stem_conv2", "conv2d_2a"),
     (r"stem_conv3", "conv2d_2b"),
@@ -84,7 +84,7 @@ EFFICIENTNET = (
     (r"top_bn", "bn2"),
     (r"head", "classifier"),
 )
-FAMILIES = (  # the first whose variable a model has
+FAMILIES = (  # the first one whose variable the model has
     ("stage1_block1_branch1_conv1/kernel", INCEPTION_RESNET),
     ("block1a_dwconv/kernel", EFFICIENTNET),
     ("stage1_block1_conv4/gain", NFNET),
@@ -94,21 +94,21 @@ FAMILIES = (  # the first whose variable a model has
 
 
 def timm_name(path, paths):
-    """timm's name of the variable at `path` of a model whose variables are at `paths`.
+    """timm's name of the variable at `path` in a model with variables at `paths`.
 
     Raises:
-        UserError: the model is of no family that timm has.
+        UserError: the family of the model is not in timm.
     """
     layer, _, leaf = path.rpartition("/")
     rules = next((rules for variable, rules in FAMILIES if variable in paths), ())
     module = _module(layer, rules)
     if module is None or leaf not in LEAVES:
-        raise UserError(f"timm has no name for the variable {path!r}: its family has no converter.")
+        raise UserError(f"timm has no name for the variable {path!r}: there is no converter for its family.")
     return f"{module}_gain" if module.endswith("skipinit") else f"{module}.{LEAVES[leaf]}"
 
 
 def _module(layer, rules):
-    """timm's module of a layer, or `None`."""
+    """timm's name of the module of a layer, or `None`."""
     part = layer.removesuffix("_bn") if rules is INCEPTION_RESNET else layer
     short, stage, block = _position(part)
     for pattern, form in rules:
@@ -124,7 +124,7 @@ def _module(layer, rules):
 
 
 def _position(layer):
-    """`("block_conv3", 1, 0)` of `stage2_block1_conv3`; no position outside the stages."""
+    """`("block_conv3", 1, 0)` for `stage2_block1_conv3`; outside the stages the position is `None`."""
     if match := re.match(r"stage(\d+)_block(\d+)", layer):
         return f"block{layer[match.end():]}", int(match[1]) - 1, int(match[2]) - 1
     if match := re.match(r"block(\d)([a-z])", layer):

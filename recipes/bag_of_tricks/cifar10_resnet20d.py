@@ -1,4 +1,4 @@
-"""ResNet-20-D on CIFAR-10 images with the Bag of Tricks, made for a laptop CPU: 20 epochs.
+"""ResNet-20-D on CIFAR-10 images with the Bag of Tricks, sized for a laptop CPU: 20 epochs.
 
 Run      keras-tricks train bag_of_tricks/cifar10_resnet20d --data-dir cifar10
 Data     cifar10/{train,test}/<class>/*.jpg (or .png)
@@ -15,6 +15,6 @@ RECIPE = Recipe(
     augment=Augment(crop="pad", pad=4, flip=True),
     model=Model(name="resnet20d", zero_gamma=True),
     optimizer=Optimizer(weight_decay=5e-4, no_bias_decay=True),
-    # 0.2 for 128 images; short runs want a high peak and a full cosine.
+    # 0.2 for 128 images: short runs need a high peak and a full cosine.
     schedule=Schedule(epochs=20, batch_size=128, base_learning_rate=0.4, warmup_epochs=1, decay="cosine"),
 )

@@ -10,7 +10,7 @@ RECIPE = load_recipe("bag_of_tricks/resnet50").replace(
     about={
         "expected_top1": None,
         "expected_from": "",
-        "note": "the paper's number was read second-hand and is not quoted",
+        "note": "the paper's number is not quoted: it was available only from a secondary source",
     },
     model={"name": "mobilenet", "zero_gamma": False, "options": {}},
 )

@@ -10,7 +10,7 @@ RECIPE = load_recipe("bag_of_tricks/resnet50d_label_smoothing").replace(
     about={
         "expected_top1": None,
         "expected_from": "",
-        "note": "the paper trains it with cosine decay and label smoothing; its own accuracy is not quoted",
+        "note": "the paper trains it with cosine decay and label smoothing; its accuracy is not quoted",
     },
     model={"name": "resnet152d"},
 )

@@ -7,8 +7,8 @@ Paper    He et al. 2018, arXiv:1812.01187, sections 2.1 and 2.2
 from keras_tricks.recipe import About, Augment, Data, Model, Optimizer, Recipe, Schedule
 
 RECIPE = Recipe(
-    about=About(paper="arXiv:1812.01187", note="the paper's own baseline number is not quoted: only a second-hand "
-                "source was at hand"),
+    about=About(paper="arXiv:1812.01187", note="the paper's baseline number is not quoted: it was available only from "
+                "a secondary source"),
     data=Data(source="tfds:imagenet2012", image_size=224, eval_crop="short_side", short_side=256),
     augment=Augment(crop="random_resized", flip=True, color_jitter="paper", pca_noise=0.1),
     model=Model(name="resnet50", options={"kernel_initializer": "glorot_uniform"}),

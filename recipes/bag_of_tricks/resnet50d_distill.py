@@ -13,7 +13,7 @@ RECIPE = load_recipe("bag_of_tricks/resnet50d_label_smoothing").replace(
     about={
         "expected_top1": None,
         "expected_from": "",
-        "note": "the paper's number was read second-hand and is not quoted",
+        "note": "the paper's number is not quoted: it was available only from a secondary source",
     },
     loss={"teacher": "resnet152d", "temperature": 20.0},
 )

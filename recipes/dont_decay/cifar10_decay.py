@@ -1,4 +1,4 @@
-"""WRN-16-4 on CIFAR-10, learning rate divided by 5 at epochs 60, 120 and 160: the schedule the others replace.
+"""WRN-16-4 on CIFAR-10, learning rate divided by 5 at epochs 60, 120 and 160: the baseline schedule.
 
 Run      keras-tricks train dont_decay/cifar10_decay --data-dir cifar10
 Data     cifar10/{train,test}/<class>/*.jpg (or .png)

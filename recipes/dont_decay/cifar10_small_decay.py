@@ -11,7 +11,7 @@ RECIPE = load_recipe("dont_decay/cifar10_decay").replace(
            "measured": True},
     data={"train_images": 10_000},
     model={"name": "wide_resnet16_1", "options": {"ghost_batch_size": 32}},
-    # The rate per image of the paper: 0.1 per 128.
+    # The paper's learning rate per image: 0.1 per 128.
     schedule={"epochs": 30, "batch_size": 32, "base_learning_rate": 0.025, "base_batch_size": 32,
               "milestones": (10, 20)},
     train={"evaluate_every": 5, "eval_batch_size": 500},

@@ -1,4 +1,4 @@
-"""Inception-ResNet-v2 on ImageNet, batch 8192, learning rate 3: the schedule the others replace.
+"""Inception-ResNet-v2 on ImageNet, batch 8192, learning rate 3: the baseline schedule.
 
 Run      keras-tricks train dont_decay/inception_resnet_v2_decay --data-dir DIR
 Data     imagenet2012, prepared by TFDS
@@ -8,7 +8,7 @@ from keras_tricks.recipe import About, Augment, Data, Model, Optimizer, Recipe, 
 
 RECIPE = Recipe(
     about=About(paper="arXiv:1711.00489",
-                note="section 5.3; 14,040 updates. Augmentation, weight decay, warmup and milestones are ours"),
+                note="section 5.3; 14,040 updates. Augmentation, weight decay, warmup and milestones are our choice"),
     data=Data(source="tfds:imagenet2012", validation_split="validation", image_size=299, short_side=342,
               mean=(127.5,) * 3, std=(127.5,) * 3),
     augment=Augment(),

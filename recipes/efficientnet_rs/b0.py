@@ -1,15 +1,15 @@
-"""EfficientNet-B0 at 224 pixels, trained the EfficientNet-RS way; choose a lower resolution for the paper's trade.
+"""EfficientNet-B0 at 224 pixels, trained as EfficientNet-RS. Lower the resolution for the paper's trade-off.
 
 Run      keras-tricks train efficientnet_rs/b0 --data-dir ~/tensorflow_datasets --set data.image_size=192
-Paper    Bello et al. 2021, arXiv:2103.07579, section 7.2; it prints no resolution or accuracy per model. The magnitude
-         of RandAugment follows the resolution: 10 up to 224 pixels, 15 up to 320, 20 beyond
-Differs  SGD with momentum for RMSProp, dropout of `keras.applications` (0.2 in every size)
+Paper    Bello et al. 2021, arXiv:2103.07579, section 7.2, which gives no resolution or accuracy per model. The
+         magnitude of RandAugment depends on the resolution: 10 up to 224 pixels, 15 up to 320, 20 beyond
+Differs  SGD with momentum instead of RMSProp; dropout as in `keras.applications` (0.2 in every size)
 """
 
 from keras_tricks.recipe import About, Augment, Data, Loss, Model, Optimizer, Recipe, Schedule, Train
 
 RECIPE = Recipe(
-    about=About(paper="arXiv:2103.07579", note="no accuracy of this very run is published"),
+    about=About(paper="arXiv:2103.07579", note="no accuracy of this run is published"),
     data=Data(source="tfds:imagenet2012", image_size=224, eval_crop="center", interpolation="bicubic"),
     augment=Augment(rand_augment_layers=2, rand_augment_magnitude=10),
     model=Model(name="efficientnet_rs_b0"),

@@ -1,4 +1,4 @@
-"""EfficientNet-B1 at 240 pixels, as `efficientnet_rs/b0`.
+"""EfficientNet-B1 at 240 pixels, otherwise as `efficientnet_rs/b0`.
 
 Run      keras-tricks train efficientnet_rs/b1 --data-dir ~/tensorflow_datasets
 Paper    Bello et al. 2021, arXiv:2103.07579, section 7.2

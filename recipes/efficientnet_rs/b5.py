@@ -1,4 +1,4 @@
-"""EfficientNet-B5 at 456 pixels, as `efficientnet_rs/b0`.
+"""EfficientNet-B5 at 456 pixels, otherwise as `efficientnet_rs/b0`.
 
 Run      keras-tricks train efficientnet_rs/b5 --data-dir ~/tensorflow_datasets
 Paper    Bello et al. 2021, arXiv:2103.07579, section 7.2

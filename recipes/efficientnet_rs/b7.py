@@ -1,4 +1,4 @@
-"""EfficientNet-B7 at 600 pixels, as `efficientnet_rs/b0`.
+"""EfficientNet-B7 at 600 pixels, otherwise as `efficientnet_rs/b0`.
 
 Run      keras-tricks train efficientnet_rs/b7 --data-dir ~/tensorflow_datasets
 Paper    Bello et al. 2021, arXiv:2103.07579, section 7.2

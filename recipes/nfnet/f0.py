@@ -10,7 +10,7 @@ RECIPE = Recipe(
     about=About(paper="arXiv:2102.06171", expected_top1=83.6, expected_from="paper, table 1"),
     data=Data(source="tfds:imagenet2012", image_size=192, test_image_size=256, eval_crop="squash",
               interpolation="bicubic"),
-    # Every image has a partner of its own: half of a batch is mixed by mixup, half by CutMix, then RandAugment follows.
+    # Partners come from a second pass over the data. Half of a batch gets mixup, half CutMix; RandAugment follows.
     augment=Augment(rand_augment_layers=4, rand_augment_magnitude=5, mixup_alpha=0.2, cutmix_alpha=1.0,
                     mixup_per="sample", mix_both="halves", mix_first=True),
     model=Model(name="nfnet_f0", options={"dropout_rate": 0.2, "drop_path_rate": 0.25}),

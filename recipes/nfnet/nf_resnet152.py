@@ -1,4 +1,4 @@
-"""NF-ResNet-152, 90 epochs: as `nfnet/nf_resnet50`.
+"""NF-ResNet-152, 90 epochs, otherwise as `nfnet/nf_resnet50`.
 
 Run      keras-tricks train nfnet/nf_resnet152 --data-dir ~/tensorflow_datasets
 Paper    Brock et al. 2021, arXiv:2101.08692; values of deepmind-research/nfnets/experiment.py

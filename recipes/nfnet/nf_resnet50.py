@@ -1,4 +1,4 @@
-"""NF-ResNet-50, 90 epochs: the base run of the reference code, as a batch-normalized ResNet is trained.
+"""NF-ResNet-50, 90 epochs: the base run of the reference code, trained like a batch-normalized ResNet.
 
 Run      keras-tricks train nfnet/nf_resnet50 --data-dir ~/tensorflow_datasets
 Paper    Brock et al. 2021, arXiv:2101.08692; values of deepmind-research/nfnets/experiment.py
@@ -7,7 +7,7 @@ Paper    Brock et al. 2021, arXiv:2101.08692; values of deepmind-research/nfnets
 from keras_tricks.recipe import About, Data, Loss, Model, Optimizer, Recipe, Schedule, Train
 
 RECIPE = Recipe(
-    about=About(paper="arXiv:2101.08692", note="no accuracy of this very run is published"),
+    about=About(paper="arXiv:2101.08692", note="no accuracy of this run is published"),
     data=Data(source="tfds:imagenet2012", interpolation="bicubic"),
     model=Model(name="nf_resnet50", options={"dropout_rate": 0.25, "drop_path_rate": 0.1}),
     loss=Loss(label_smoothing=0.1, smoothing="uniform"),

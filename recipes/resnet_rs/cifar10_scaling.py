@@ -1,4 +1,4 @@
-"""A ResNet-RS for the scaling study at laptop size: CIFAR-10 images at 32 pixels, flips and shifted crops only.
+"""ResNet-RS for the scaling study at laptop size: CIFAR-10 images at 32 pixels, with flips and padded crops only.
 
 Run      keras-tricks scale --widths 0.125 0.25 0.5 --depths 26 50 101 --resolutions 32 --train epochs=2 \
              --train epochs=10 --data-dir cifar10

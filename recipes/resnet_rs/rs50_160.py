@@ -2,8 +2,8 @@
 
 Run      keras-tricks train resnet_rs/rs50_160 --data-dir ~/tensorflow_datasets
 Paper    Bello et al. 2021, arXiv:2103.07579, section 6: 78.8 %
-Differs  weight decay spares biases and norms; the authors' code spares norms only. Their code also keeps stepwise rates
-         where the paper has a cosine, as here
+Differs  weight decay excludes biases and normalization parameters; the authors' code excludes only the latter. Their
+         code also has stepwise learning rates; the paper and this recipe use a cosine
 """
 
 from keras_tricks.recipe import About, Augment, Data, Loss, Model, Optimizer, Recipe, Schedule, Train
@@ -12,7 +12,7 @@ RECIPE = Recipe(
     about=About(paper="arXiv:2103.07579", expected_top1=78.8, expected_from="paper, table of the released models"),
     data=Data(source="tfds:imagenet2012", image_size=160, eval_crop="center", interpolation="bicubic"),
     augment=Augment(rand_augment_layers=2, rand_augment_magnitude=10),
-    # Batch normalization keeps no history of its own: the average of all weights holds it.
+    # Momentum 0: batch normalization keeps no moving statistics. The average of all weights includes its statistics.
     model=Model(name="resnet_rs50", zero_gamma=True, options={"dropout_rate": 0.25, "bn_momentum": 0.0}),
     loss=Loss(label_smoothing=0.1, smoothing="uniform"),
     optimizer=Optimizer(weight_decay=4e-5, no_bias_decay=True, ema_decay=0.9999),

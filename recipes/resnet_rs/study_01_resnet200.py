@@ -2,7 +2,7 @@
 
 Run      keras-tricks train resnet_rs/study_01_resnet200 --data-dir ~/tensorflow_datasets
 Paper    Bello et al. 2021, arXiv:2103.07579, table 1: 79.0 %
-Differs  perhaps: the epochs and the resolution of this row stand in no text we could verify
+Differs  possibly: we could not verify the epochs and the resolution of this row
 """
 
 from keras_tricks.recipe import About, Data, Model, Optimizer, Recipe, Schedule, Train

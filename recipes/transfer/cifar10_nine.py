@@ -1,4 +1,4 @@
-"""ResNet-20-D on nine classes of CIFAR-10 images: what `transfer/cifar10_few` starts from. 8 epochs.
+"""ResNet-20-D on nine classes of CIFAR-10 images: the weights from which `transfer/cifar10_few` starts. 8 epochs.
 
 Run      keras-tricks train transfer/cifar10_nine --data-dir nine
 Data     nine/{train,test}/<class>/*.jpg without the class truck; benchmarks/transfer.py makes it

@@ -1,9 +1,9 @@
-"""ResNet-50-D on photographs of your own, from weights of timm: 20 epochs at a small rate, cosine.
+"""ResNet-50-D on your own photographs, from weights of timm: 20 epochs at a small learning rate, cosine.
 
 Run      keras-tricks train transfer/photos --data-dir DIR --weights timm/resnet50d.ra2_in1k
 Data     DIR/{train,val}/<class>/*.jpg
-Differs  a start for your own data, not a row of a paper: a tenth of the rate of training from nothing, and the crops of
-         the paper without its colour jitter. Not measured here: docs/results/transfer has the same on CIFAR-10
+Differs  a starting point for your own data, not a row of a paper: a tenth of the learning rate of a run from scratch,
+         the crops of the paper without its colour jitter. Not measured here; docs/results/transfer has CIFAR-10
 """
 
 from keras_tricks.recipe import About, Augment, Data, Loss, Model, Optimizer, Recipe, Schedule

@@ -1,4 +1,4 @@
-"""Multiply-adds and activations against sums done by hand."""
+"""Multiply-adds and activations against sums calculated by hand."""
 
 import functools
 
@@ -7,6 +7,7 @@ import pytest
 
 import keras_tricks as kt
 from keras_tricks.analysis import cost
+from keras_tricks.utils.errors import UserError
 
 
 def rows(model):
@@ -33,7 +34,7 @@ def test_every_kind_of_layer():
     biases, gains = 16 + 16 + 32 + 5 + 7, 2 * 5
     spent = cost(model)
     assert spent.parameters == kernels + biases + gains
-    assert spent.non_trainable == 2 * 5  # the statistics; the seed of dropout is no parameter
+    assert spent.non_trainable == 2 * 5  # the statistics; the seed of dropout is not a parameter
     assert spent.macs == sum(rows(model).values())
     assert spent.activations == 12 * 16 + 2 * 16 + 2 * 32 + 3 * 2 * 5 + 2 * 5 + 7
 
@@ -68,7 +69,7 @@ def test_training_memory():
 
 def test_an_unknown_size_is_named():
     model = kt.models.create_model("test_resnet", include_top=False, input_shape=(None, None, 3))
-    with pytest.raises(ValueError, match=r"layer '\w+' is not known.*`input_shape`"):
+    with pytest.raises(ValueError, match=r"layer '\w+' is unknown.*`input_shape`"):
         cost(model)
 
 
@@ -85,9 +86,9 @@ def test_another_size_without_building_again():
 def test_a_size_the_model_cannot_take():
     images = keras.Input((8, 8, 3))
     flat = keras.Model(images, keras.layers.Dense(2, name="top")(keras.layers.Flatten()(images)))
-    with pytest.raises(ValueError, match="'top' of .* takes 192 numbers and would be given 768"):
+    with pytest.raises(ValueError, match="'top' of .* takes 192 inputs and would receive 768"):
         cost(flat, 16)
-    with pytest.raises(ValueError, match="holds the model .*: give that one to `cost`"):
+    with pytest.raises(ValueError, match="'top' of .* takes 192 inputs and would receive 768"):
         cost(keras.Model(images, flat(images)), 16)
 
 
@@ -96,3 +97,36 @@ def test_parameters_of_layers_add_up():
     spent = cost(model)
     assert sum(row.parameters for row in spent.layers) == spent.parameters == model.count_params() - spent.non_trainable
     assert sum(row.non_trainable for row in spent.layers) == spent.non_trainable
+
+
+def test_a_model_inside_a_model_at_another_size():
+    images = keras.Input((8, 8, 3))
+    inner = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3, padding="same", name="conv")],
+                             name="inner")
+    spent = cost(keras.Model(images, keras.layers.GlobalAveragePooling2D()(inner(images))), 16)
+    assert {row.name: row.macs for row in spent.layers if row.macs} == {"inner/conv": 16 * 16 * 27 * 2}
+
+
+def test_a_shared_layer_costs_twice_and_has_its_parameters_once():
+    left, right = keras.Input((8, 8, 3)), keras.Input((4, 4, 3))
+    conv = keras.layers.Conv2D(2, 1, name="conv")
+    pool = keras.layers.GlobalAveragePooling2D
+    spent = cost(keras.Model([left, right], pool()(conv(left)) + pool()(conv(right))))
+    rows = {row.name: row for row in spent.layers if row.macs}
+    assert rows.keys() == {"conv", "conv (call 2)"} and {row.macs for row in rows.values()} == {64 * 6, 16 * 6}
+    assert (rows["conv"].parameters, rows["conv (call 2)"].parameters) == (8, 0)
+    assert spent.parameters == sum(row.parameters for row in spent.layers) == 8
+
+
+def test_what_cannot_be_counted():
+    class Block(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.conv = keras.layers.Conv2D(2, 1)
+
+        def call(self, inputs):
+            return self.conv(inputs)
+
+    images = keras.Input((8, 8, 3))
+    with pytest.raises(UserError, match=r"inside layer 'block\S*' \(Block\), whose own code calls layers with weights"):
+        cost(keras.Model(images, Block()(images)))

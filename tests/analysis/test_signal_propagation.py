@@ -1,4 +1,4 @@
-"""Signal propagation: the growth the papers predict, on our models and on others'."""
+"""Signal propagation: the growth that the papers predict, on models of this package and on others."""
 
 import keras
 import numpy as np
@@ -38,14 +38,14 @@ def test_closed_branches_are_counted_and_opened_for_the_measurement_only():
     closed = kt.analysis.signal_propagation(model, batch_size=2)
     assert closed.closed == len(closed.blocks) == 9
     assert {b.branch_variance for b in closed.blocks} == {0.0}
-    assert "9 branches are closed" in str(closed) and "no normalization layer" in str(closed)
+    assert "9 branches are zero" in str(closed) and "no normalization layer" in str(closed)
     opened = kt.analysis.signal_propagation(model, batch_size=2, open_branches=True)
     assert min(b.branch_variance for b in opened.blocks) > 0
     assert all(np.array_equal(a, v.numpy()) for a, v in zip(before, model.variables, strict=True))
 
 
 def residual_network(normalized, blocks=5, channels=128):
-    """A plain pre-activation network that is not ours: he-normal 3x3 convolutions, one per branch."""
+    """A plain pre-activation network without layers of this package: he-normal 3x3 convolutions, one per branch."""
     image = keras.Input((16, 16, 3))
     init = keras.initializers.HeNormal
     x = keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer=init(seed=0))(image)
@@ -97,17 +97,17 @@ def test_mistakes():
     with pytest.raises(UserError, match="has no residual addition"):
         kt.analysis.signal_propagation(plain)
     headless = kt.models.NFResNetCifar(include_top=False)
-    with pytest.raises(UserError, match="any size: give `image_size`"):
+    with pytest.raises(UserError, match="any size: pass `image_size`"):
         kt.analysis.signal_propagation(headless)
     assert kt.analysis.signal_propagation(headless, image_size=16, batch_size=1).blocks
 
 
-def test_normalization_in_a_normalizer_free_model_is_told():
+def test_normalization_in_a_normalizer_free_model_is_reported():
     image = keras.Input((8, 8, 3))
     branch = kt.layers.ScaledWSConv2D(3, 3, padding="same")(image)
     half = keras.Model(image, keras.layers.Add()([image, keras.layers.BatchNormalization()(branch)]), name="half")
     found = kt.analysis.signal_propagation(half, batch_size=2)
-    assert "not normalizer-free: beside 1 scaled weight-standardized convolutions it holds 1" in found.suspicion()
+    assert "not normalizer-free: beside 1 scaled weight-standardized convolutions it has 1" in found.suspicion()
     assert kt.analysis.signal_propagation(residual_network(True), batch_size=2).suspicion() == ""
     assert kt.analysis.signal_propagation(kt.models.NFResNetCifar(), batch_size=2).suspicion() == ""
 

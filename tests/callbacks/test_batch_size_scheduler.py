@@ -1,5 +1,5 @@
-"""`BatchSizeScheduler` on TensorFlow: runs of full length, a user's own data sets, replicas. What holds on every
-backend is in `contracts/test_batch_size_scheduler.py`."""
+"""`BatchSizeScheduler` on TensorFlow: runs of full length, data sets of the user, replicas. Tests for every backend are
+in `contracts/test_batch_size_scheduler.py`."""
 
 import time
 import warnings
@@ -29,7 +29,7 @@ def growing(**changes):
 
 
 class Counted:
-    """Counts how often Python, and so the tracer, passes through the train step."""
+    """Counts how often the train step is traced, which is when Python runs it."""
 
     traces = 0
 
@@ -50,7 +50,7 @@ def network(optimizer=None, norm=()):
     keras.utils.set_random_seed(3)
     model = CountedSequential([keras.Input((5,)), keras.layers.Dense(4, "tanh"), *norm, keras.layers.Dense(1)])
     model.compile(optimizer or kt.optimizers.SGD(9.0, momentum=0.9), "mse", jit_compile=False)
-    model.optimizer.build(model.trainable_variables)  # TensorFlow traces once more where variables are made
+    model.optimizer.build(model.trainable_variables)  # TensorFlow traces once more when variables are created
     return model
 
 
@@ -102,7 +102,7 @@ class Updates(keras.callbacks.Callback):
 
 @pytest.mark.parametrize("name", [*FULL, *[pytest.param(n, marks=pytest.mark.slow) for n in FULL_SLOW]])
 def test_a_run_of_full_length_does_the_updates_of_the_paper(name):
-    """All examples (a number each), all epochs, the recipe's own plan; the batch as a whole on this one device."""
+    """All examples (one number each), all epochs and the plan of the recipe, with whole batches on one device."""
     examples, expected = {**FULL, **FULL_SLOW}[name]
     recipe = load_recipe(f"dont_decay/{name}").replace(train={"max_batch_per_replica": None})
     scheduler = BatchSizeScheduler(plan_of(recipe, examples, 1))
@@ -118,11 +118,11 @@ def test_a_run_of_full_length_does_the_updates_of_the_paper(name):
     assert model.traces == 1
 
 
-# ---- a user's own data set
+# ---- data sets of the user
 
 
 def recorded(batches, seen):
-    """The same batches; those that are asked for are noted in `seen`."""
+    """The same batches; those that are read are recorded in `seen`."""
     spec = tf.nest.flatten(batches.element_spec)[0]
 
     def note(*batch):
@@ -167,7 +167,7 @@ def test_a_data_set_in_order_starts_from_its_first_example_in_every_epoch():
 
 
 def test_arrays_come_in_an_order_of_seed_and_epoch():
-    """Also when a run is continued in the middle of a phase."""
+    """Also when a run resumes within a phase."""
     epochs = epochs_of(growing(), (indices(), indices()))
     again = epochs_of(growing(), (indices(), indices()), initial_epoch=3)
     for whole, part in zip(epochs[3:], again, strict=True):
@@ -180,7 +180,7 @@ def test_arrays_come_in_an_order_of_seed_and_epoch():
 
 
 def test_nothing_is_read_beyond_the_last_batch_of_an_epoch():
-    """An epoch costs its own batches: the next one's are not begun with the old size."""
+    """An epoch reads only its own batches: those of the next epoch are not started with the old size."""
     seen = []
     data = tf.data.Dataset.from_tensor_slices((indices(), indices()))
     scheduler = growing()
@@ -243,7 +243,7 @@ def test_warnings_are_heard_again_after_training_that_was_interrupted():
 
 @pytest.mark.slow
 def test_arrays_may_be_larger_than_a_graph():
-    """2.2 GB: a graph that holds them itself cannot be larger than 2 GB."""
+    """2.2 GB: a graph that contains the arrays cannot be larger than 2 GB."""
     scheduler = growing(dataset_size=550_000)
     batches = scheduler.batch(np.zeros((550_000, 1000), "float32"))
     assert next(iter(batches)).shape == (4, 1000)
@@ -251,7 +251,7 @@ def test_arrays_may_be_larger_than_a_graph():
 
 @pytest.mark.slow
 def test_arrays_cost_little_more_than_slices_of_them():
-    """Processor time of one epoch. Shuffled and gathered one by one they cost seventy times as much."""
+    """CPU time of one epoch. Shuffling and gathering examples one by one costs seventy times as much."""
     def seconds(batches):
         started = time.process_time()
         for _ in batches:
@@ -319,7 +319,7 @@ class TestReplicas:
             growing()
 
 
-# ---- mistakes
+# ---- errors
 
 
 def of_unknown_length(count, shape=(5,)):
@@ -336,12 +336,12 @@ def slices(count=EXAMPLES):
 
 
 @pytest.mark.parametrize("examples, words", [
-    (lambda: slices(49), "holds 49 elements, but the plan is for dataset_size=50"),
-    (lambda: slices(51), "holds 51 elements, but the plan is for dataset_size=50"),
-    (lambda: slices().batch(4), "holds 13 elements.*batched already.*single examples"),
-    (lambda: slices().batch(4, drop_remainder=True), "holds 12 elements.*batched already.*single examples"),
-    (lambda: slices().filter(lambda x, y: True).batch(4), "batched already.*single examples"),
-    (lambda: slices().repeat(), r"repeats without end.*without `.repeat\(\)`"),
+    (lambda: slices(49), "has 49 elements, but the plan is for dataset_size=50"),
+    (lambda: slices(51), "has 51 elements, but the plan is for dataset_size=50"),
+    (lambda: slices().batch(4), "has 13 elements.*already batched.*single examples"),
+    (lambda: slices().batch(4, drop_remainder=True), "has 12 elements.*already batched.*single examples"),
+    (lambda: slices().filter(lambda x, y: True).batch(4), "already batched.*single examples"),
+    (lambda: slices().repeat(), r"is infinite.*without `.repeat\(\)`"),
 ], ids=["fewer", "more", "batched", "batched evenly", "batched, unknown length", "endless"])
 def test_a_data_set_that_is_not_one_epoch_of_examples(examples, words):
     with pytest.raises(UserError, match=words):
@@ -349,7 +349,7 @@ def test_a_data_set_that_is_not_one_epoch_of_examples(examples, words):
 
 
 def test_examples_of_unknown_shape_are_taken():
-    """A generator without shapes says nothing about them, not even the rank."""
+    """A generator without shapes has an unknown rank."""
     data = of_unknown_length(EXAMPLES)
     shapeless = data.map(lambda x, y: tuple(tf.numpy_function(lambda a, b: (a, b), [x, y], [tf.float32] * 2)))
     scheduler = growing()
@@ -361,7 +361,7 @@ def test_examples_of_unknown_shape_are_taken():
 
 
 @pytest.mark.parametrize("count, steps", [(47, 11), (15, 3), (0, 0)])
-def test_a_generator_with_fewer_examples_than_said(count, steps):
+def test_a_generator_with_fewer_examples_than_declared(count, steps):
     scheduler, model = growing(), network()
     with pytest.raises(UserError) as error:
         model.fit(scheduler.batch(of_unknown_length(count)), epochs=EPOCHS, callbacks=[scheduler], verbose=0)
@@ -369,7 +369,7 @@ def test_a_generator_with_fewer_examples_than_said(count, steps):
     assert "fewer than the 50 examples" in str(error.value)
 
 
-def test_a_generator_with_as_many_examples_as_said():
+def test_a_generator_with_as_many_examples_as_declared():
     scheduler, model = growing(), network()
     model.fit(scheduler.batch(of_unknown_length(EXAMPLES)), epochs=EPOCHS, callbacks=[scheduler], verbose=0)
     assert number(model.optimizer.iterations) == 42

@@ -49,7 +49,7 @@ def everything(model):
     return [keras.ops.convert_to_numpy(v) for v in (*model.variables, *model.optimizer.variables)]
 
 
-def test_a_restored_model_goes_on_as_if_never_stopped(tmp_path):
+def test_a_restored_model_continues_as_if_never_stopped(tmp_path):
     whole = make()
     fit(whole, 4)
     stopped = make()
@@ -113,7 +113,7 @@ def test_a_process_killed_while_writing_leaves_the_previous_file(tmp_path, monke
     def killed(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("os.fsync", killed)  # the new file is written, but not yet in its place
+    monkeypatch.setattr("os.fsync", killed)  # the new file is written, but has not yet replaced the old one
     with pytest.raises(KeyboardInterrupt):
         fit(make(seed=3), 1, callbacks=[Checkpoint(tmp_path)])
     assert last.read_bytes() == before
@@ -129,7 +129,7 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
 
 
 def test_a_process_killed_between_the_files_does_not_lose_the_best(tmp_path, monkeypatch):
-    """Done again after the restart, the epoch must write `best` again: so `best` goes first, `last` seals the epoch."""
+    """The epoch runs again after the restart and must write `best` again, so `best` is written before `last`."""
     written = []
 
     def save(path, *args):
@@ -153,10 +153,10 @@ def test_another_model_is_refused_before_anything_changes(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.safetensors").write_bytes(b"not safetensors")
-    with pytest.raises(UserError, match="is not a readable safetensors file.*No checkpoint in .* is whole"):
+    with pytest.raises(UserError, match="is not a readable safetensors file.*No checkpoint in .* is intact"):
         Checkpoint(tmp_path).restore(make())
 
 
@@ -168,7 +168,7 @@ def two_checkpoints(folder):
 
 
 def test_a_damaged_checkpoint_is_passed_over_at_every_byte(tmp_path, caplog):
-    """Cut anywhere, or a bit flipped anywhere: found, and the one before is taken; never loaded."""
+    """Truncated, or with a bit flipped, at any position: it is detected, and the previous one is loaded."""
     last, older = two_checkpoints(tmp_path)
     whole, before = last.read_bytes(), safetensors_io.read(older)[0]
     header = 8 + int.from_bytes(whole[:8], "little")
@@ -184,9 +184,9 @@ def test_a_damaged_checkpoint_is_passed_over_at_every_byte(tmp_path, caplog):
     for mutant in mutants:
         last.write_bytes(mutant)
         for variable in model.trainable_variables:
-            variable.assign(variable + 1)  # nothing of the restore before is left
+            variable.assign(variable + 1)  # nothing of the previous restore is left
         position = Checkpoint(tmp_path).restore(model)
-        if position == Position(2):  # a space that pads the header: every number is as it was written
+        if position == Position(2):  # a space that pads the header: all numbers are intact
             harmless += 1
             tensors, metadata = safetensors_io.read(last, checked=True)
             last.write_bytes(whole)
@@ -197,7 +197,7 @@ def test_a_damaged_checkpoint_is_passed_over_at_every_byte(tmp_path, caplog):
         for name, value in model_tensors(model).items():
             np.testing.assert_array_equal(value, before[name])
     assert len(mutants) - harmless >= 250
-    assert "is damaged" in caplog.text and "Going on from last.1.safetensors" in caplog.text
+    assert "is damaged" in caplog.text and "Resuming from last.1.safetensors" in caplog.text
 
 
 def model_tensors(model):
@@ -212,7 +212,7 @@ def test_a_newer_format_is_refused(tmp_path):
         Checkpoint(tmp_path).restore(make())
 
 
-def test_weights_are_no_checkpoint(tmp_path):
+def test_weights_are_not_a_checkpoint(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     safetensors_io.save(tmp_path / "checkpoints" / "last.safetensors", safetensors_io.weights_of(make()))
     with pytest.raises(UserError, match="was not written by a training run"):
@@ -221,7 +221,7 @@ def test_weights_are_no_checkpoint(tmp_path):
 
 def test_another_run_is_refused(tmp_path):
     fit(make(), 1, callbacks=[Checkpoint(tmp_path, fingerprint={"set of classes": "cat, dog"})])
-    with pytest.raises(UserError, match="is of a run with another set of classes: 'cat, dog', now 'cat, cow'"):
+    with pytest.raises(UserError, match="belongs to a run with another set of classes: 'cat, dog', now 'cat, cow'"):
         Checkpoint(tmp_path, fingerprint={"set of classes": "cat, cow"}).restore(make())
 
 
@@ -248,7 +248,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path, monkeypatch, as_r
         save(tensors, path, metadata)
 
     monkeypatch.setattr(safetensors.numpy, "save_file", full)
-    with pytest.raises(UserError, match="the disk is full. The one before is kept.*last.safetensors with --resume"):
+    with pytest.raises(UserError, match="disk is full. The previous checkpoint is intact.*last.safetensors with --res"):
         fit(make(), 5, callbacks=[Checkpoint(tmp_path)])
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["last.1.safetensors", "last.safetensors"]
     assert Checkpoint(tmp_path).restore(make()) == Position(2)
@@ -259,11 +259,11 @@ def test_a_full_disk_before_the_first_checkpoint(tmp_path, monkeypatch):
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
     monkeypatch.setattr(safetensors_io, "save", full)
-    with pytest.raises(UserError, match="checkpoint after epoch 1 could not be .* is full. There is none before it."):
+    with pytest.raises(UserError, match="after epoch 1 could not be .* is full. There is no earlier checkpoint."):
         fit(make(), 1, callbacks=[Checkpoint(tmp_path)])
 
 
-def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
+def test_non_finite_weights_are_not_saved(tmp_path):
     model = make()
     fit(model, 1, callbacks=[Checkpoint(tmp_path)])
     spoil = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: model.trainable_variables[0].assign(

@@ -45,7 +45,7 @@ def test_the_columns_of_the_design_and_their_numbers(tmp_path):
                                     ("top1", "val_top1", 100), ("top5", "val_top5", 100)):
             assert float(row[column]) == pytest.approx(factor * history[key][i], rel=1e-5)
         assert row["ema_top1"] == "" and row["data_wait"] == ""
-        # Images of the epoch over its seconds without the evaluation.
+        # Images of the epoch divided by its seconds without the evaluation.
         assert float(row["images_per_s"]) * float(row["seconds"]) >= STEPS * BATCH * 0.999
 
 

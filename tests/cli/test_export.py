@@ -1,4 +1,4 @@
-"""`keras-tricks export`: a run and a model with weights, the card beside them, and what is refused."""
+"""`keras-tricks export`: a run and a model with weights, their model card, and errors."""
 
 import json
 
@@ -52,7 +52,7 @@ def test_a_run_in_every_form(run, tmp_path, capsys):
     np.testing.assert_allclose(folded(x), plain(x), rtol=1e-3, atol=1e-4)
 
 
-def test_encoded_images_get_what_predict_says(run, tmp_path):
+def test_encoded_images_get_the_answers_of_predict(run, tmp_path):
     command(run, "--output", tmp_path, "--format", "saved_model")
     image = np.random.default_rng(0).integers(0, 256, (20, 24, 3)).astype("uint8")
     keras.utils.save_img(tmp_path / "photo.png", image, scale=False)

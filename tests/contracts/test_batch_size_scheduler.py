@@ -1,8 +1,8 @@
 """`BatchSizeScheduler` on every backend: TensorFlow, and JAX without TensorFlow installed.
 
 Example i is the i-th row of the unit matrix and the loss is the mean of the outputs, so a plain gradient step moves
-weight i by (learning rate / batch size) if example i is in the batch, and by nothing if not: the weights tell which
-examples an update saw, and the noise scale can be read off them.
+weight i by (learning rate / batch size) if example i is in the batch, and by 0 otherwise. The weights therefore show
+which examples an update used, and the noise scale.
 """
 
 import functools
@@ -31,7 +31,7 @@ def growing(**changes):
 
 
 class Counted(keras.Sequential):
-    """Counts how often Python, and so the tracer, passes through the train step."""
+    """Counts how often the train step is traced, which is when Python runs it."""
 
     traces = 0
 
@@ -52,12 +52,12 @@ def network(optimizer=None):
     keras.utils.set_random_seed(3)
     model = Counted([keras.Input((5,)), keras.layers.Dense(4, "tanh"), keras.layers.Dense(1)])
     model.compile(optimizer or kt.optimizers.SGD(9.0, momentum=0.9), "mse", jit_compile=XLA)
-    model.optimizer.build(model.trainable_variables)  # TensorFlow traces once more where variables are made
+    model.optimizer.build(model.trainable_variables)  # TensorFlow traces once more when variables are created
     return model
 
 
 def fit(scheduler, model=None, data=(NOISY, NOISY[:, :1]), callbacks=(), epochs=EPOCHS, **options):
-    """Trains to the end of the plan. `callbacks` go behind the scheduler."""
+    """Trains to the end of the plan. `callbacks` are called after the scheduler."""
     model = model or network()
     model.fit(scheduler.batch(data), epochs=epochs, callbacks=[scheduler, *callbacks], **{"verbose": 0, **options})
     return model
@@ -76,7 +76,7 @@ def numbers(variables):
 
 
 class Watch(keras.callbacks.Callback):
-    """What each epoch did: batches, updates so far, weights before and after."""
+    """Records each epoch: batches, updates so far, weights before and after."""
 
     def __init__(self):
         super().__init__()
@@ -95,7 +95,7 @@ class Watch(keras.callbacks.Callback):
 
 
 def seen(scheduler, seed=0, shuffle=True, **options):
-    """For each epoch, how often it saw each example, read off the weights."""
+    """For each epoch, how often it used each example, calculated from the weights."""
     watch, model = Watch(), counter()
     model.fit(scheduler.batch((X, Y), seed=seed, shuffle=shuffle), epochs=EPOCHS, callbacks=[scheduler, watch],
               verbose=0, **options)
@@ -118,7 +118,7 @@ def test_an_epoch_sees_each_example_at_most_once_and_leaves_out_the_incomplete_b
 
 @pytest.mark.parametrize("mode", ["decay", "hybrid", "increase_batch"])
 def test_a_run_moves_the_weights_as_much_per_example_as_the_decay(mode):
-    """eps / B of what really happened, in every epoch of each mode and beyond a cap."""
+    """The actual eps / B, in every epoch of each mode and beyond a cap."""
     scheduler, watch = growing(mode=mode, max_batch_size=12), Watch()
     model = counter()
     model.fit(scheduler.batch((X, Y)), epochs=EPOCHS, callbacks=[scheduler, watch], verbose=0)
@@ -127,7 +127,7 @@ def test_a_run_moves_the_weights_as_much_per_example_as_the_decay(mode):
 
 
 def test_the_order_is_a_function_of_seed_and_epoch():
-    """With a rate that climbs at every update, a weight tells in which update its example was."""
+    """With a learning rate that increases at every update, a weight identifies the update of its example."""
     def order(seed=0, **options):
         watch, model, scheduler = Watch(), counter(), growing(warmup_epochs=EPOCHS, max_batch_size=16)
         batches = scheduler.batch((X, Y), seed=seed)
@@ -203,18 +203,18 @@ def test_a_silent_fit_prints_nothing(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_the_history_tells_batch_size_and_learning_rate():
+def test_the_history_has_batch_size_and_learning_rate():
     history = fit(growing(max_batch_size=12)).history.history
     assert history["batch_size"] == [4, 4, 8, 8, 12, 12]
     np.testing.assert_allclose(history["learning_rate"], [0.05, 0.05, 0.05, 0.05, 0.0375, 0.0375], rtol=1e-6)
 
 
-def test_nothing_is_said_about_data_that_run_out(recwarn):
+def test_no_warning_about_data_that_run_out(recwarn):
     fit(growing())
     assert [str(w.message) for w in recwarn if "ran out of data" in str(w.message)] == []
 
 
-# ---- equal ways to one result
+# ---- equivalent ways to the same result
 
 
 def state(model):
@@ -279,13 +279,13 @@ def test_the_rate_is_set_before_every_update():
     assert len(set(rates.rates)) == 18  # the steps of the warmup
 
 
-# ---- beside other callbacks and validation
+# ---- with other callbacks and validation
 
 
 @pytest.mark.parametrize("before", [True, False])
 def test_early_stopping_stops_on_either_side(before):
     class Worse(keras.callbacks.Callback):
-        """Makes the monitored value worse in the third epoch."""
+        """Worsens the monitored value in the third epoch."""
 
         def on_epoch_end(self, epoch, logs=None):
             logs["worse"] = (3.0, 2.0, 5.0)[epoch]
@@ -330,7 +330,7 @@ def test_terminate_on_nan_stops(before):
     assert int(model.optimizer.iterations) == 5 and len(history.epoch) == 1  # 17 is in the fifth batch of 4
 
 
-def test_the_scheduler_goes_on_after_a_run_that_was_stopped():
+def test_the_scheduler_continues_after_a_run_that_was_stopped():
     scheduler, model = growing(), network()
     fit(scheduler, model, callbacks=[StopAt(2, 2)])
     fit(scheduler, model, initial_epoch=3)
@@ -352,7 +352,7 @@ def test_validation_beside_it_changes_nothing_and_sees_all_its_batches():
     assert model.evaluate(NOISY[:21], NOISY[:21, :1], verbose=0) == pytest.approx(history["val_loss"][-1], rel=1e-5)
 
 
-# ---- mistakes
+# ---- errors
 
 
 @pytest.mark.parametrize("changes, words", [
@@ -371,21 +371,21 @@ def test_validation_beside_it_changes_nothing_and_sees_all_its_batches():
     )],
     ({"mode": "increse_batch"}, ['Did you mean "increase_batch"']),
 ], ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "")
-def test_a_plan_that_cannot_be_is_told_in_words(changes, words):
+def test_an_impossible_plan_is_an_error(changes, words):
     with pytest.raises(UserError) as error:
         growing(**changes)
     assert [word for word in words if word not in str(error.value)] == []
 
 
 @pytest.mark.parametrize("count", [49, 51, 5])
-def test_arrays_of_another_length_than_said(count):
+def test_arrays_of_another_length_than_declared(count):
     data = np.zeros((count, 5), "float32")
-    with pytest.raises(UserError, match=rf"holds {count} elements, but the plan is for dataset_size=50"):
+    with pytest.raises(UserError, match=rf"has {count} elements, but the plan is for dataset_size=50"):
         growing().batch((data, data))
 
 
 def test_arrays_that_look_batched_already():
-    with pytest.raises(UserError, match="holds 12 elements.*batched already.*single examples"):
+    with pytest.raises(UserError, match="has 12 elements.*already batched.*single examples"):
         growing().batch(np.zeros((12, 4, 5)))
 
 
@@ -395,7 +395,7 @@ def test_arrays_of_unequal_length():
 
 
 @pytest.mark.parametrize("examples", [[NOISY, NOISY], {"x": NOISY}, np.float32(1.0)], ids=["list", "dict", "scalar"])
-def test_what_is_neither_arrays_nor_a_data_set_is_told_in_words(examples):
+def test_neither_arrays_nor_a_data_set_is_an_error(examples):
     with pytest.raises(UserError, match="tuple"):
         growing().batch(examples)
 
@@ -432,9 +432,9 @@ def test_several_steps_per_execution_are_exact_where_epochs_are_equal():
     assert int(model.optimizer.iterations) == 12 * EPOCHS
 
 
-def test_a_fit_without_its_batches_is_told_in_words():
+def test_a_fit_without_its_batches_is_an_error():
     scheduler, model = growing(), network()
-    with pytest.raises(UserError, match=r"Epoch 1 ended after 2 of 12 batches.*scheduler.batch\(examples\)"):
+    with pytest.raises(UserError, match=r"2 batches, but the plan for 50 examples has 12, 6, 3.*scheduler.batch"):
         model.fit(NOISY, NOISY[:, :1], batch_size=25, epochs=EPOCHS, callbacks=[scheduler], verbose=0)
 
 
@@ -443,5 +443,5 @@ def test_a_tensorflow_data_set_on_another_backend():
     class Dataset:
         element_spec = None
 
-    with pytest.raises(UserError, match="takes arrays"):
+    with pytest.raises(UserError, match="takes only arrays"):
         growing().batch(Dataset())

@@ -1,4 +1,4 @@
-"""What every layer, initializer and schedule keeps: its arguments, shapes, dtypes, gradients, numbers after a file."""
+"""Contracts of every layer, initializer and schedule: arguments, shapes, dtypes, gradients, saving and loading."""
 
 import inspect
 import json
@@ -17,7 +17,7 @@ def inputs(shape):
 
 
 def trained(layer, x):
-    """The layer called as in training; some layers do not care."""
+    """The output of the layer in training mode, if it has one."""
     return layer(x, training=True) if "training" in inspect.signature(layer.call).parameters else layer(x)
 
 

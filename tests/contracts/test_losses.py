@@ -1,4 +1,4 @@
-"""What every loss keeps: its arguments, one number per image, float32, and a gradient."""
+"""Contracts of every loss: arguments, one number per image, float32, and a gradient."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""What every tiny model of the registry keeps, and that `cases.py` holds everything that can be saved."""
+"""Contracts of every tiny model of the registry, and completeness of `cases.py`."""
 
 import re
 import subprocess
@@ -30,7 +30,7 @@ def test_cases_hold_every_registered_class_and_every_test_model():
 
 
 def opened(model):
-    """The model with small random numbers where a weight starts as zero: some close a branch, or the classifier."""
+    """The model with small random numbers for weights that start as zero, because some of them disable a branch."""
     rng = np.random.default_rng(1)
     for v in model.trainable_variables:
         if not np.any(v.numpy()):
@@ -69,7 +69,7 @@ def test_training_changes_every_weight(name, kwargs):
     assert [path for path, moved in changed.items() if not moved] == []
 
 
-FAMILIES = [  # every family at the smallest size it takes, for XLA
+FAMILIES = [  # every family at its smallest size, for XLA
     *MODELS,
     ("efficientnet_rs_b0", {"input_shape": (32, 32, 3), "classes": 3}),
     ("inception_v3", {"input_shape": (75, 75, 3), "classes": 3}),
@@ -78,7 +78,7 @@ FAMILIES = [  # every family at the smallest size it takes, for XLA
 
 
 def family(name):
-    """The builder a registered model names in its docstring."""
+    """The builder that a registered model names in its docstring."""
     return re.search(r"`(\w+)` with (builder='\w+')?", registry._entry(name).build.__doc__).groups()
 
 
@@ -90,15 +90,15 @@ def test_families_hold_one_model_of_every_family():
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("name, kwargs", FAMILIES, ids=names(FAMILIES))
 def test_training_compiled_by_xla(name, kwargs, policy):
-    """`jit_compile=True` compiles the whole step, or fails: an operation XLA does not know is an error at the first
-    step, there is no falling back. So a step that ran holds none."""
+    """`jit_compile=True` compiles the whole step or fails at the first one: XLA has no fallback for an operation that
+    it does not know."""
     tf = pytest.importorskip("tensorflow")
     keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(1)
     model = opened(kt.models.create_model(name, **kwargs))
     optimizer = kt.optimizers.SGD(0.1)
     model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(), jit_compile=True)
-    optimizer.build(model.trainable_variables)  # variables made during the first trace would ask for a second one
+    optimizer.build(model.trainable_variables)  # variables that are created in the first trace would need a second one
     before = [v.numpy() for v in model.trainable_variables]
     graphs, step = [], model.train_step
 
@@ -119,7 +119,7 @@ def test_training_compiled_by_xla(name, kwargs, policy):
     assert convolved == {keras.config.dtype_policy().compute_dtype}
     open_shapes = [(op.type, output.shape) for op in graph.get_operations() for output in op.outputs
                    if output.dtype != tf.resource and not output.shape.is_fully_defined()]
-    # The batch normalization kernel hands a private tensor to its own gradient, of which TensorFlow says no shape.
+    # The batch normalization kernel gives its gradient a private tensor, whose shape TensorFlow does not know.
     assert [(kind, shape) for kind, shape in open_shapes if shape.rank is not None] == []
     assert {kind for kind, _ in open_shapes} <= {"FusedBatchNormV3", "ZerosLike"}
 

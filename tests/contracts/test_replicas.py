@@ -1,4 +1,4 @@
-"""N replicas train as one device: every trick on 2 and 4 mirrored CPU devices, against one."""
+"""N replicas train like one device: every trick on 2 and 4 mirrored CPU devices, compared with one."""
 
 import functools
 
@@ -9,6 +9,7 @@ import pytest
 tf = pytest.importorskip("tensorflow")
 
 from support import replicas  # noqa: E402
+from support.lookahead import Lookahead  # noqa: E402
 
 import keras_tricks as kt  # noqa: E402
 from keras_tricks import distribution  # noqa: E402
@@ -30,7 +31,11 @@ FAST_ON_FOUR = {"agc_accumulation", "loss_scale_agc_float16", "sync_bn"}
 ON_FOUR = [pytest.param(4, name, marks=() if name in FAST_ON_FOUR else pytest.mark.slow) for name in replicas.CASES]
 
 
-@pytest.mark.parametrize("count, name", [*((2, name) for name in replicas.CASES), *ON_FOUR])
+SLOW_ON_TWO = {"resnet_rs", "nf_resnet_agc"}  # whole networks; their layers and optimizers have separate cases
+ON_TWO = [pytest.param(2, name, marks=pytest.mark.slow if name in SLOW_ON_TWO else ()) for name in replicas.CASES]
+
+
+@pytest.mark.parametrize("count, name", [*ON_TWO, *ON_FOUR])
 def test_replicas_equal_one_device(count, name):
     case = replicas.CASES[name]
     one, several = on_one_device(name), replicas.train(case, mirrored(count))
@@ -39,7 +44,7 @@ def test_replicas_equal_one_device(count, name):
 
 
 def test_keras_own_clipping_does_differ():
-    """What the wrapper is for: Keras clips the gradient of each replica. Fails when Keras mends it."""
+    """The reason for the wrapper: Keras clips the gradient of each replica. Fails when Keras fixes this."""
     case = replicas.Case(lambda: replicas.keras_sgd(global_clipnorm=0.05))
     assert replicas.difference(replicas.train(case), replicas.train(case, mirrored(2))) > 1e-3
 
@@ -107,7 +112,7 @@ class TestOverflow:
 
     @pytest.mark.parametrize("replica, finite", [(0, True), (1, False)])
     def test_keras_own_loss_scale_looks_at_the_first_replica_only(self, replica, finite):
-        """What ours is for: an overflow on the second replica reaches the weights. Fails when Keras mends it."""
+        """The reason for our wrapper: an overflow on replica 1 changes the weights. Fails when Keras fixes this."""
         model = self.model(lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01)), count=2)
         model.fit(replicas.batches(steps=2), verbose=0, shuffle=False)
         model.fit(self.bad_batch(replica, 2), verbose=0, shuffle=False)
@@ -115,7 +120,7 @@ class TestOverflow:
 
     @pytest.mark.parametrize("replica", range(2))
     def test_plain_agc_is_safe_inside_keras_own_loss_scale(self, replica):
-        """`compile(AGC(...))` under mixed_float16: Keras wraps it in an optimizer that looks at replica 0 only."""
+        """`compile(AGC(...))` under mixed_float16: Keras wraps it in an optimizer that checks replica 0 only."""
         model = self.model(lambda: kt.optimizers.AGC(replicas.sgd()), count=2)
         assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
         with pytest.warns(UserWarning, match="kt.optimizers.LossScale"):
@@ -128,7 +133,7 @@ class TestOverflow:
 
 
 def test_a_thousand_steps_with_random_overflows_lose_nothing():
-    """The weights are those of a run that never met the bad steps."""
+    """The weights equal those of a run without the overflowing steps."""
     rng = np.random.default_rng(0)
     gradients = rng.normal(size=(1000, 3)).astype("float32")
     overflows = rng.random(1000) < 0.1
@@ -178,3 +183,11 @@ def test_random_layers_differ_by_replica_and_repeat_by_seed(layer, rate):
     assert abs(kept - (1 - rate)) < 4 * np.sqrt(rate * (1 - rate) / (2 * per_unit))
     again = masks()
     assert np.array_equal(first, again[0]) and np.array_equal(second, again[1])
+
+
+def test_a_wrapper_that_acts_after_updates_trains_as_one_device():
+    """With accumulation inside: whether there was an update is decided for all replicas together."""
+    case = replicas.Case(lambda: Lookahead(kt.optimizers.GradientAccumulation(replicas.sgd(), 2)))
+    one, several = replicas.train(case), replicas.train(case, mirrored(2))
+    plain = replicas.train(replicas.Case(lambda: kt.optimizers.GradientAccumulation(replicas.sgd(), 2)))
+    assert replicas.difference(one, several) <= case.tolerance < replicas.difference(one, plain)

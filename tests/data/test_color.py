@@ -71,7 +71,7 @@ def test_scale_hsv_is_colorsys(factors):
 
 @pytest.mark.parametrize("kind", ["paper", "gluoncv"])
 def test_factors_fill_the_range_of_the_paper(kind):
-    # A gray image has no hue, no saturation and no contrast: what is left is the factor of value or brightness.
+    # A gray image has no hue, saturation or contrast: only the factor of value or brightness has an effect.
     gray = tf.fill([2, 2, 3], 100.0)
     factors = np.array(
         [x.mean() / 100 for x in seeds(600).map(lambda s: color.color_jitter(gray, s, kind)).as_numpy_iterator()]

@@ -9,7 +9,7 @@ from keras_tricks.data import crops
 
 
 def photograph(height, width, seed=0):
-    """A smooth random uint8 image, which JPEG keeps well."""
+    """A smooth random uint8 image, which JPEG compresses with little loss."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (height // 8 + 2, width // 8 + 2, 3), dtype="uint8")
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
@@ -50,7 +50,7 @@ def test_boxes_have_the_area_and_aspect_asked_for():
 
 
 def test_area_aspect_and_place_are_uniform():
-    # Every candidate fits here, so nothing is rejected and the draws are what the paper's text says.
+    # Every candidate fits, so none is rejected and the draws follow the paper's distribution.
     top, left, h, w = boxes(1000, 1000, 4000, area=(0.08, 0.4)).T
     assert np.mean(h * w) / 1e6 == pytest.approx(0.24, abs=0.006)
     assert np.mean(w / h) == pytest.approx((3 / 4 + 4 / 3) / 2, abs=0.01)  # log-uniform would be 1.0138
@@ -74,7 +74,7 @@ def test_cutting_a_jpeg_is_decoding_it_and_slicing(box):
     jpeg = encoded(photograph(61, 83), "JPEG", quality=90, subsampling=0)
     top, left, height, width = box
     whole = tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE").numpy()
-    np.testing.assert_array_equal(crops.cut(jpeg, *box), whole[top : top + height, left : left + width])
+    np.testing.assert_array_equal(crops.crop(jpeg, *box), whole[top : top + height, left : left + width])
 
 
 @pytest.mark.parametrize("box", BOXES)
@@ -84,7 +84,7 @@ def test_cutting_a_jpeg_of_half_colour_resolution_differs_in_its_last_column_at_
     top, left, height, width = box
     whole = tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE").numpy()
     whole = whole[top : top + height, left : left + width].astype(int)
-    difference = np.abs(crops.cut(jpeg, *box).numpy().astype(int) - whole)
+    difference = np.abs(crops.crop(jpeg, *box).numpy().astype(int) - whole)
     assert (difference[:, :-1] == 0).all() and difference.max() <= 24
 
 
@@ -92,14 +92,14 @@ def test_cutting_a_jpeg_of_half_colour_resolution_differs_in_its_last_column_at_
 def test_cutting_a_lossless_file_or_an_array_is_slicing(kind):
     image = photograph(20, 30)
     source = encoded(image, kind) if kind == "PNG" else tf.constant(image)
-    np.testing.assert_array_equal(crops.cut(source, 3, 5, 10, 12), image[3:13, 5:17])
+    np.testing.assert_array_equal(crops.crop(source, 3, 5, 10, 12), image[3:13, 5:17])
 
 
 @pytest.mark.parametrize("mode, kind", [("L", "JPEG"), ("CMYK", "JPEG"), ("L", "PNG"), ("RGBA", "PNG"), ("P", "PNG")])
 def test_other_colour_modes_give_three_channels(mode, kind):
     out = io.BytesIO()
     Image.fromarray(photograph(20, 30)).convert(mode).save(out, kind)
-    result = crops.whole(tf.constant(out.getvalue()), 16)
+    result = crops.resize_whole(tf.constant(out.getvalue()), 16)
     assert result.shape == (16, 16, 3) and result.dtype == tf.float32
     assert 0 <= tf.reduce_min(result) < tf.reduce_max(result) <= 255
 
@@ -137,7 +137,7 @@ def test_short_side_crop_keeps_the_aspect_of_odd_sizes():
     crop = crops.short_side_crop(tf.constant(image), 224, 256).numpy()
     assert crop.shape == (224, 224, 3)
     expected = ((np.arange(224) + 58 + 0.5) * 500 / 341 - 0.5) / 2
-    np.testing.assert_allclose(crop[100, :, 0], expected, atol=0.51)  # the image holds whole numbers
+    np.testing.assert_allclose(crop[100, :, 0], expected, atol=0.51)  # the image has integer values
 
 
 def test_short_side_crop_of_the_whole_short_side():
@@ -158,12 +158,12 @@ def test_pad_crop_cuts_windows_of_the_padded_image(mode, name):
 
 def test_pad_crop_resizes_first():
     image = tf.constant(photograph(8, 8))
-    np.testing.assert_array_equal(crops.pad_crop(image, 16, (0, 0), pad=0), crops.whole(image, 16))
+    np.testing.assert_array_equal(crops.pad_crop(image, 16, (0, 0), pad=0), crops.resize_whole(image, 16))
 
 
 def test_an_image_of_the_right_size_is_only_cast():
     image = photograph(24, 24)
-    result = crops.whole(tf.constant(image), 24)
+    result = crops.resize_whole(tf.constant(image), 24)
     assert result.dtype == tf.float32
     np.testing.assert_array_equal(result, image)
 
@@ -172,24 +172,24 @@ def test_antialias_is_what_pillow_does():
     image = photograph(96, 96, seed=2).copy()
     image[::2] = 255 - image[::2]  # rows that alias when every fourth is read
     pillow = np.asarray(Image.fromarray(image).resize((24, 24), Image.Resampling.BILINEAR), "float32")
-    np.testing.assert_allclose(crops.whole(tf.constant(image), 24, antialias=True), pillow, atol=1.01)
-    assert np.abs(crops.whole(tf.constant(image), 24) - pillow).max() > 20
+    np.testing.assert_allclose(crops.resize_whole(tf.constant(image), 24, antialias=True), pillow, atol=1.01)
+    assert np.abs(crops.resize_whole(tf.constant(image), 24) - pillow).max() > 20
 
 
-# ---- evaluation crops of the papers, beside Pillow
+# ---- evaluation crops of the papers, compared with Pillow
 
 
 PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def pillow_resized(image, height, width, interpolation):
-    """float32, not clamped. Pillow antialiases where an image gets smaller; elsewhere it does what TensorFlow does."""
+    """float32, not clamped. Pillow antialiases when it reduces an image; otherwise it equals TensorFlow."""
     planes = [Image.fromarray(image[..., c].astype("float32"), "F") for c in range(3)]
     return np.stack([np.asarray(p.resize((width, height), PILLOW[interpolation])) for p in planes], axis=-1)
 
 
 def center_square(height, width, size, crop_pct):
-    """The published rule, in plain numbers: (top, left, side)."""
+    """The published rule in NumPy: (top, left, side)."""
     padding = round(size * (1 / crop_pct - 1))
     side = int(np.float32(size / (size + padding)) * np.float32(min(height, width)))
     return (height - side + 1) // 2, (width - side + 1) // 2, side

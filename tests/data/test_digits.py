@@ -9,7 +9,8 @@ DATA = Data(image_size=8, eval_crop="whole", mean=(0.0,) * 3, std=(1.0,) * 3)
 
 def read(split):
     batches = list(evaluation_batches(split, DATA, 10, 200).as_numpy_iterator())
-    return np.concatenate([x for x, _, _ in batches]), np.concatenate([y.argmax(axis=1) for _, y, _ in batches])
+    images, labels, weights = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    return images[weights > 0], labels[weights > 0].argmax(axis=1)
 
 
 def test_every_third_image_is_held_out():

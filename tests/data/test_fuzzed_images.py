@@ -1,6 +1,6 @@
-"""Thousands of damaged image files through the pipeline of training and evaluation, each decoded or named as broken.
+"""Thousands of damaged image files in the training and evaluation pipelines: each is decoded or reported as broken.
 
-File i is damaged by a generator seeded with i. `find_broken` looks at them first; after that no pipeline may fail.
+File i is damaged by a generator seeded with i. `find_broken` checks the files first; then no pipeline may fail.
 """
 
 import io
@@ -12,7 +12,9 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_tricks.data import crops, evaluation_batches, training_batches
-from keras_tricks.data.image_folder import BadImages, check_image, decoding_fault, file_split, find_broken
+from keras_tricks.data.bad_images import BadImages
+from keras_tricks.data.image_files import check_image, decoding_fault
+from keras_tricks.data.image_folder import file_split, find_broken
 from keras_tricks.recipe import Augment, Data
 from keras_tricks.schedules import batch_size_plan
 
@@ -21,7 +23,7 @@ DATA = Data(image_size=SIZE, eval_crop="whole", mean=(0.0,) * 3, std=(1.0,) * 3)
 
 
 def photograph(seed, width=72, height=56):
-    """Smooth shapes with noise on them, so that a file has many bytes to damage."""
+    """Smooth shapes with noise, so that a file has many bytes to damage."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype="uint8"))
     smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), int)
@@ -50,7 +52,7 @@ def header_length(content):
 
 
 def flipped(content, rng, first=0, last=None):
-    """One to seven random bytes."""
+    """Replaces one to seven random bytes."""
     damaged = bytearray(content)
     for _ in range(rng.integers(1, 8)):
         damaged[rng.integers(first, last or len(damaged))] = rng.integers(256)
@@ -74,19 +76,19 @@ def truncated_with_an_end(content, rng):
 
 
 def spliced(content, rng):
-    """Goes on as another file, from anywhere in it."""
+    """Continues with the content of another file, from a random position."""
     other = JPEGS[rng.integers(len(JPEGS))]
     return content[: rng.integers(2, len(content))] + other[rng.integers(2, len(other)) :]
 
 
 def with_a_gap(content, rng):
-    """A run of zeros, as in a file whose download left a hole."""
+    """Inserts zeros, as in an incomplete download."""
     first, last = np.sort(rng.integers(2, len(content) - 2, 2))
     return content[:first] + bytes(last - first) + content[last:]
 
 
 def of_another_size(content, rng):
-    """The header tells another height or width."""
+    """Changes the height or width in the header."""
     frame = max(content.find(b"\xff\xc0"), content.find(b"\xff\xc2"))
     sizes = rng.choice([0, 1, 7, 56, 57, 300, 65_535], 2).tolist()
     return content[: frame + 5] + struct.pack(">HH", *sizes) + content[frame + 9 :]
@@ -97,14 +99,14 @@ DAMAGES = (flipped, flipped_in_header, flipped_in_pixels, truncated, truncated_w
 
 
 def damaged_jpeg(number):
-    """(file, name of its damage)."""
+    """(file, kind of damage)."""
     rng = np.random.default_rng(number)
     damage = DAMAGES[number % len(DAMAGES)]
     return damage(JPEGS[number // len(DAMAGES) % len(JPEGS)], rng), damage.__name__
 
 
 def write(root, contents):
-    """The files of each class, as `file_split` takes them."""
+    """Writes files; returns those of each class, as `file_split` expects them."""
     paths = [root / f"{number:05}.jpg" for number in range(len(contents))]
     for path, content in zip(paths, contents, strict=True):
         path.write_bytes(content)
@@ -135,17 +137,17 @@ def test_damaged_jpegs_are_decoded_or_named(tmp_path, count):
         assert images.shape[1:] == (SIZE, SIZE, 3) and np.isfinite(images).all()
         weights.extend(weight)
     np.testing.assert_array_equal(weights, intact.astype("float32"))
-    assert split.bad.reasons == found  # neither pipeline met one that had not been found
+    assert split.bad.reasons == found  # neither pipeline found another one
 
 
-def test_without_a_look_at_them_first_an_error_names_no_wrong_image(tmp_path):
-    """Those that look whole and cannot be decoded raise TensorFlow's error; `find_broken` names no other."""
+def test_without_find_broken_no_intact_image_is_replaced(tmp_path):
+    """Files with intact ends that cannot be decoded raise TensorFlow's error; `find_broken` finds the same files."""
     contents = [damaged_jpeg(number)[0] for number in range(200)]
     split = file_split(write(tmp_path, contents), BadImages(limit=200))
 
     def decode(index):
         content, _, intact = split.fetch(index)
-        return index, intact, tf.shape(crops.cut(content, 0, 0, *crops.image_shape(content)))
+        return index, intact, tf.shape(crops.crop(content, 0, 0, *crops.image_shape(content)))
 
     decoded = tf.data.Dataset.range(200).map(decode, tf.data.AUTOTUNE).ignore_errors()
     intact = {split.paths[index] for index, intact, _ in decoded.as_numpy_iterator() if intact}
@@ -157,7 +159,7 @@ def test_without_a_look_at_them_first_an_error_names_no_wrong_image(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "WEBP", "TIFF"])
-def test_other_damaged_files_are_decoded_or_refused_in_words(tmp_path, kind):
+def test_other_damaged_files_are_decoded_or_rejected_with_a_reason(tmp_path, kind):
     whole, path = encoded(photograph(6, 40, 30), kind), tmp_path / "image.jpg"
     refused = 0
     for number in range(100):
@@ -174,8 +176,8 @@ def test_other_damaged_files_are_decoded_or_refused_in_words(tmp_path, kind):
     assert decoding_fault(check_image(path)) == ""
 
 
-def test_damaged_pngs_in_training_are_named_without_a_look_at_them_first(tmp_path):
-    """Each part of a PNG has a checksum, so the pipeline itself finds them all."""
+def test_damaged_pngs_are_reported_without_find_broken(tmp_path):
+    """Each chunk of a PNG has a checksum, so the pipeline detects all damage."""
     whole = encoded(photograph(6), "PNG")
     contents = [flipped(whole, np.random.default_rng(number)) for number in range(98)] + [whole] * 2
     split = file_split(write(tmp_path, contents), BadImages(limit=99))

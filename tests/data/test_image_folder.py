@@ -5,26 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from support.image_folders import DATA, evaluated, make, trained, value
 
-from keras_tricks.data import evaluation_batches, open_source, training_batches
+from keras_tricks.data import evaluation_batches, open_source
+from keras_tricks.data.bad_images import TooManyBadImages
 from keras_tricks.data.check import check
-from keras_tricks.data.image_folder import TooManyBadImages, check_image
-from keras_tricks.recipe import Augment, Data
-from keras_tricks.schedules import batch_size_plan
+from keras_tricks.data.image_files import check_image
+from keras_tricks.recipe import Augment
 from keras_tricks.utils.errors import UserError
-
-SIZE = 16
-DATA = Data(image_size=SIZE, eval_crop="whole", mean=(0.0,) * 3, std=(1.0,) * 3)
-PLAIN = Augment(crop="none", flip=False)
-
-
-def content(value, kind="PNG", size=SIZE):
-    """A file that shows one gray value, with a darker corner so that it is not trivially small."""
-    pixels = np.full((size, size, 3), value, "uint8")
-    pixels[0, 0] = 0
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, kind, **({"quality": 95} if kind == "JPEG" else {}))
-    return out.getvalue()
 
 
 def photograph(kind, **options):
@@ -32,33 +20,6 @@ def photograph(kind, **options):
     out = io.BytesIO()
     Image.fromarray(coarse).resize((40, 40), Image.Resampling.BICUBIC).save(out, kind, **options)
     return out.getvalue()
-
-
-def make(root, classes, count=4, suffix=".png", kind="PNG"):
-    """`root/<class>/<class>_<i>.png`; images of class c are gray 20 * c + i + 20."""
-    for label, name in enumerate(classes):
-        folder = root / name
-        folder.mkdir(parents=True)
-        for i in range(count):
-            (folder / f"{name}_{i:02}{suffix}").write_bytes(content(20 * label + i + 20, kind))
-    return root
-
-
-def value(images):
-    """The gray value of each image: its last pixel."""
-    return images[:, -1, -1, 0].round().astype(int)
-
-
-def evaluated(split, num_classes, batch_size=4, data=DATA):
-    parts = list(evaluation_batches(split, data, num_classes, batch_size).as_numpy_iterator())
-    images, labels, weights = (np.concatenate(p) for p in zip(*parts, strict=True))
-    return value(images), labels.argmax(axis=1), weights
-
-
-def trained(split, num_classes, batch_size=4, epochs=1, workers=0, augment=PLAIN):
-    data = DATA.model_copy(update={"workers": workers})
-    plan = batch_size_plan(0.1, batch_size, epochs, split.num_examples, mode="decay")
-    return list(training_batches(split, data, augment, num_classes, plan, 0).as_numpy_iterator())
 
 
 # ---- layout
@@ -72,7 +33,7 @@ def test_training_and_validation_folders(tmp_path, name):
     assert source.class_names == ("Ape", "cat", "zebra") and source.name == tmp_path.name
     assert (source.train.num_examples, source.validation.num_examples) == (12, 6)
     values, labels, weights = evaluated(source.validation, 3)
-    # Made as zebra, Ape, cat (20, 40, 60), read in the order of the sorted names.
+    # Created as zebra, Ape, cat (20, 40, 60), read in the order of the sorted names.
     np.testing.assert_array_equal(values, [40, 41, 60, 61, 20, 21])
     np.testing.assert_array_equal(labels, [0, 0, 1, 1, 2, 2])
     np.testing.assert_array_equal(weights, 1.0)
@@ -84,8 +45,8 @@ def test_val_wins_over_test_unless_another_is_named(tmp_path):
     make(tmp_path / "test", ["a"], count=3)
     assert open_source("image_folder", tmp_path).validation.num_examples == 2
     assert open_source("image_folder", tmp_path, validation_split="test").validation.num_examples == 3
-    with pytest.raises(UserError, match="none of dev/ to validate on"):
-        open_source("image_folder", tmp_path, validation_split="dev")
+    with pytest.raises(UserError, match="`data.validation_split` is 'tset'.* no such folder.* Did you mean \"test\""):
+        open_source("image_folder", tmp_path, validation_split="tset")
 
 
 def test_every_tenth_image_of_a_class_is_held_out(tmp_path):
@@ -118,15 +79,17 @@ def test_kinds_of_files(tmp_path, suffix, kind):
     assert (weights == 1).all() and not source.validation.bad.reasons
 
 
-# ---- mistakes
+# ---- errors
 
 
 def layouts(root):
-    """Folders with a mistake, and what the message must hold."""
+    """Folders with an error, and the expected part of the message."""
     make(root / "empty class" / "train", ["a", "b"])
     shutil.copytree(root / "empty class" / "train", root / "empty class" / "val")
     for path in (root / "empty class" / "train" / "b").iterdir():
         path.unlink()
+    shutil.copytree(root / "empty class", root / "no image")
+    (root / "no image" / "train" / "b" / "notes.txt").write_text("x")
     (root / "empty").mkdir()
     make(root / "no val" / "train", ["a"])
     make(root / "different" / "train", ["a", "b"])
@@ -137,15 +100,16 @@ def layouts(root):
 @pytest.mark.parametrize(
     "name, words",
     [
-        ("empty class", ["empty class/train/b has no image", ".jpg", "remove the folder"]),
+        ("empty class", ["empty class/val has classes that", "empty class/train does not have: b."]),
+        ("no image", ["no image/train/b has no image", "JPEG", "1 not read", ".txt", "remove the folder"]),
         ("empty", ["empty is empty", "one sub-folder per class"]),
         ("missing", ["missing does not exist", "--data-dir"]),
         ("file", ["file does not exist", "--data-dir"]),
-        ("no val", ["train/ but none of val/, validation/, test/"]),
-        ("different", ["different classes", ": b, c."]),
+        ("no val", ["train/ but none of val/, valid/, validation/, dev/, test/"]),
+        ("different", ["different/val has classes that", "different/train does not have: c.", "has a, b."]),
     ],
 )
-def test_mistakes_are_user_errors_in_words(tmp_path, name, words):
+def test_mistakes_are_user_errors(tmp_path, name, words):
     layouts(tmp_path)
     with pytest.raises(UserError) as error:
         open_source("image_folder", tmp_path / name)
@@ -197,12 +161,12 @@ def test_training_names_a_broken_image_and_takes_the_next(folder, broken):
     assert list(split.bad.reasons) == [str(path)] and split.bad.reasons[str(path)]
     for epoch in (batches[:4], batches[4:]):
         values = sorted(np.concatenate([value(x) for x, _ in epoch]))
-        assert values == [20, 21, 22, 24, 24, 25, 26, 27, *range(40, 48)]  # 23 is broken, 24 stands in its place
+        assert values == [20, 21, 22, 24, 24, 25, 26, 27, *range(40, 48)]  # 23 is broken, 24 replaces it
     for images, labels in batches:
         np.testing.assert_array_equal(labels.argmax(axis=1), (value(images) >= 40).astype(int))
 
 
-def test_the_stand_in_brings_its_own_label(folder):
+def test_the_replacement_has_its_own_label(folder):
     (folder / "train" / "a" / "a_07.png").write_bytes(b"")  # the last of its class: the next is b_00
     split = open_source("image_folder", folder).train
     batches = trained(split, 2)
@@ -271,7 +235,7 @@ def test_a_jpeg_with_bytes_after_its_end_is_read(folder):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"])
-def test_a_file_cut_anywhere_is_read_or_refused_in_words(tmp_path, kind):
+def test_a_truncated_file_is_read_or_rejected_with_a_reason(tmp_path, kind):
     whole = photograph(kind)
     path = tmp_path / "image.jpg"
     for length in sorted({*range(0, 64), *range(64, len(whole), max(len(whole) // 60, 1)), len(whole)}):

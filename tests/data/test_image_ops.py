@@ -28,7 +28,7 @@ def name(case):
 
 
 def ours(case):
-    """The same operation here, on the same crop."""
+    """The same operation of this package, on the same crop."""
     image, p = tf.constant(CROPS[case["crop"]]), case["parameters"]
     resample = p.get("resample", "nearest")
     return {
@@ -52,7 +52,7 @@ def ours(case):
 
 
 def sample(case):
-    """Every seventh pixel of the reference; Pillow's where TensorFlow's bytes are the same."""
+    """Every seventh pixel of the reference, or of Pillow's if TensorFlow's bytes are the same."""
     if "sample" not in case:
         case = next(c for c in PILLOW if name(c) == name(case))
     return np.frombuffer(zlib.decompress(base64.b64decode(case["sample"])), "uint8").reshape(-1, 3).astype(int)

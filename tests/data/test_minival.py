@@ -1,4 +1,4 @@
-"""Minival: which images are held out, in every kind of source, and that nothing of them is trained on."""
+"""Minival: which images are held out, in every kind of source, and that none of them is trained on."""
 
 import keras
 import numpy as np
@@ -47,7 +47,7 @@ def folder(tmp_path_factory):
 
 
 def examples(split):
-    """{content of an image: label}, by reading all of them."""
+    """{content of an image: label} of all examples."""
     return {image.numpy(): int(label) for image, label, _ in map(split.fetch, range(split.num_examples))}
 
 

@@ -28,7 +28,7 @@ def test_partner_is_the_reversed_batch_with_one_lambda_for_image_and_label(per):
     assert len(np.unique(lam)) == (1 if per == "batch" else count)
 
 
-def test_the_middle_of_an_odd_batch_meets_itself():
+def test_the_middle_of_an_odd_batch_is_its_own_partner():
     images, labels = mixup(*batch(5), 0.2, (0, 0))
     np.testing.assert_allclose(images[2], 2.0, atol=1e-6)
     np.testing.assert_allclose(labels[2], np.eye(5)[2], atol=1e-6)
@@ -63,7 +63,7 @@ def test_unknown_per_names_the_choices():
 
 
 def wide(count, classes=None):
-    """As `batch`, with images large enough for boxes."""
+    """Like `batch`, with images large enough for boxes."""
     images = tf.ones([count, 16, 24, 3]) * tf.reshape(tf.range(count, dtype=tf.float32), [-1, 1, 1, 1])
     return images, tf.one_hot(tf.range(count), classes or count)
 
@@ -87,7 +87,7 @@ def test_cutmix_pastes_a_box_of_the_partner_and_labels_follow_the_area(per):
 
 
 def test_boxes_have_the_area_of_beta_where_they_are_not_cut():
-    """Beta(1, 1): the share asked for is uniform; what is cut at the border makes it smaller."""
+    """With Beta(1, 1) the requested share is uniform; clipping at the border reduces it."""
     shares = [cutmix(*wide(2), 1.0, (3, i))[1].numpy()[0, 1] for i in range(400)]
     assert 0 <= min(shares) < 0.02 and max(shares) > 0.6 and 0.25 < np.mean(shares) < 0.5
 

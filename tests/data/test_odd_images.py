@@ -1,6 +1,6 @@
-"""Odd and broken files through training, evaluation, `data check` and `data pack`: right pixels, or named and left out.
+"""Unusual and broken files in training, evaluation, `data check` and `data pack`: correct pixels, or a report.
 
-One folder with a class for each file, so that a label says which file an image came from.
+Each file is a class, so that the label identifies the file of an image.
 """
 
 import io
@@ -15,7 +15,8 @@ from PIL import Image, ImageOps
 from keras_tricks import cli
 from keras_tricks.data import crops, evaluation_batches, open_source, training_batches
 from keras_tricks.data.check import check
-from keras_tricks.data.image_folder import MAX_PIXELS, check_image, find_broken
+from keras_tricks.data.image_files import MAX_PIXELS, check_image
+from keras_tricks.data.image_folder import find_broken
 from keras_tricks.data.tfrecord import pack
 from keras_tricks.recipe import Augment, Data
 from keras_tricks.schedules import batch_size_plan
@@ -47,26 +48,26 @@ def chunk(kind, content):
 
 
 def png(width, height, depth, color, rows):
-    """A PNG file, chunk by chunk: of kinds that Pillow does not write."""
+    """Builds a PNG file from chunks, for kinds that Pillow does not write."""
     header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     chunks = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows, 1)), chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def with_a_wrong_note(content):
-    """The same PNG with a text in it whose checksum is wrong. TensorFlow skips it."""
+    """The same PNG with a text chunk whose checksum is wrong. TensorFlow skips it."""
     return content[:33] + chunk(b"tEXt", b"Comment\0none")[:-1] + b"?" + content[33:]
 
 
 def png_16_bit(channels):
-    """(file, its pixels as bytes: the high ones)."""
+    """(file, the high bytes of its pixels)."""
     values = np.random.default_rng(channels).integers(0, 2**16, (SIZE, SIZE, channels)).astype(">u2")
     content = png(SIZE, SIZE, 16, {1: 0, 3: 2}[channels], b"".join(b"\0" + row.tobytes() for row in values))
     return content, np.broadcast_to(values >> 8, (SIZE, SIZE, 3))
 
 
 def ycck(cmyk):
-    """The same file, read as YCCK: one number of the segment that Adobe's programs add."""
+    """The same file marked as YCCK, by one byte of Adobe's segment."""
     content = bytearray(cmyk)
     start = content.index(b"Adobe")
     content[start + 11] = 2
@@ -87,8 +88,8 @@ def animation():
 RGB, GREY, CMYK = photograph(), photograph().convert("L"), photograph().convert("CMYK")
 GREY_16, GREY_16_PIXELS = png_16_bit(1)
 RGB_16, RGB_16_PIXELS = png_16_bit(3)
-BOMB = png(15_000, 15_000, 1, 0, bytes(15_000 * 1_876))  # 123 kB that are 675 MB once decoded
-NOT_AS_PILLOW = {  # it cuts 16 bits off at 255, and reads no file with a wrong note
+BOMB = png(15_000, 15_000, 1, 0, bytes(15_000 * 1_876))  # 123 kB that decode to 675 MB
+NOT_AS_PILLOW = {  # it clips 16 bits at 255, and rejects a file with a wrong note
     "16 bits grey.png": GREY_16_PIXELS, "16 bits grey, bytes after its end.png": GREY_16_PIXELS,
     "wrong note.png": np.asarray(RGB),
 }
@@ -120,7 +121,7 @@ READABLE = {
     "wide.jpg": encoded(photograph(20_000, 10), "JPEG"),
     "wide.png": encoded(photograph(20_000, 10), "PNG"),
 }
-BROKEN = {  # and a part of the reason
+BROKEN = {  # and part of the reason
     "empty.jpg": (b"", "empty file"),
     "text.jpg": (b"a page that says the image is gone", "cannot identify image file"),
     "truncated.jpg": (encoded(RGB, "JPEG")[:-100], "truncated"),
@@ -135,7 +136,7 @@ CLASSES = sorted(FILES)
 
 
 def by_label(batches):
-    """{label: image} of all images that count."""
+    """{label: image} of all images with a weight above 0."""
     found = {}
     for images, labels, *weights in batches.as_numpy_iterator():
         assert np.isfinite(images).all() and images.shape[1:] == (SIZE, SIZE, 3)
@@ -226,11 +227,11 @@ def test_an_orientation_is_not_applied(images):
 
 
 def test_pillow_alone_would_cut_16_bits_off_at_255():
-    """Why grey PNG of 16 bits is not read as Pillow reads it. Fails when Pillow mends it."""
+    """The reason why 16-bit grey PNG is not read like in Pillow. Fails when Pillow fixes this."""
     assert (by_pillow(GREY_16) == 255).mean() > 0.9 and GREY_16_PIXELS.mean() < 140
 
 
-# ---- damage inside a JPEG file that is whole at both ends
+# ---- damage inside a JPEG file with intact ends
 
 INSIDE = {
     "huffman table": lambda c: c.replace(b"\xff\xc4\x00\x1f", b"\xff\xc4\x00\x1e", 1),
@@ -242,7 +243,7 @@ INSIDE = {
 
 @pytest.fixture(params=INSIDE)
 def damaged_inside(request, tmp_path):
-    """A folder of four good images and one damaged inside, in training and validation each."""
+    """Four good images and one damaged inside, in training and in validation."""
     whole = encoded(RGB, "JPEG")
     damaged = INSIDE[request.param](whole)
     assert damaged != whole
@@ -264,7 +265,7 @@ def test_damage_inside_stops_training_until_it_is_found(damaged_inside):
         split.bad.add(path, reason)
     assert list(split.bad.reasons) == [str(damaged_inside / "train" / "a" / "2.jpg")]
     ((images, labels),) = training_batches(split, DATA, PLAIN, 2, plan, 0).as_numpy_iterator()
-    assert labels.sum(axis=0).tolist() == [2, 3]  # the next image stands in its place, with its label
+    assert labels.sum(axis=0).tolist() == [2, 3]  # the next image replaces it, with its label
     np.testing.assert_array_equal(images, np.broadcast_to(images[0], images.shape))
 
 
@@ -317,7 +318,7 @@ def test_check_and_pack_from_the_command_line(tmp_path, capsys, caplog):
     assert caplog.messages == [f"left out, broken: {root}/train/a/2.jpg: empty file"]
 
 
-def test_too_many_broken_files_stop_pack_in_words(tmp_path):
+def test_too_many_broken_files_stop_pack(tmp_path):
     root = simple(tmp_path / "images", ["1.jpg", "2.jpg"])
     (root / "train" / "a" / "2.jpg").write_bytes(b"")
     with pytest.raises(UserError, match="1 images cannot be read.*2.jpg"):
@@ -326,15 +327,18 @@ def test_too_many_broken_files_stop_pack_in_words(tmp_path):
 
 
 def test_files_that_are_not_read_are_counted(tmp_path):
-    """GIF and other kinds are read under the name of a kind that is; under their own they are no images."""
     root = simple(tmp_path, ["1.jpg"])
-    for name in ("1.gif", "2.GIF", "3.webp", "notes"):
+    for name in ("notes.txt", "2.TXT", "labels.csv", ".hidden"):
         (root / "train" / "a" / name).write_bytes(FILES["animation named.png"])
-    lines = [line for line in check("image_folder", root) if "not read" in line]
-    assert lines == ["not read            4 files, not named .jpg .jpeg .png .bmp: 2 .gif, 1 .webp, 1 without ending"]
+    (root / "train" / "readme").write_text("beside the class folders")
+    lines = [line for line in check("image_folder", root) if line.startswith("not read")]
+    assert lines == ["not read            4 files with other suffixes: 2 .txt, 1 .csv, 1 without suffix"]
 
 
-def test_a_class_of_gif_files_is_an_error_with_the_names_that_are_read(tmp_path):
-    simple(tmp_path, ["1.gif"])
-    with pytest.raises(UserError, match=r"has no image \(.jpg, .jpeg, .png, .bmp\)"):
-        open_source("image_folder", tmp_path)
+def test_slow_files_are_counted_with_what_to_do(tmp_path):
+    root = simple(tmp_path, ["1.jpg", "2.gif"])
+    contents = {"3": "animation named.png", "4.PNG": "grey.png", "5.jpg": "cmyk, bytes after its end.jpg"}
+    for name, content in contents.items():
+        (root / "val" / "a" / name).write_bytes(FILES[content])
+    lines = [line for line in check("image_folder", root) if line.startswith("slow")]
+    assert len(lines) == 1 and lines[0].startswith("slow                2 images") and "data pack" in lines[0]

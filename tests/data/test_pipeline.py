@@ -83,8 +83,8 @@ def test_every_epoch_is_another_permutation():
     count, epochs, size = 43, 6, 10
     order = np.concatenate([x[:, 0, 0, 0] for x, _ in batches(numbered(count), PLAIN, batch_size=size, epochs=epochs)])
     order = order.astype(int).reshape(epochs, 40)
-    assert all(len(set(epoch)) == 40 for epoch in order)  # no example twice
-    assert set(order.ravel()) == set(range(count))  # those an epoch leaves out are not always the same
+    assert all(len(set(epoch)) == 40 for epoch in order)  # no example occurs twice
+    assert set(order.ravel()) == set(range(count))  # an epoch does not always leave out the same ones
     assert len({epoch.tobytes() for epoch in order}) == epochs
     assert all((np.sort(epoch) != epoch).any() for epoch in order)
 
@@ -157,7 +157,7 @@ def test_shapes_types_and_length_are_known():
 
 
 def test_the_batch_grows_and_no_example_is_lost_or_seen_twice():
-    """43 examples in batches of 5, 10 and 20: every epoch is its own order, cut after its last full batch."""
+    """43 examples in batches of 5, 10 and 20: every epoch has another order and drops the incomplete batch."""
     split = numbered(43)
     growing = plan(split, 5, 4, mode="increase_batch", decay=Step((1, 2), 0.5), max_batch_size=20)
     dataset = training_batches(split, RAW, PLAIN, CLASSES, growing, 4)
@@ -170,10 +170,10 @@ def test_the_batch_grows_and_no_example_is_lost_or_seen_twice():
         part = training_batches(split, RAW, PLAIN, CLASSES, growing, 4, range(epoch, 4))
         assert_same(found[start:], list(part.as_numpy_iterator()))
     constant = batches(split, PLAIN, batch_size=20, epochs=4)
-    assert_same(found[12:], constant[4:])  # the same order as a run that has this size throughout
+    assert_same(found[12:], constant[4:])  # the same order as in a run that has this size in all epochs
 
 
-def test_mixing_goes_on_across_a_change_of_size():
+def test_mixing_continues_across_a_change_of_size():
     split = photographs(43)
     growing = plan(split, 5, 3, mode="increase_batch", decay=Step((1, 2), 0.5), max_batch_size=20)
     whole = list(training_batches(split, RAW, EVERYTHING, CLASSES, growing, 4).as_numpy_iterator())
@@ -188,13 +188,13 @@ def test_training_and_evaluation_may_have_different_sizes():
     assert next(evaluation_batches(split, data, CLASSES, 8).as_numpy_iterator())[0].shape == (8, 12, 12, 3)
 
 
-def test_evaluation_is_in_order_and_ends_with_a_partial_batch():
+def test_evaluation_is_in_order_and_ends_with_a_padded_batch():
     found = list(evaluation_batches(numbered(23), RAW, CLASSES, 10).as_numpy_iterator())
-    assert [len(images) for images, _, _ in found] == [10, 10, 3]
+    assert [len(images) for images, _, _ in found] == [10, 10, 10]
     images, labels, weights = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    np.testing.assert_array_equal(images[:, 0, 0, 0], np.arange(23))
-    np.testing.assert_array_equal(labels.argmax(axis=1), np.arange(23) % CLASSES)
-    assert weights.dtype == "float32" and (weights == 1).all()
+    np.testing.assert_array_equal(images[:23, 0, 0, 0], np.arange(23))
+    np.testing.assert_array_equal(labels[:23].argmax(axis=1), np.arange(23) % CLASSES)
+    assert weights.dtype == "float32" and list(weights) == 23 * [1.0] + 7 * [0.0]
 
 
 @pytest.mark.parametrize("label", [CLASSES, -1])
@@ -269,7 +269,7 @@ def test_mixing_ends_at_its_epoch():
 
 
 def test_partners_come_from_a_second_order_of_the_data():
-    """Mixed first: image i of an epoch is i times lambda plus another example; all of them take part twice."""
+    """With `mix_first`, image i of an epoch is i times lambda plus another example; every example occurs twice."""
     augment = PLAIN.model_copy(update={"mixup_alpha": 1.0, "mixup_per": "sample", "mix_first": True})
     split = array_split(np.zeros((40, SIZE, SIZE, 3), "uint8"), np.arange(40))
     dataset = training_batches(split, RAW, augment, 40, plan(split, 8), 4)
@@ -280,7 +280,7 @@ def test_partners_come_from_a_second_order_of_the_data():
 
 
 def test_rand_augment_sees_what_mixing_made():
-    """With `mix_first` the operations run on the mixture: posterized pixels have few values, mixed or not."""
+    """With `mix_first` the operations run on the mixture, so that posterized pixels have few values."""
     split = photographs(40)
     first = Augment(crop="none", flip=False, mixup_alpha=1.0, mix_first=True, rand_augment_layers=1)
     last = first.model_copy(update={"mix_first": False})
@@ -293,7 +293,7 @@ EVAL_CROPS = {
     "short_side": lambda x: crops.short_side_crop(x, 12, 14, interpolation="bicubic"),
     "center": lambda x: crops.center_crop(x, 12, 0.8, interpolation="bicubic"),
     "squash": lambda x: crops.squash_crop(x, 12, 6, interpolation="bicubic"),
-    "whole": lambda x: crops.whole(x, 12, interpolation="bicubic"),
+    "whole": lambda x: crops.resize_whole(x, 12, interpolation="bicubic"),
 }
 
 
@@ -308,7 +308,7 @@ def test_the_evaluation_crop_is_the_one_the_recipe_names(name):
 
 
 def test_examples_come_in_the_order_of_training():
-    """Where the batch divides the split, so that training leaves none out."""
+    """The batch size divides the split, so that training leaves none out."""
     split = numbered(40)
     trained = np.concatenate([x[:, 0, 0, 0] for x, _ in batches(split, PLAIN, epochs=3, start_epoch=1)])
     read = [int(image[0, 0, 0]) for image, _, _ in examples_in_order(split, range(1, 3), 4).as_numpy_iterator()]
@@ -316,7 +316,7 @@ def test_examples_come_in_the_order_of_training():
 
 
 def test_an_iterator_ends_at_once():
-    """tf.data's own tuning sleeps in a thread that the end of an iterator waits for, seconds within a run."""
+    """tf.data's autotuning sleeps in a thread for which the end of an iterator waits, for seconds during a run."""
     split = photographs(16)
     training = training_batches(split, RAW, PLAIN, CLASSES, plan(split, 8), 0)
     for dataset in (training, WaitClock().watch(training), evaluation_batches(split, RAW, CLASSES, 8)):

@@ -11,7 +11,7 @@ ORDER = ["autocontrast", "equalize", "invert", "rotate", "posterize", "solarize"
          "sharpness", "shear_x", "shear_y", "translate_x", "translate_y", "cutout", "solarize_add"]
 
 
-def test_the_sixteen_operations_stand_in_the_order_of_the_papers_code():
+def test_the_sixteen_operations_are_in_the_order_of_the_papers_code():
     assert list(operations(10.0)) == ORDER
 
 
@@ -52,7 +52,7 @@ def test_the_result_is_a_function_of_the_seed():
 
 
 def test_every_operation_is_drawn_equally_often():
-    """With one layer the image tells which it was; draws of a fixed number of seeds, a chi-squared test."""
+    """With one layer the image identifies the operation. A chi-squared test on the draws of a fixed number of seeds."""
     signs = (0.2, 0.8)
     outcomes = {}
     for name, operation in operations(1.5).items():
@@ -78,7 +78,7 @@ def test_no_layers_change_nothing():
 
 
 def test_only_the_chosen_operation_runs():
-    """Each branch is a branch of the graph: its operations are not in the main body."""
+    """The operations of a branch are in a branch of the graph, not in its main body."""
     graph = tf.function(lambda i: rand_augment(IMAGE, tf.stack([i, i]), 1)).get_concrete_function(
         tf.TensorSpec((), tf.int64)).graph
     kinds = {op.type for op in graph.get_operations()}

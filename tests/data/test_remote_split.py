@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_tricks.data import open_source, remote_split, tfrecord
+from keras_tricks.data import open_source, remote_split, shard_index
 from keras_tricks.data.tfrecord import pack
 from keras_tricks.recipe import Data
 from keras_tricks.utils.errors import UserError
@@ -15,7 +15,7 @@ from keras_tricks.utils.errors import UserError
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two classes; in `train` a PNG (003), a BMP (004) and a file cut short (005) among JPEGs."""
+    """Two classes of JPEGs; `train` also has a PNG (003), a BMP (004) and a truncated file (005)."""
     root = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for split, count in (("train", 12), ("val", 2)):
@@ -58,16 +58,16 @@ def test_files_are_the_same_but_those_that_need_a_look(folder):
         assert Image.open(io.BytesIO(content)).convert("RGB").size[0] > 0  # decodes, whatever it is
 
 
-def test_files_found_broken_before_are_looked_at(folder):
+def test_files_found_broken_before_are_not_intact(folder):
     data, source = opened("image_folder", folder)
-    source.train.bad.add(source.train.paths[1], "found by somebody")
+    source.train.bad.add(source.train.paths[1], "found before")
     there = fetched(remote_split.remote_split(data, source))
     assert [intact for *_, intact in there][:3] == [True, False, True]
 
 
-def test_files_that_are_no_jpeg_are_told(folder, caplog):
+def test_files_that_are_not_jpeg_are_logged(folder, caplog):
     remote_split.remote_split(*opened("image_folder", folder))
-    assert "4 of 24 training files are no JPEG" in caplog.text and "keras-tricks data pack" in caplog.text
+    assert "4 of 24 training files are not JPEG files" in caplog.text and "keras-tricks data pack" in caplog.text
 
 
 def test_shards_are_the_same(packed):
@@ -93,7 +93,7 @@ def test_fewer_images_are_the_same_ones(folder, packed, name):
 
 
 def operations(split):
-    """Names of all operations of `fetch`, those of its branches too."""
+    """Names of all operations of `fetch`, including those of its branches."""
     graph = tf.function(split.fetch).get_concrete_function(tf.TensorSpec((), tf.int64)).graph.as_graph_def()
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
     return {node.op for node in nodes}
@@ -103,24 +103,24 @@ def operations(split):
 def test_no_python_function_is_left_in_the_graph(folder, packed, name):
     data, source = opened(name, folder if name == "image_folder" else packed)
     python = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
-    assert operations(source.train) & python  # the test sees them where they are
+    assert operations(source.train) & python  # the test finds them
     assert not operations(remote_split.remote_split(data, source)) & python
 
 
 @pytest.mark.parametrize("place", [40, -30])
 def test_a_flipped_byte_is_seen_wherever_it_is(packed, tmp_path, place):
-    """In the image or in the label behind it."""
+    """In the image or in the label after it."""
     root = shutil.copytree(packed, tmp_path / "copy")
     with np.load(root / "train.index.npz") as index:
         first, second = int(index["offset"][0]), int(index["start"][1])
     path = next(root.glob("train-00000*"))
     content = bytearray(path.read_bytes())
-    end = second - tfrecord.FOOTER
+    end = second - shard_index.FOOTER
     content[first + place if place > 0 else end + place] ^= 1
     path.write_bytes(bytes(content))
-    image, _, intact = fetched(remote_split.of_records(root, "train"))[0]
+    image, _, intact = fetched(remote_split.remote_record_split(root, "train"))[0]
     assert not intact and tf.io.decode_png(image).shape == (1, 1, 3)
-    assert all(intact for *_, intact in fetched(remote_split.of_records(root, "train"))[1:])
+    assert all(intact for *_, intact in fetched(remote_split.remote_record_split(root, "train"))[1:])
 
 
 def test_shards_packed_by_0_1_0_have_no_record_starts_and_are_scanned(packed, tmp_path):
@@ -130,7 +130,7 @@ def test_shards_packed_by_0_1_0_have_no_record_starts_and_are_scanned(packed, tm
     description = json.loads((packed / "dataset.json").read_text())["splits"]["train"]
     shards = [packed / shard["file"] for shard in description["shards"]]
     assert len(shards) > 1
-    np.testing.assert_array_equal(tfrecord.record_starts(shards, index), stored)
+    np.testing.assert_array_equal(shard_index.record_starts(shards, index), stored)
 
 
 def test_an_index_of_other_shards_is_refused(packed, tmp_path):
@@ -139,7 +139,7 @@ def test_an_index_of_other_shards_is_refused(packed, tmp_path):
         index = {**file, "length": file["length"] + 1}
     np.savez(root / "train.index.npz", **index)
     with pytest.raises(UserError, match="train.index.npz does not fit its shards: copy or pack the data again"):
-        remote_split.of_records(root, "train")
+        remote_split.remote_record_split(root, "train")
 
 
 def test_a_stream_is_refused_with_what_to_do():

@@ -87,7 +87,7 @@ def test_two_replicas_share_the_batch_of_one(splits, reference, augment):
 
 
 def test_another_seed_or_epoch_gives_other_pixels(splits, reference):
-    """So that what is compared above is not the same for want of chance."""
+    """Shows that the comparisons above cover random operations."""
     whole = reference("mixed last")
     other_seed = batches(splits["files"], AUGMENTS["mixed last"], seed=8, epochs=range(1))
     for others in (whole[STEPS:], other_seed):

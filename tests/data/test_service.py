@@ -1,4 +1,4 @@
-"""A service (one dispatcher, two workers) in processes of its own; where one must die, workers of their own."""
+"""A service (a dispatcher and two workers) in separate processes; tests that kill a worker start their own."""
 
 import logging
 import os
@@ -71,7 +71,7 @@ def constant(dataset_size):
 
 
 def both(data, root, augment, plan=growing, epochs=None, timeout=60):
-    """(batches made here, batches of the service, their datasets, the source)."""
+    """(local batches, batches of the service, their datasets, the source)."""
     source = open_source(data.source, root)
     served = service.Service(data.service, service.connect(data, source).split, timeout)
     arguments = source.train, data, augment, CLASSES, plan(source.train.num_examples), 7, epochs
@@ -104,7 +104,7 @@ def test_batches_are_those_made_here_bit_by_bit(address, packed, augment, plan, 
     assert datasets[0].element_spec == datasets[1].element_spec and len(datasets[0]) == len(datasets[1])
 
 
-def test_broken_and_odd_files_are_looked_at_here(address, folder):
+def test_broken_and_unusual_files_are_read_by_the_trainer(address, folder):
     data = Data(source="image_folder", data_dir=str(folder), image_size=8, service=address)
     here, there, _, source = both(data, folder, Augment())
     assert_same(here, there)
@@ -112,7 +112,7 @@ def test_broken_and_odd_files_are_looked_at_here(address, folder):
 
 
 def test_a_file_that_cannot_be_decoded_is_the_same_error(address, tmp_path):
-    """A JPEG with whole ends and nothing between them."""
+    """A JPEG with intact ends and no content between them."""
     for split in ("train", "val"):
         for label in ("ant", "bee"):
             (tmp_path / split / label).mkdir(parents=True)
@@ -147,7 +147,7 @@ def test_an_iteration_that_ends_early_stops_reading(address, packed):
         if threading.active_count() <= before:
             return
         time.sleep(0.1)
-    raise AssertionError("the reading thread goes on")
+    raise AssertionError("the reading thread is still running")
 
 
 def test_a_file_that_workers_do_not_have(address, folder, tmp_path):
@@ -155,15 +155,15 @@ def test_a_file_that_workers_do_not_have(address, folder, tmp_path):
 
     source = open_source("image_folder", folder)
     elsewhere = [str(tmp_path / pathlib.Path(path).name) for path in source.train.paths]
-    served = service.Service(address, remote_split.of_files(elsewhere, [0] * len(elsewhere)), 60)
+    served = service.Service(address, remote_split.remote_file_split(elsewhere, [0] * len(elsewhere)), 60)
     data = Data(image_size=8, service=address)
     batches = training_batches(source.train, data, Augment(), CLASSES, growing(44), 7, service=served)
-    with pytest.raises(tf.errors.OpError, match="must lie at the same path on every worker"):
+    with pytest.raises(tf.errors.OpError, match="put the data at the same path on every worker"):
         list(batches)
     assert isinstance(served.error, UserError) and str(tmp_path) in str(served.error)
 
 
-def test_large_batches_travel_in_parts(address, packed, monkeypatch):
+def test_large_batches_are_sent_in_parts(address, packed, monkeypatch):
     monkeypatch.setattr(service, "PART_BYTES", 8 * 8 * 3 * 4 * 3)  # three images
     data = Data(source="tfrecord", data_dir=str(packed), image_size=8, service=address)
     here, there, datasets, _ = both(data, packed, COLOUR, epochs=range(2))
@@ -184,48 +184,49 @@ def batch(step, intact=True, made="there"):
 
 
 def arrivals(items):
-    """`receive` over a list; `None` in it is a second of silence."""
+    """A `receive` that reads from a list. `None` in the list means that no batch arrives in time."""
     left = list(items)
-    return lambda seconds=None: left.pop(0) if left else service.ENDED
+    return lambda seconds=None: left.pop(0) if left else service.END_OF_DATA
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 5), st.integers(1, 40), st.randoms(use_true_random=False))
-def test_any_order_is_put_right(first, count, rng):
+def test_batches_in_any_order_are_reordered(first, count, rng):
     steps = range(first, first + count)
     shuffled = random.Random(rng.random()).sample(steps, count)
-    found = service.reorder(steps, arrivals(batch(s) for s in shuffled), None, late=9, early=count + 1)
+    found = service.reorder(steps, arrivals(batch(s) for s in shuffled), None, timeout=9, max_ahead=count + 1)
     assert list(found) == [batch(s) for s in steps]
 
 
 @pytest.mark.parametrize("lost", [[0], [3], [9], [2, 3, 7]])
-def test_lost_batches_are_made_here_and_named(lost, caplog):
+def test_lost_batches_are_made_by_the_trainer_and_logged(lost, caplog):
     items = [batch(s) for s in range(10) if s not in lost]
     with caplog.at_level(logging.WARNING, logger="absl"):
-        found = list(service.reorder(range(10), arrivals(items), lambda s: batch(s, made="here"), late=9, early=99))
+        found = service.reorder(range(10), arrivals(items), lambda s: batch(s, made="here"), timeout=9, max_ahead=99)
+        found = list(found)
     assert found == [batch(s, made="here" if s in lost else "there") for s in range(10)]
     assert [r.args[0] for r in caplog.records] == lost and "lost or late" in caplog.text
 
 
 def test_a_batch_is_made_here_when_many_later_ones_wait_and_its_own_is_dropped():
     items = [batch(s) for s in (1, 2, 3, 4, 0, 5)]
-    found = service.reorder(range(6), arrivals(items), lambda s: batch(s, made="here"), late=9, early=3)
+    found = service.reorder(range(6), arrivals(items), lambda s: batch(s, made="here"), timeout=9, max_ahead=3)
     assert list(found) == [batch(0, made="here"), *(batch(s) for s in range(1, 6))]
 
 
 def test_a_batch_is_made_here_when_later_ones_have_waited_long_enough():
     items = [batch(1), None, None, batch(0), batch(2)]
-    found = service.reorder(range(3), arrivals(items), lambda s: batch(s, made="here"), late=0, early=99)
+    found = service.reorder(range(3), arrivals(items), lambda s: batch(s, made="here"), timeout=0, max_ahead=99)
     assert list(found) == [batch(0, made="here"), batch(1), batch(2)]
 
 
 def test_a_batch_with_a_broken_image_is_made_here():
     items = [batch(0), batch(1, intact=False), batch(2)]
-    found = service.reorder(range(3), arrivals(items), lambda s: batch(s, made="here"), late=9, early=99)
+    found = service.reorder(range(3), arrivals(items), lambda s: batch(s, made="here"), timeout=9, max_ahead=99)
     assert list(found) == [batch(0), batch(1, made="here"), batch(2)]
 
 
-# ---- nobody there
+# ---- errors of the connection
 
 
 def numbers():
@@ -233,8 +234,8 @@ def numbers():
 
 
 def unanswered(address, monkeypatch):
-    """What is said when nothing comes from `address` for half a second."""
-    monkeypatch.setattr(service._Receiver, "_read", lambda self: None)  # else TensorFlow goes on trying
+    """The error message when nothing arrives from `address` for half a second."""
+    monkeypatch.setattr(service._Receiver, "_read", lambda self: None)  # else TensorFlow keeps retrying
     served = service.Service(address, numbers(), timeout=0.5)
     batches = training_batches(numbers(), Data(image_size=8), Augment(), CLASSES, growing(64), 7, service=served)
     with pytest.raises(tf.errors.OpError):
@@ -243,12 +244,12 @@ def unanswered(address, monkeypatch):
     return str(served.error)
 
 
-def test_silence_is_told_in_words(address, monkeypatch):
+def test_a_service_that_sends_nothing_is_an_error(address, monkeypatch):
     error = unanswered(address, monkeypatch)
     assert "has sent nothing for 0.5 s" in error and f"keras-tricks data serve --dispatcher {address}" in error
 
 
-def test_a_dispatcher_that_has_ended_is_told_in_words(monkeypatch):
+def test_a_dispatcher_that_has_ended_is_an_error(monkeypatch):
     address = f"grpc://localhost:{closed_port()}"
     assert f"The data service at {address} has ended (" in unanswered(address, monkeypatch)
 
@@ -261,14 +262,14 @@ def closed_port():
         return listener.getsockname()[1]
 
 
-def test_an_address_where_nobody_listens(capsys):
+def test_an_address_where_nothing_listens(capsys):
     nowhere = f"grpc://localhost:{closed_port()}"
-    with pytest.raises(UserError, match=f"Nobody listens at the data service's address {nowhere}"):
+    with pytest.raises(UserError, match=f"Nothing listens at the data service's address {nowhere}"):
         service.connect(Data(service=nowhere), open_source("digits"))
     with pytest.raises(SystemExit) as stop:
         cli.run(cli.parse(["keras-tricks", "train", "quickstart", "--data-service", nowhere]))
     assert stop.value.code == 2 and f"address {nowhere}" in capsys.readouterr().err
-    with pytest.raises(UserError, match=f"Nobody listens at the dispatcher's address {nowhere}.*--dispatcher"):
+    with pytest.raises(UserError, match=f"Nothing listens at the dispatcher's address {nowhere}.*--dispatcher"):
         service.serve(dispatcher=nowhere)
 
 
@@ -278,7 +279,7 @@ def test_a_stream_has_no_service(address):
 
 
 @pytest.mark.parametrize("wrong", ["host", ":5050", "host:port", "host:0", "host:65536"])
-def test_an_address_that_is_none(wrong):
+def test_an_invalid_address(wrong):
     with pytest.raises(UserError, match="The address of a data service is grpc://host:port"):
         service.serve(dispatcher=wrong)
 
@@ -291,7 +292,7 @@ def test_a_taken_port(address):
         service.serve(70000)
 
 
-def test_a_patience_that_is_none(monkeypatch):
+def test_an_invalid_timeout(monkeypatch):
     monkeypatch.setenv("KERAS_TRICKS_TIMEOUT", "soon")
     with pytest.raises(UserError, match="KERAS_TRICKS_TIMEOUT must be a number .* Received: 'soon'"):
         service.Service("grpc://localhost:1", numbers())
@@ -306,6 +307,7 @@ def test_serving_from_the_command_line(monkeypatch, capsys):
     cli.run(cli.parse(["keras-tricks", "data", "serve", "--port", "0", "--host", "localhost"]))
     out = capsys.readouterr().out
     assert "a dispatcher and a worker at grpc://localhost:" in out and out.endswith("stopped\n")
+    assert "every network of this machine, whatever --host says" in out
 
 
 # ---- processes
@@ -336,7 +338,7 @@ for count, batch in enumerate(training_batches(*arguments, service=served).as_nu
 here = list(training_batches(*arguments).as_numpy_iterator())
 same = all((x == y).all() for a, b in zip(here, there, strict=True) for x, y in zip(a, b, strict=True))
 print(len(there), "the same" if same else "others", flush=True)
-os._exit(0)  # TensorFlow would still be looking for the worker
+os._exit(0)  # TensorFlow would keep looking for the worker
 """
 
 

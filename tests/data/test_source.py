@@ -58,7 +58,7 @@ def test_the_count_of_broken_images_is_shared():
 
 
 def test_inside_a_data_set():
-    """With the int64 numbers of `Dataset.range`, in a graph; the product of both sizes is beyond int32."""
+    """With the int64 indices of `Dataset.range`, in a graph. The product of both sizes exceeds int32."""
     count, total = 60_000, 1_281_167
     split = numbered(total).take(count)
     last = tf.data.Dataset.range(count - 3, count).map(lambda i: split.fetch(i)[1])

@@ -18,16 +18,19 @@ PLAIN = Augment(crop="none", flip=False)
 
 
 def image_of(number):
-    """Each image is one colour, its number, so that an example is known by its pixels."""
+    """Each image has one colour, its number, which identifies the example."""
     return np.full((8, 8, 3), number, "uint8")
 
 
-def prepare(folder, dataset, version, splits, classes=5, encoding="png", extra=False):
-    """Writes a data set with TFDS' own writer: `splits` is {split: numbers of its images}; label = number % classes."""
+def prepare(folder, dataset, version, splits, classes=5, encoding="png", extra=False, label=None, label_of=None):
+    """Writes a data set with TFDS: `splits` is {split: numbers of its images}; label = number % classes.
+
+    `label` and `label_of`: another feature for the labels, and the function of the number that gives them.
+    """
 
     class Dataset(tensorflow_datasets.core.GeneratorBasedBuilder, skip_registration=True):
         name = dataset
-        url_infos = {}  # TFDS would look for a file of checksums beside this one
+        url_infos = {}  # else TFDS looks for a file of checksums in the folder of this file
         VERSION = tensorflow_datasets.core.Version(version)
 
         def _info(self):
@@ -35,6 +38,8 @@ def prepare(folder, dataset, version, splits, classes=5, encoding="png", extra=F
             if classes:
                 names = [f"class {c}" for c in range(classes)]
                 features["label"] = tensorflow_datasets.features.ClassLabel(names=names)
+            if label is not None:
+                features["label"] = label
             if extra:
                 features["id"] = tensorflow_datasets.features.Text()
             return tensorflow_datasets.core.DatasetInfo(
@@ -46,7 +51,8 @@ def prepare(folder, dataset, version, splits, classes=5, encoding="png", extra=F
 
         def _generate_examples(self, numbers):
             for n in numbers:
-                example = {"image": image_of(n), "label": n % max(classes, 1), "id": str(n)}
+                own = n % max(classes, 1) if label_of is None else label_of(n)
+                example = {"image": image_of(n), "label": own, "id": str(n)}
                 yield n, {key: example[key] for key in self.info.features}
 
     Dataset(data_dir=folder).download_and_prepare()
@@ -125,7 +131,7 @@ def test_order_is_a_function_of_seed_and_epoch_only(folder, seed):
     epochs = three.reshape(3, TRAIN)
     assert all(sorted(e) == list(range(TRAIN)) for e in epochs)
     assert len({e.tobytes() for e in epochs}) == 3 and (epochs[0] != np.arange(TRAIN)).any()
-    tf.random.set_seed(12345)  # neither TensorFlow's own seed nor the number of workers matters
+    tf.random.set_seed(12345)  # neither TensorFlow's seed nor the number of workers has an effect
     np.testing.assert_array_equal(order(seed, 3, workers=1), three)
     np.testing.assert_array_equal(order(seed, 3, workers=4), three)
     np.testing.assert_array_equal(order(seed, 3, start_epoch=2), epochs[2])
@@ -154,11 +160,11 @@ def test_augmented_batches_do_not_depend_on_workers_and_resume(folder):
 def test_evaluation_reads_the_validation_split_once(folder):
     source = open_source("tfds:imagenet2012", folder)
     batches = list(evaluation_batches(source.validation, DATA, 5, 5).as_numpy_iterator())
-    assert [len(x) for x, _, _ in batches] == [5, 5, 2]
-    found = np.concatenate([x[:, 0, 0, 0] for x, _, _ in batches]).round().astype(int)
+    images, labels, weights = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    assert weights.tolist() == [1] * TEST + [0] * 3  # the last of three batches is padded
+    found = images[:TEST, 0, 0, 0].round().astype(int)
     assert sorted(found) == list(range(100, 100 + TEST))
-    np.testing.assert_array_equal(np.concatenate([y.argmax(axis=1) for _, y, _ in batches]), found % 5)
-    assert all((w == 1).all() for _, _, w in batches)
+    np.testing.assert_array_equal(labels[:TEST].argmax(axis=1), found % 5)
 
 
 def test_slices_make_two_splits_of_one(folder):
@@ -196,3 +202,30 @@ def test_data_that_does_not_classify_is_refused(folder):
 def test_unknown_split_is_a_user_error(folder):
     with pytest.raises(UserError, match="no split 'trian'; it has train, .* Did you mean \"train\""):
         open_source("tfds:undivided", folder, train_split="trian", validation_split="train")
+
+
+FEATURES = tensorflow_datasets.features
+FEW = {"train": range(20), "test": range(100, 106)}
+
+
+@pytest.mark.parametrize("name, label", [
+    ("scalars", FEATURES.Scalar(np.int64)), ("tensors", FEATURES.Tensor(shape=(), dtype=np.int32)),
+    ("unnamed", FEATURES.ClassLabel(num_classes=5)),
+])
+def test_integer_labels_without_names_are_numbered(tmp_path, name, label):
+    prepare(tmp_path, name, "1.0.0", FEW, label=label)
+    source = open_source(f"tfds:{name}", tmp_path)
+    assert source.class_names == tuple("01234") and len(source.identity) == 64
+
+
+@pytest.mark.parametrize("name, label, label_of, words", [
+    ("texts", FEATURES.Text(), str, "one integer for each image is needed"),
+    ("floats", FEATURES.Scalar(np.float32), float, "type float32 .*one integer for each image"),
+    ("several", FEATURES.Sequence(FEATURES.ClassLabel(num_classes=3)), lambda n: [n % 3], "one integer for each image"),
+    ("negative", FEATURES.Scalar(np.int64), lambda n: n % 5 - 1, "labels from -1 to 3 for 26 images"),
+    ("large", FEATURES.Scalar(np.int64), lambda n: n * 10**9, "labels from 0 to 105000000000 for 26 images"),
+])
+def test_labels_that_are_no_classes_are_refused(tmp_path, name, label, label_of, words):
+    prepare(tmp_path, name, "1.0.0", FEW, label=label, label_of=label_of)
+    with pytest.raises(UserError, match=words):
+        open_source(f"tfds:{name}", tmp_path)

@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import filelock
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,8 +9,9 @@ from PIL import Image
 
 from keras_tricks import cli
 from keras_tricks.data import evaluation_batches, open_source, training_batches
-from keras_tricks.data.image_folder import TooManyBadImages
-from keras_tricks.data.tfrecord import damaged, pack
+from keras_tricks.data.bad_images import TooManyBadImages
+from keras_tricks.data.shard_check import find_damaged_shards
+from keras_tricks.data.tfrecord import pack
 from keras_tricks.recipe import Augment, Data
 from keras_tricks.schedules import batch_size_plan
 from keras_tricks.utils.errors import UserError
@@ -77,7 +79,7 @@ def test_a_flipped_byte_is_named_and_the_next_example_taken(packed, tmp_path):
     content = bytearray(path.read_bytes())
     content[start + length // 2] ^= 1
     path.write_bytes(bytes(content))
-    assert [(p, why) for p, why in damaged(root)] == [(path, "its sha256 is not that of dataset.json")]
+    assert [(p, why) for p, why in find_damaged_shards(root)] == [(path, "its sha256 is not that of dataset.json")]
     split = open_source("tfrecord", root).train
     content, label, intact = split.fetch(tf.constant(7, tf.int64))
     following, _, fine = split.fetch(tf.constant(8, tf.int64))
@@ -127,7 +129,7 @@ def spoil(root, what):
 @pytest.mark.parametrize("what, message", [
     ("no folder", "cannot be read.*data pack"), ("not json", "not the description"), ("another version", "version 9"),
     ("cut shard", "train-00000.* bytes instead of"), ("lost shard", "train-00001.*is missing"),
-    ("index", "train.index.npz cannot be read"),
+    ("index", "train.index.npz does not fit its shards"),
 ])
 def test_damaged_folders(packed, tmp_path, what, message):
     root = shutil.copytree(packed, tmp_path / "copy")
@@ -144,6 +146,19 @@ def test_an_interrupted_pack_leaves_nothing(folder, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="No space left"):
         pack(open_source("image_folder", folder), tmp_path / "shards")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_pack_into_the_same_folder_is_refused(folder, tmp_path):
+    """While the first one writes; a folder that a killed process left is removed."""
+    source, other = open_source("image_folder", folder), open_source("digits")
+    left = tmp_path / ".shards.4194303.partial"
+    left.mkdir()
+    with filelock.FileLock(tmp_path / ".shards.lock"):
+        with pytest.raises(UserError, match="Another process is writing .*shards: wait for it, or give --output"):
+            pack(other, tmp_path / "shards")
+        assert left.is_dir() and not (tmp_path / "shards").exists()
+    pack(source, tmp_path / "shards")
+    assert [path.name for path in tmp_path.iterdir()] == ["shards"]
 
 
 def test_from_the_command_line(folder, tmp_path, capsys):

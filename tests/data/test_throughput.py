@@ -14,7 +14,7 @@ SPEEDS = Speeds(1000.0, 500.0, {CROP: 400.0, COLOUR: 250.0, RAND_AUGMENT: 100.0,
 
 
 def switched_on(section):
-    """Which stages a section has."""
+    """The stages that a section has."""
     colour = section.flip or section.color_jitter != "none" or section.pca_noise > 0
     return [colour, section.rand_augment_layers > 0, section.mixup_alpha + section.cutmix_alpha > 0]
 

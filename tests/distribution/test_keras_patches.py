@@ -14,8 +14,8 @@ from keras_tricks import distribution  # noqa: E402
 trainer = pytest.importorskip("keras.src.backend.tensorflow.trainer")
 
 
-def times_started(mended):
-    """How often `fit` starts its data set, which is read once through."""
+def times_started(patched):
+    """How often `fit` starts its data set, which is read in one pass."""
     distribution.apply_patches()
     build = trainer.TensorFlowTrainer._maybe_symbolic_build
     strategy = distribution.strategy("mirrored", logical_devices=4)
@@ -31,7 +31,7 @@ def times_started(mended):
     specification = replicas.batches(steps=4).element_spec
     data = tf.data.Dataset.from_generator(generate, output_signature=specification)
     try:
-        if not mended:
+        if not patched:
             trainer.TensorFlowTrainer._maybe_symbolic_build = build.__wrapped__
         model.fit(data, steps_per_epoch=2, epochs=2, verbose=0, shuffle=False)
     finally:
@@ -41,38 +41,38 @@ def times_started(mended):
 
 
 def test_shapes_come_from_the_specification():
-    assert times_started(mended=True) == 1
+    assert times_started(patched=True) == 1
 
 
 def test_keras_still_reads_a_batch_for_its_shapes():
-    assert times_started(mended=False) == 2, "Keras changed: is the apply_patches still needed?"
+    assert times_started(patched=False) == 2, "Keras changed: check whether the patch is still needed"
 
 
 def test_scalars_are_averaged_over_no_axis():
-    """The mended function hands `axis=None` to a strategy of several workers."""
-    asked = []
+    """The patched function calls the strategy of several workers with `axis=None`."""
+    calls = []
 
     class Workers(tf.distribute.MultiWorkerMirroredStrategy):
         def __init__(self):
             self._extended = types.SimpleNamespace(_in_multi_worker_mode=lambda: True)
 
         def reduce(self, op, value, axis):
-            asked.append((op, axis))
+            calls.append((op, axis))
             return value
 
     distribution.apply_patches()
     value = tf.constant(1.0)
     assert trainer.reduce_per_replica({"loss": value}, Workers(), "auto")["loss"] is value
-    assert asked == [("MEAN", None)]
-    asked.clear()
+    assert calls == [("MEAN", None)]
+    calls.clear()
     trainer.reduce_per_replica.__wrapped__({"loss": value}, Workers(), "auto")
-    assert asked == [("MEAN", 0)], "Keras changed: is the apply_patches still needed?"
+    assert calls == [("MEAN", 0)], "Keras changed: check whether the patch is still needed"
 
 
 def test_keras_still_draws_the_same_on_every_replica():
     strategy = distribution.strategy("mirrored", logical_devices=4)
     generator_class = keras.random.SeedGenerator
-    mended = generator_class.next
+    patched = generator_class.next
 
     def draws():
         with strategy.scope():
@@ -82,10 +82,10 @@ def test_keras_still_draws_the_same_on_every_replica():
 
     try:
         assert len(draws()) == 4
-        generator_class.next = mended.__wrapped__
-        assert len(draws()) == 1, "Keras changed: is the apply_patches still needed?"
+        generator_class.next = patched.__wrapped__
+        assert len(draws()) == 1, "Keras changed: check whether the patch is still needed"
     finally:
-        generator_class.next = mended
+        generator_class.next = patched
 
 
 def test_private_names_are_there():

@@ -1,4 +1,4 @@
-"""Two worker processes on loopback train as one device, and say so when one of them dies."""
+"""Two worker processes on loopback train like one device, and report when one of them dies."""
 
 import json
 import os
@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("tensorflow")
 
@@ -31,15 +32,16 @@ def free_ports(count):
     return ports
 
 
-def start(command, folder, count=2):
-    """`count` workers, each writing its output to `folder/<index>.txt`."""
+def start(command, folder, count=2, last=()):
+    """`count` workers, each writing its output to `folder/<index>.txt`. The last one gets more arguments."""
     workers = [f"127.0.0.1:{port}" for port in free_ports(count)]
     processes = []
     for index in range(count):
         config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
         environment = {**os.environ, "TF_CONFIG": json.dumps(config), "PYTHONPATH": str(ROOT)}
         out = open(folder / f"{index}.txt", "ab")
-        processes.append(subprocess.Popen(command, env=environment, cwd=folder, stdout=out, stderr=subprocess.STDOUT))
+        own = [*command, *last] if index == count - 1 else command
+        processes.append(subprocess.Popen(own, env=environment, cwd=folder, stdout=out, stderr=subprocess.STDOUT))
     return processes
 
 
@@ -79,7 +81,8 @@ def test_a_killed_worker_ends_the_other_and_both_continue(tmp_path):
         assert chief.wait(timeout=120) not in (0, None)
         assert time.time() - killed < 120
         text = (tmp_path / "0.txt").read_text()
-        assert "another worker" in text and "--resume" in text and "Traceback" not in text
+        assert text.splitlines()[-1].startswith("keras-tricks: worker 1 ended or cannot be reached (")
+        assert "--resume" in text and "Traceback" not in text
         before = len(summary.read_text().splitlines())
         chief, other = start(command, tmp_path)
         assert [p.wait(timeout=240) for p in (chief, other)] == [0, 0]
@@ -94,3 +97,34 @@ def test_a_killed_worker_ends_the_other_and_both_continue(tmp_path):
     assert mine.keys() == theirs.keys()
     for name, values in mine.items():
         np.testing.assert_array_equal(values, theirs[name], err_msg=name)
+
+
+TRAIN = [sys.executable, "-m", "keras_tricks", "train", "quickstart", "--strategy", "multi_worker", "--output", "run"]
+
+
+def last_lines(processes, folder):
+    assert [p.wait(timeout=240) for p in processes] == [2, 2], (folder / "0.txt").read_text()[-3000:]
+    return [(folder / f"{index}.txt").read_text().splitlines()[-1] for index in range(2)]
+
+
+@pytest.mark.slow
+def test_another_experiment_is_refused_by_both(tmp_path):
+    lines = last_lines(start(TRAIN, tmp_path, last=["--set", "schedule.base_learning_rate=0.123"]), tmp_path)
+    assert lines[0] == lines[1]
+    assert lines[0].startswith("keras-tricks: worker 1 trains with schedule.base_learning_rate 0.123, worker 0 with 0.")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_the_error_of_one_worker_is_the_last_line_of_both(tmp_path):
+    for split, count in (("train", 40), ("val", 8)):
+        for label in range(2):
+            folder = tmp_path / "data" / split / str(label)
+            folder.mkdir(parents=True)
+            for i in range(count):
+                Image.new("RGB", (8, 8), (100 * label, i, 5)).save(folder / f"{i}.png")
+    command = [*TRAIN, "--set", "data.source=image_folder", "--data-dir", "data"]
+    lines = last_lines(start(command, tmp_path, last=["--data-dir", "nowhere"]), tmp_path)
+    cause = lines[1].removeprefix("keras-tricks: ")
+    assert "nowhere" in cause
+    assert lines[0].startswith(f"keras-tricks: worker 1 failed: {cause} Start all workers again with --resume")

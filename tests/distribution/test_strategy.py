@@ -1,4 +1,4 @@
-"""Choosing a strategy, and every way to ask for one that is not there."""
+"""The choice of a strategy, and errors for unavailable ones."""
 
 import json
 import os
@@ -12,6 +12,7 @@ tf = pytest.importorskip("tensorflow")
 
 import keras_tricks as kt  # noqa: E402
 from keras_tricks import distribution  # noqa: E402
+from keras_tricks.distribution import rendezvous  # noqa: E402
 from keras_tricks.utils.errors import UserError  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -35,12 +36,50 @@ def test_mirrored_over_the_devices_there_are():
     ("[]", "cluster"),
     (config(task={"type": "worker", "index": 3}), "not in the cluster"),
     (config(cluster={"worker": ["no-such-host.invalid:1", "localhost:2"]}), "no-such-host.invalid"),
-    (config(cluster={"worker": ["localhost"]}), "cannot be reached"),
+    (config(cluster={"worker": ["localhost"]}), "host:port"),
+    (config(cluster={"worker": ["localhost:99999"]}), "65535"),
+    (config(cluster={"worker": ["localhost:" + "9" * 5000]}), "65535"),
+    (config(cluster={"worker": [2222]}), "host:port"),
+    (config(cluster={"worker": "localhost:1234"}), "list of addresses"),
+    (config(cluster={"worker": []}), "list of addresses"),
+    (config(cluster={"worker": ["localhost:1", "localhost:1"]}), "worker 0 and worker 1 have the same address"),
+    (config(cluster=["localhost:1234"]), "`cluster` must be an object"),
+    (config(cluster=7), "`cluster` must be an object"),
+    (config(task=[0]), "`task` must be an object"),
+    (config(task={"type": ["worker"], "index": 0}), "not in the cluster"),
+    (config(task={"type": "worker", "index": True}), "not in the cluster"),
+    (config(task={"type": "worker", "index": "0"}), "not in the cluster"),
+    (config(task={"type": "worker"}), "not in the cluster"),
+    ("[" * 100_000, "not JSON"),
+    ('{"cluster": ' + "9" * 5000 + "}", "not JSON"),
 ])
 def test_tf_config(text, word, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(UserError, match=word):
         distribution.strategy("multi_worker")
+
+
+def test_the_experiment_is_compared_by_all_workers(monkeypatch):
+    compared = []
+
+    def refuse(*arguments):
+        compared.append(arguments)
+        raise UserError("worker 1 trains with seed 1, worker 0 with 0")
+
+    monkeypatch.setenv("TF_CONFIG", config(cluster={"worker": ["localhost:1234", "localhost:1235"]}))
+    monkeypatch.setattr(rendezvous, "wait_for_workers", refuse)
+    with pytest.raises(UserError, match="seed"):
+        distribution.strategy("multi_worker", experiment={"seed": "0"})
+    assert compared == [({"worker": ["localhost:1234", "localhost:1235"]}, "worker", 0, {"seed": "0"})]
+
+
+def test_names_of_the_workers(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", config(cluster={"worker": ["a:1", "b:1"], "chief": ["c:1"], "evaluator": ["d:1"]}))
+    assert distribution.worker_names(3) == ["chief 0", "worker 0", "worker 1"]
+    monkeypatch.delenv("TF_CONFIG")
+    assert distribution.worker_names(2) == ["worker 0", "worker 1"]
+    monkeypatch.setenv("TF_CONFIG", "{not json")
+    assert distribution.worker_names(1) == ["worker 0"], "one process does not read it"
 
 
 @pytest.mark.parametrize("arguments, word", [
@@ -50,12 +89,31 @@ def test_tf_config(text, word, monkeypatch):
     ({"name": "mirrored", "logical_devices": 1}, "2 or more"),
     ({"name": "one", "logical_devices": 2}, "mirrored"),
     ({"name": "multi_worker"}, "TF_CONFIG"),
-    ({"name": "tpu"}, "2.19.1|No TPU"),
+    ({"name": "tpu"}, "No TPU"),
 ])
 def test_what_is_not_there(arguments, word, monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with pytest.raises(UserError, match=word):
         distribution.strategy(**arguments)
+
+
+def test_a_tpu_without_its_package_is_a_warning_and_not_a_refusal_by_version(monkeypatch, caplog):
+    """tensorflow-tpu exists for other versions than the one that an earlier message named."""
+    import tensorflow as tf
+
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver
+    monkeypatch.setattr(resolver, "connect", staticmethod(lambda tpu: "resolver"))
+    monkeypatch.setattr(tf.distribute, "TPUStrategy", lambda resolver: f"strategy of {resolver}")
+    assert distribution.strategy("tpu") == "strategy of resolver"
+    assert "tensorflow-tpu" in caplog.text
+
+
+def test_slurm_without_a_number_of_tasks(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    monkeypatch.setenv("SLURM_NTASKS", "many")
+    with pytest.raises(UserError, match="SLURM_NTASKS"):
+        distribution.strategy("multi_worker")
 
 
 @pytest.mark.parametrize("arguments", [
@@ -67,10 +125,9 @@ def test_keras_clipping_is_refused_on_replicas(wrap, arguments):
     from support import replicas
 
     strategy = distribution.strategy("mirrored", logical_devices=4)
-    with strategy.scope():
+    with strategy.scope(), pytest.raises(UserError, match=next(iter(arguments))):
         model = replicas.network()
         model.compile(wrap(keras.optimizers.SGD(0.1, **arguments)), "categorical_crossentropy", jit_compile=False)
-    with pytest.raises(UserError, match=next(iter(arguments))):
         model.fit(replicas.batches(steps=1), verbose=0)
 
 

@@ -1,4 +1,4 @@
-"""What the documentation is made from agrees with the package: tables, formulas, pictures, ablations."""
+"""The sources of the documentation agree with the package: tables, formulas, pictures, ablations."""
 
 import csv
 import importlib.util
@@ -16,6 +16,9 @@ from keras_tricks.utils import cards
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 TABLES = sorted((DOCS / "results" / "ablation").glob("*/ablation.csv"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+RETIRED = ("meets", "mend", "patience", "stranger", "in words", "Runs that survive", "The way data flow",
+           "Room by room")
 QUICK = ("resnet20", "resnet50d", "nf_resnet_cifar", "wide_resnet16_4", "mobilenet")
 
 
@@ -54,6 +57,54 @@ def test_the_readme_counts_the_models():
     assert re.search(r"# of (\d+): ResNet", (ROOT / "README.md").read_text())[1] == str(len(models()))
 
 
+def test_links_lead_to_files_of_the_repository():
+    """On GitHub, where the pages that the site makes do not exist."""
+    dead = []
+    for page in PAGES:
+        if DOCS / "templates" in page.parents:
+            continue
+        text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        for link in re.findall(r"\]\(([^)\s#]+)[^)]*\)", text):
+            if "://" not in link and not (page.parent / link).exists():
+                dead.append(f"{page.relative_to(ROOT)}: {link}")
+    assert dead == []
+
+
+def test_files_that_texts_name_exist():
+    named = [(page, name) for page in PAGES if page.name != "renamed.md" for name in re.findall(
+        r"`((?:keras_tricks|tests|benchmarks|examples|recipes|docs)/[\w./]+)`", page.read_text())]
+    assert len(named) > 40
+    assert [f"{page.relative_to(ROOT)}: {name}" for page, name in named if not (ROOT / name).exists()] == []
+
+
+def renamed(part):
+    """[(old, new)] of the tables of docs/renamed.md under the headings that contain `part`: what is in backticks."""
+    sections = re.split(r"^## ", (DOCS / "renamed.md").read_text(), flags=re.MULTILINE)
+    rows = [row.split("|")[1:-1] for section in sections if part in section.partition("\n")[0]
+            for row in section.splitlines() if row.startswith("| ") and "`" in row]
+    return [(re.findall(r"`([^`]+)`", row[-2]), re.findall(r"`([^`]+)`", row[-1])) for row in rows]
+
+
+def test_new_names_of_files_exist():
+    rows = renamed("Files of the")
+    assert len(rows) > 50
+    assert [new for _, news in rows for new in news if not (ROOT / new).exists()] == []
+
+
+def test_new_names_of_functions_exist():
+    known = {word for path in (ROOT / "keras_tricks").rglob("*.py") for word in re.findall(r"\w+", path.read_text())}
+    rows = renamed("Functions, classes") + renamed("rendezvous")
+    names = [re.match(r"[\w.]+", new)[0].rpartition(".")[2] for _, news in rows for new in news]
+    assert len(names) > 80
+    assert [name for name in names if name not in known] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_retired_words_are_gone(page):
+    if page.name != "renamed.md":
+        assert [word for word in RETIRED if re.search(rf"\b{word}", page.read_text())] == []
+
+
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.parent.name)
 def test_tables_of_ablations_are_made_from_their_runs(path):
     rows, results = ablation.read_csv(path)
@@ -72,8 +123,10 @@ def test_the_site_builds(tmp_path):
     site = tmp_path / "site"
     for card in cards.cards():
         place = "families" if card.folder == "models" else f"tricks/{card.folder}"
-        assert card.folder == "analysis" or (site / place / card.name / "index.html").is_file()
+        assert card.folder == "studies" or (site / place / card.name / "index.html").is_file()
     page = (site / "families" / "nfnet" / "index.html").read_text()
     assert "71,489,284" in page and "6.977" in page  # of nfnet_f0, docs/models.csv
     agc = (site / "tricks" / "optimizers" / "agc" / "index.html").read_text()
     assert "<mfrac>" in agc and "agc_clip_factor=0.01" in agc and "images/agc.png" in agc
+    start = (site / "index.html").read_text()
+    assert 'href="families/"' in start and 'href="reference/losses/"' in start and "keras_tricks/losses" not in start

@@ -1,4 +1,4 @@
-"""Folded models: the same outputs, plain convolutions, nothing that only training needs."""
+"""Folded models: the same outputs, plain convolutions, no layers for training only."""
 
 import cases
 import keras
@@ -12,7 +12,7 @@ APPLICATIONS = ["MobileNetV2", "ResNet50", "ResNet50V2", "EfficientNetB0", "Dens
 
 
 def used(model, seed=0):
-    """The model with weights and statistics as after training: none is at its start."""
+    """The model with random weights and statistics, as after training."""
     rng = np.random.default_rng(seed)
     for v in model.variables:
         if "float" not in v.dtype:
@@ -59,7 +59,7 @@ def test_nfnets_are_left_with_convolutions_activations_and_gates(layout):
 def test_batch_normalization_after_convolutions_is_gone():
     resnet = check_equal(used(kt.models.create_model("test_resnet")))
     assert not [layer for layer in resnet.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    # Pre-activation blocks: the norm between the two convolutions goes, the one after the addition stays.
+    # Pre-activation blocks: the norm between the two convolutions is folded, the one after the addition remains.
     wide = used(kt.models.create_model("test_wide_resnet"))
     norms = [[layer.name for layer in m.layers if isinstance(layer, keras.layers.BatchNormalization)]
              for m in (wide, check_equal(wide))]
@@ -88,7 +88,7 @@ def test_float16_models_become_float32():
 
 
 def test_tensors_read_twice_are_not_folded_into():
-    """A convolution whose output is also an output of the model keeps its numbers."""
+    """A convolution whose output is also an output of the model is not changed."""
     image = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(4, 3)(image)
     model = used(keras.Model(image, [x, keras.layers.BatchNormalization()(x)]))
@@ -124,14 +124,48 @@ def test_a_model_in_training_is_refused():
     check_equal(model)
 
 
-def test_models_that_cannot_be_followed():
-    layer = keras.layers.Dense(3)
+def test_a_layer_called_twice():
+    layer = keras.layers.Dense(3, name="twice")
     start = keras.Input((3,))
-    with pytest.raises(UserError, match="called more than once"):
-        kt.export.fold(keras.Model(start, layer(layer(start))))
-    inner = kt.models.create_model("test_nf_resnet")
-    pixels = keras.Input((64, 64, 3))
-    with pytest.raises(UserError, match="holds the model 'test_nf_resnet': fold that one"):
-        kt.export.fold(keras.Model(pixels, inner(pixels)))
-    with pytest.raises(UserError, match="built functional"):
+    once = layer(start)
+    model = used(keras.Model(start, [keras.layers.BatchNormalization()(layer(once)), once]))
+    folded = kt.export.fold(model)
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    for expected, found in zip(model(x), folded(x), strict=True):
+        np.testing.assert_allclose(expected, found, atol=1e-5)
+    assert not [layer for layer in folded.layers if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def test_models_inside_models_are_folded_at_any_depth():
+    inner = kt.models.create_model("test_resnet", classifier_activation=None)
+    middle = keras.Sequential([keras.Input(inner.input_shape[1:]), inner, keras.layers.Softmax()])
+    pixels = keras.Input(inner.input_shape[1:])
+    model = used(keras.Model(pixels, middle(keras.layers.Rescaling(0.5)(pixels))))
+    folded = check_equal(model)
+    kinds = {type(layer) for layer in folded.layers}
+    assert not kinds & {keras.layers.BatchNormalization, kt.layers.BatchNormalization, keras.Sequential, type(inner)}
+
+
+def test_several_inputs_outputs_and_operations():
+    left, right = keras.Input((8, 8, 3), name="left"), keras.Input((8, 8, 3), name="right")
+    branch = keras.layers.BatchNormalization()(keras.layers.Conv2D(3, 1)(left))
+    total = branch + right * 2.0
+    model = used(keras.Model({"left": left, "right": right}, {"total": total, "branch": branch}))
+    folded = kt.export.fold(model)
+    x = {"left": images_of(8), "right": images_of(8)[::-1]}
+    expected, found = model(x), folded(x)
+    assert expected.keys() == found.keys()
+    for name in expected:
+        np.testing.assert_allclose(expected[name], found[name], atol=1e-5)
+
+
+def test_models_that_cannot_be_followed():
+    class Own(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    start = keras.Input((3,))
+    with pytest.raises(UserError, match=r"own\S* inside functional\S* is a subclassed model \(Own\)"):
+        kt.export.fold(keras.Model(start, Own()(start)))
+    with pytest.raises(UserError, match="is not built"):
         kt.export.fold(keras.Sequential([keras.layers.Dense(2)]))

@@ -1,4 +1,4 @@
-"""The exported model: pixels in, probabilities out, float32, the same numbers in a fresh process."""
+"""The exported model: pixels in, probabilities out, float32, the same numbers in a new process."""
 
 import functools
 import subprocess
@@ -31,7 +31,7 @@ def normalized(x):
 
 @pytest.fixture(scope="module")
 def trained():
-    """A network trained in mixed precision, with statistics that are not those of initialization."""
+    """A network trained in mixed precision, with statistics that differ from the initial ones."""
     keras.config.set_dtype_policy("mixed_float16")
     network = build()
     keras.config.set_dtype_policy("float32")
@@ -215,7 +215,7 @@ def test_feature_vectors(trained, deployed, tmp_path):
     path = export(deployed, tmp_path, ("feature_vector",))["feature_vector"]
     loaded = tf.saved_model.load(str(path))
     np.testing.assert_allclose(loaded.serve(pixels()), vectors(pixels()), rtol=1e-5)
-    with pytest.raises(UserError, match="has no classifier to leave out"):
+    with pytest.raises(UserError, match="has no classifier to remove"):
         without_classifier(vectors)
 
 

@@ -1,4 +1,4 @@
-"""TF Hub takes our SavedModels: `hub.load`, and `hub.KerasLayer(trainable=True)` in tf_keras."""
+"""TF Hub accepts our SavedModels: `hub.load`, and `hub.KerasLayer(trainable=True)` in tf_keras."""
 
 import functools
 import os

@@ -1,4 +1,4 @@
-"""Folders for Hugging Face and Kaggle: what lies where, and that a pushed folder comes back as weights."""
+"""Folders for Hugging Face and Kaggle: their files, and loading the weights of a pushed folder."""
 
 import json
 

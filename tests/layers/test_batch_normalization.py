@@ -1,4 +1,4 @@
-"""Ours against `keras.layers.BatchNormalization`: the same numbers, through the fused kernel."""
+"""Our layer against `keras.layers.BatchNormalization`: the same numbers, with the fused kernel."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ def images(shape, seed=0, spread=3.0):
 
 
 def pair(shape, **kwargs):
-    """Ours and Keras', built, with the same random weights."""
+    """Our layer and Keras', built, with the same random weights."""
     layers = [cls(**kwargs) for cls in (BatchNormalization, keras.layers.BatchNormalization)]
     rng = np.random.default_rng(7)
     for layer in layers:
@@ -142,3 +142,41 @@ def test_compiled_by_xla_equals_keras():
     compiled = tf.function(lambda x: ours(x, training=True), jit_compile=True)
     np.testing.assert_allclose(compiled(x), theirs(x, training=True), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(ours.moving_variance.numpy(), theirs.moving_variance.numpy(), rtol=1e-5)
+
+
+def test_synchronized_statistics_take_one_sum_over_replicas(monkeypatch):
+    """One forward and one backward where Keras takes three and two. All results are Keras' to rounding."""
+    from keras_tricks import distribution
+
+    strategy = distribution.mirrored(["CPU:0", "CPU:1"])
+    images = np.random.default_rng(0).normal(3.0, 2.0, (8, 4, 4, 3)).astype("float32")
+    sums, results = {}, {}
+    original = tf.distribute.ReplicaContext.all_reduce
+    for kind in (keras.layers.BatchNormalization, BatchNormalization):
+        calls = []
+
+        def counted(self, *arguments, calls=calls, **options):
+            calls.append(1)
+            return original(self, *arguments, **options)
+
+        monkeypatch.setattr(tf.distribute.ReplicaContext, "all_reduce", counted)
+        with strategy.scope():
+            layer = kind(synchronized=True)
+            layer.build((None, 4, 4, 3))
+
+        def step(x, layer=layer):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                outputs = layer(x, training=True)
+                loss = tf.reduce_sum(tf.sin(outputs))
+            return outputs, tape.gradient(loss, x)
+
+        parts = strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(np.split(images, 2)[context.replica_id_in_sync_group]))
+        values = tf.function(lambda p, step=step: strategy.run(step, (p,)))(parts)
+        results[kind] = [np.concatenate(strategy.experimental_local_results(v)) for v in values] + [
+            keras.ops.convert_to_numpy(v) for v in (layer.moving_mean, layer.moving_variance)]
+        sums[kind] = len(calls)
+    assert sums == {keras.layers.BatchNormalization: 2 * (3 + 2), BatchNormalization: 2 * (1 + 1)}
+    for ours, theirs in zip(results[BatchNormalization], results[keras.layers.BatchNormalization], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)

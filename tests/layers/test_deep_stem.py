@@ -1,4 +1,4 @@
-"""The deep stem: sizes, cost and which convolution has the stride."""
+"""The deep stem: sizes, cost and the convolution with the stride."""
 
 import keras
 import numpy as np

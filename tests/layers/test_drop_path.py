@@ -1,4 +1,4 @@
-"""Stochastic depth: how often, how scaled, and when it does nothing."""
+"""Stochastic depth: rate, scaling, and when it is inactive."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_one_coin_per_image():
     assert set(np.unique(y[:, 0, 0] != 0)) == {False, True}
 
 
-def test_survivors_are_rescaled_unless_told_otherwise():
+def test_kept_paths_are_rescaled_by_default():
     np.testing.assert_allclose(np.unique(dropped()), [0.0, 1 / 0.75], rtol=1e-6)
     assert np.unique(dropped(rescale=False)).tolist() == [0.0, 1.0]
     assert abs(dropped().mean() - 1.0) < 0.02

@@ -1,4 +1,4 @@
-"""Ours against Keras' batch normalization, run on one group after the other."""
+"""Our layer against Keras' batch normalization, run on one group after the other."""
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ SHAPES = [IMAGES, VECTORS, (12, 3, 5), (12, 2, 2, 2, 3), (4, 3, 3, 5), (8, 1, 1,
 
 
 def numbers(shape, seed=0, spread=3.0):
-    """Groups differ in mean and spread, so statistics of the whole batch would be others."""
+    """Groups differ in mean and spread, so that statistics of the whole batch would differ."""
     rng = np.random.default_rng(seed)
     drift = np.arange(shape[0]).reshape(-1, *[1] * (len(shape) - 1))
     return (rng.normal(size=shape) * (spread + drift) + drift).astype("float32")
@@ -34,7 +34,7 @@ def pair(shape, ghost_size=GHOST, **kwargs):
 
 
 def step(call, layer, x):
-    """Output and gradients with respect to input, gamma and beta, of a loss that weighs every number differently."""
+    """Output, and gradients with respect to input, gamma and beta of a loss that weights every number differently."""
     x = tf.constant(x)
     variables = [w.value for w in layer.trainable_weights]
     with tf.GradientTape() as tape:
@@ -45,7 +45,7 @@ def step(call, layer, x):
 
 
 def in_turn(layer, size):
-    """Keras' layer, on each group by itself."""
+    """Keras' layer, applied to each group separately."""
     return lambda x: tf.concat([layer(x[i : i + size], training=True) for i in range(0, x.shape[0], size)], axis=0)
 
 
@@ -75,7 +75,7 @@ def assert_moved(layer, expected):
 
 @pytest.fixture(params=["fused", "composed"])
 def path(request, monkeypatch):
-    """The form for images on TensorFlow, and that of every other input and backend."""
+    """The implementation for images on TensorFlow, and the one for other inputs and backends."""
     if request.param == "composed":
         monkeypatch.setattr(GhostBatchNormalization, "can_fuse", lambda self, inputs: False)
     return request.param
@@ -106,7 +106,7 @@ def test_options_are_those_of_batch_normalization(kwargs, path):
 
 
 def test_the_moving_statistics_go_as_far_as_one_update_for_each_group(path):
-    """By hand: with momentum 0.5 three groups leave 1/8 of what was there."""
+    """With momentum 0.5, three groups leave 1/8 of the previous statistics."""
     layer = GhostBatchNormalization(2, momentum=0.5)
     x = np.array([1.0, 1.0, 4.0, 4.0, 8.0, 10.0], "float32").reshape(6, 1, 1, 1)
     layer(x, training=True)
@@ -141,7 +141,7 @@ def test_a_ghost_as_large_as_the_batch_is_batch_normalization(shape, ghost_size,
 @pytest.mark.parametrize("shape", [IMAGES, VECTORS, (10, 3, 3, 5)], ids=str)
 @pytest.mark.parametrize("training", [False, True])
 def test_inference_and_frozen_are_batch_normalization(shape, training):
-    """Of any batch, also one that is no multiple of the ghost size; the statistics stay."""
+    """For any batch, also one that is not a multiple of the ghost size. The statistics do not change."""
     ours, theirs = pair(shape)
     ours.trainable = theirs.trainable = not training
     before = [w.numpy() for w in ours.weights]
@@ -187,14 +187,14 @@ def test_compiled_by_xla(path):
 
 @pytest.mark.parametrize("kind", ["w.safetensors", "w.keras"])
 def test_checkpoints_fit_batch_normalization(kind, tmp_path):
-    """As its docstring says: a network trained with groups is loaded without them."""
+    """A network that was trained with groups is loaded without them."""
     def network(**options):
         return kt.models.WideResNet(10, 1, classes=2, input_shape=(4, 4, 3), name="net", **options)
 
     ghost, path, x = network(ghost_batch_size=2), tmp_path / kind, numbers((4, 4, 4, 3), spread=1.0)
     ghost(x, training=True)
     if kind == "w.safetensors":
-        kt.weights.files.save(path, kt.weights.files.by_path(ghost.variables))
+        kt.weights.safetensors_io.save(path, kt.weights.safetensors_io.by_path(ghost.variables))
     else:
         ghost.save(path)
     np.testing.assert_allclose(network(weights=str(path))(x), ghost(x), rtol=1e-5, atol=1e-5)
@@ -208,7 +208,7 @@ def test_training_in_fit_uses_the_groups():
     np.testing.assert_allclose(model.layers[0].moving_mean.numpy(), x.mean(axis=0), rtol=1e-4)
 
 
-# ---- mistakes
+# ---- errors
 
 
 @pytest.mark.parametrize("size", [1, 0, -4, 2.5])
@@ -223,14 +223,14 @@ def test_synchronized_is_refused():
 
 
 @pytest.mark.parametrize("shape", [(10, 3, 3, 2), (10, 2)], ids=str)
-def test_a_batch_that_is_no_multiple(shape):
-    with pytest.raises(ValueError, match="A batch of 10 images is no multiple of ghost_size=4"):
+def test_a_batch_that_is_not_a_multiple(shape):
+    with pytest.raises(ValueError, match="A batch of 10 images is not a multiple of ghost_size=4"):
         GhostBatchNormalization(GHOST)(numbers(shape), training=True)
 
 
 @pytest.mark.parametrize("shape", [(10, 3, 3, 2), (10, 2), (5, 2)], ids=str)
-def test_a_batch_of_unknown_size_that_is_no_multiple_fails_too(shape):
-    """It must not be cut into groups of another size without a word."""
+def test_a_batch_of_unknown_size_that_is_not_a_multiple_fails_too(shape):
+    """It must not be silently divided into groups of another size."""
     layer = GhostBatchNormalization(GHOST)
     layer.build(shape)
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
@@ -243,7 +243,7 @@ def test_another_axis_is_refused():
 
 
 def test_a_mask_is_honoured_or_refused():
-    """Padding must not enter the statistics of a group, as it does not in Keras' layer."""
+    """As in Keras' layer, padding must not enter the statistics of a group."""
     x = numbers((8, 3, 2))
     mask = np.ones((8, 3), bool)
     mask[::2, 1:] = False

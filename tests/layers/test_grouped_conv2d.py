@@ -1,4 +1,4 @@
-"""GroupedConv2D is Keras' layer, computed another way."""
+"""GroupedConv2D equals Keras' layer and is computed in another way."""
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ def test_equals_keras(options):
 
 
 def test_keras_still_compiles_groups():
-    """What the layer is for. Fails when Keras stops running grouped convolutions through XLA."""
+    """The reason for the layer. Fails when Keras stops compiling grouped convolutions with XLA."""
     tf = pytest.importorskip("tensorflow")
 
     def compiled_functions(cls):

@@ -33,7 +33,7 @@ def test_kernel_follows_the_formula(mode, eps):
 @pytest.mark.parametrize("mode, eps", MODES)
 @pytest.mark.parametrize("spread", [1.0, 1e-4, 0.0])
 def test_fast_path_equals_the_plain_one(mode, eps, spread):
-    """Values and gradients, also where the kernel is so nearly constant that `eps` decides."""
+    """Values and gradients, also for a kernel that is almost constant, so that `eps` dominates."""
     tf = pytest.importorskip("tensorflow")
     w, gain = tf.constant(1.0 + spread * (kernel() - 1.0)), tf.constant(np.linspace(0.5, 2, 6), tf.float32)
     weights = tf.constant(kernel(seed=1))
@@ -73,7 +73,7 @@ def test_groups_equal_one_convolution_per_group(strides, padding):
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_statistics_are_float32_in_mixed_precision(policy):
-    """A kernel around 1 loses its differences in 8 or 11 bits; its standardized form must not."""
+    """A kernel around 1 loses its differences in 8 or 11 bits. The standardized kernel must not."""
     layer = kt.layers.ScaledWSConv2D(6, 3, dtype=policy)
     layer.build((None, 5, 5, 4))
     layer.kernel.assign(1.0 + 1e-3 * kernel())
@@ -91,7 +91,7 @@ def test_without_gain_and_bias():
     np.testing.assert_allclose(np.sum(np.square(layer.standardized_kernel()), axis=(0, 1, 2)), 1.0, rtol=1e-5)
 
 
-def test_gain_and_bias_are_spared_by_no_bias_decay():
+def test_no_bias_decay_excludes_gain_and_bias():
     model = keras.Sequential([keras.Input((5, 5, 3)), kt.layers.ScaledWSConv2D(2, 3), kt.layers.SkipGain()])
     exempt = {v.path.rpartition("/")[2] for v in kt.optimizers.no_decay(model)}
     assert exempt == {"bias", "gain"}

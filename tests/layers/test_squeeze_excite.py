@@ -18,7 +18,7 @@ def test_follows_the_formula():
 
 
 def test_gate_of_the_mean_image_is_one_at_scale_two():
-    """sigmoid(0) * 2: an image of mean zero passes unchanged, which is why normalizer-free networks double it."""
+    """sigmoid(0) * 2 = 1: an image of mean zero is unchanged, which is why normalizer-free networks double the gate."""
     x = np.random.default_rng(0).normal(size=(1, 4, 4, 8)).astype("float32")
     x -= x.mean((1, 2), keepdims=True)
     np.testing.assert_allclose(kt.layers.SqueezeExcite(scale=2.0)(x), x, rtol=1e-5)

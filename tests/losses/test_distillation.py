@@ -1,4 +1,4 @@
-"""Distillation against torch, and what `fit` may and may not change."""
+"""Distillation against torch, and the variables that `fit` changes."""
 
 import json
 import pathlib

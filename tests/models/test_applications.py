@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_tricks as kt
+from keras_tricks.utils.errors import UserError
 from keras_tricks.weights import safetensors_io
 
 
@@ -39,7 +40,7 @@ def test_output_is_float32_under_mixed_precision():
 
 @pytest.mark.slow
 def test_weight_files_fit_whatever_was_built_before(tmp_path):
-    """Keras numbers the unnamed layers of its Inception over the process."""
+    """Keras numbers the unnamed layers of its Inception over the whole process."""
     options = dict(include_top=False, input_shape=(75, 75, 3))
     first = kt.models.create_model("inception_v3", **options)
     first.trainable_variables[0].assign_add(first.trainable_variables[0])
@@ -52,3 +53,19 @@ def test_weight_files_fit_whatever_was_built_before(tmp_path):
     assert [v.path for v in again.variables] == [v.path for v in keras_own.variables]
     keras_own.set_weights(first.get_weights())
     np.testing.assert_allclose(keras_own(x), first(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name, arguments, words", [
+    ("inception_v3", {"dropout_rate": 0.2}, "InceptionV3 .* has no dropout.*`dropout_rate`.*mobilenet, .*nfnet_f0"),
+    ("inception_v3", {"input_shape": (32, 32, 3)}, "InceptionV3 .* at least 75x75.*32, 32, 3"),
+    ("mobilenet", {"pooling": "averge", "include_top": False}, "`pooling` must be one of None, 'avg', 'max'"),
+    ("mobilenet", {"dropout_rate": 1.5}, "MobileNet .* Received: rate=1.5"),
+    ("mobilenet", {"classifier_activation": "sftmax"}, "MobileNet .*sftmax"),
+])
+def test_options_that_keras_rejects_or_ignores_are_user_errors(name, arguments, words):
+    with pytest.raises(UserError, match=words):
+        kt.models.create_model(name, **arguments)
+
+
+def test_no_dropout_is_an_option_of_every_model():
+    assert kt.models.create_model("inception_v3", dropout_rate=None, input_shape=(75, 75, 3), classes=2)

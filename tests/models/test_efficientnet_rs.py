@@ -18,7 +18,7 @@ def test_parameters(level):
 
 
 def test_outputs_equal_keras_applications_at_the_chosen_resolution():
-    """Theirs divides pixels by 255 itself."""
+    """The model of Keras divides pixels by 255 itself."""
     ours = kt.models.EfficientNetRSB0(input_shape=(96, 96, 3))
     theirs = keras.applications.EfficientNetB0(weights=None, input_shape=(96, 96, 3))
     from_applications(ours, theirs)
@@ -41,5 +41,5 @@ def test_options():
 def test_mistakes():
     with pytest.raises(UserError, match="`level` must be 0 to 7. Received: 8"):
         kt.models.EfficientNetRS(8)
-    with pytest.raises(UserError, match="needs 32 pixels or more"):
+    with pytest.raises(UserError, match="must be 32 pixels or more"):
         kt.models.EfficientNetRSB0(input_shape=(16, 16, 3))

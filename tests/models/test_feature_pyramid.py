@@ -2,12 +2,14 @@
 
 import json
 import pathlib
+import re
 
 import keras
 import numpy as np
 import pytest
 
 import keras_tricks as kt
+from keras_tricks.models.feature_pyramid import stage_outputs
 from keras_tricks.utils.errors import UserError
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "timm_resnet.json"
@@ -65,7 +67,58 @@ def test_under_the_task_models_of_keras_hub():
 
 
 def test_errors():
-    with pytest.raises(UserError, match=r"no feature map at stride 2\. It has: \[4, 8\]"):
-        kt.models.feature_pyramid("test_resnet", strides=(2, 4), input_shape=(96, 96, 3))
-    with pytest.raises(UserError, match="`input_shape` must be known"):
+    with pytest.raises(UserError, match=r"no feature map at stride 16\. It has: \[2, 4, 8\]"):
+        kt.models.feature_pyramid("test_resnet", strides=(4, 16), input_shape=(96, 96, 3))
+    with pytest.raises(UserError, match="`input_shape` must not contain None"):
         kt.models.feature_pyramid("test_resnet", input_shape=(None, None, 3))
+
+
+@pytest.mark.parametrize("name, size, expected", [
+    ("efficientnet_rs_b0", 224, {4: (56, 144), 8: (28, 240), 16: (14, 672), 32: (7, 1280)}),
+    pytest.param("inception_resnet_v2", 224, {4: (52, 192), 8: (25, 320), 16: (12, 1088), 32: (5, 1536)},
+                 marks=pytest.mark.slow),
+    pytest.param("inception_resnet_v2", 299, {4: (71, 192), 8: (35, 320), 16: (17, 1088), 32: (8, 1536)},
+                 marks=pytest.mark.slow),
+    ("inception_v3", 299, {4: (71, 192), 8: (35, 288), 16: (17, 768), 32: (8, 2048)}),
+    ("mobilenet", 224, {4: (56, 128), 8: (28, 256), 16: (14, 512), 32: (7, 1024)}),
+    ("resnet18", 64, {2: (32, 64), 4: (16, 64), 8: (8, 128), 16: (4, 256), 32: (2, 512)}),
+])
+def test_maps_of_every_kind_of_network(name, size, expected):
+    """Heights and channels as printed in the papers, or after unpadded convolutions, by hand."""
+    pyramid = kt.models.feature_pyramid(name, tuple(expected), (size, size, 3))
+    assert {s: (shape[1], shape[3]) for s, shape in zip(expected, pyramid.output_shape, strict=True)} == expected
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet_rs26", "nfnet_f0", "nf_resnet_cifar", "wide_resnet16_4",
+                                  "skipinit_resnet50", "fixup_resnet50"])
+def test_residual_families_are_read_at_the_end_of_their_stages(name):
+    """Found in the graph; the names of the layers, which the families share, are the check."""
+    model = kt.models.create_model(name, include_top=False, input_shape=(256, 256, 3))
+    ends = {}
+    for layer in model.layers:
+        if match := re.fullmatch(r"stage(\d+)_block\d+_out", layer.name):
+            ends[match[1]] = layer
+    found = stage_outputs(model)
+    for layer in ends.values():
+        assert found[256 // layer.output.shape[1]] is layer.output
+
+
+def test_a_model_inside_a_model_has_the_same_maps():
+    inner = kt.models.create_model("test_resnet", include_top=False, input_shape=(96, 96, 3))
+    pixels = keras.Input((96, 96, 3))
+    outer = keras.Model(pixels, inner(keras.layers.Rescaling(2.0)(pixels)))
+    x = np.random.default_rng(0).normal(size=(1, 96, 96, 3)).astype("float32")
+    maps = keras.Model(pixels, list(stage_outputs(outer).values()))(x)
+    expected = keras.Model(inner.input, list(stage_outputs(inner).values()))(2.0 * x)
+    assert [m.shape for m in maps] == [m.shape for m in expected] == [(1, 48, 48, 8), (1, 24, 24, 32), (1, 12, 12, 64)]
+    for one, two in zip(maps, expected, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-5)
+
+
+def test_a_file_of_the_first_version_has_its_old_maps():
+    """Its config named no layers: the maps were the last blocks by name."""
+    config = {"name": "p", "model": "test_inception_resnet", "strides": [8, 32], "input_shape": [299, 299, 3]}
+    assert kt.models.FeaturePyramid.from_config(config).output_names == ["stage1_block1_out", "stage3_block2_out"]
+    new = kt.models.feature_pyramid("test_inception_resnet", (8, 32), (299, 299, 3))
+    assert new.output_names == ["stage1_block1_out", "final_conv_act"]
+    assert kt.models.FeaturePyramid.from_config(new.get_config()).output_names == new.output_names

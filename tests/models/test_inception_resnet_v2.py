@@ -20,7 +20,7 @@ STATISTICS = 60_544
 
 @functools.cache
 def full(bn_scale):
-    """The whole network at 299 pixels, logits out. Takes seconds: once for each value of `bn_scale`."""
+    """The whole network at 299 pixels, logits out. Building takes seconds, so it is done once per `bn_scale`."""
     return kt.models.InceptionResNetV2(bn_scale=bn_scale, classifier_activation=None)
 
 
@@ -45,6 +45,7 @@ def test_size_and_multiply_adds_equal_timm():
     assert cost.macs == GOLDEN["macs"]
 
 
+@pytest.mark.slow
 def test_outputs_equal_keras_applications():
     ours, reference = full(False), keras.applications.InceptionResNetV2(weights=None, classifier_activation=None)
     assert [w.shape for w in ours.weights] == [w.shape for w in reference.weights]
@@ -199,7 +200,7 @@ def test_head_is_float32_under_mixed_precision():
 def test_weights_round_trip(tmp_path):
     options = dict(drop_path_rate=0.2, dropout_rate=0.1, bn_scale=False)
     trained = tiny(**options)
-    trained(images(seed=1), training=True)  # moves the statistics
+    trained(images(seed=1), training=True)  # changes the statistics
     path = tmp_path / "w.safetensors"
     safetensors_io.save(path, safetensors_io.by_path(trained.variables))
     np.testing.assert_array_equal(tiny(**options, weights=str(path))(images()), trained(images()))

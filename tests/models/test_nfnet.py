@@ -97,7 +97,7 @@ def test_drop_path_of_both_codes():
 @pytest.mark.parametrize("layout", ["dm", "timm"])
 @pytest.mark.parametrize("name", ["test_nfnet", "test_nf_resnet"])
 def test_fresh_blocks_are_closed(name, layout):
-    """A branch adds nothing at the start, and something with `skip_gain_init`."""
+    """A branch adds nothing at initialization, unless `skip_gain_init` is set."""
     image = np.random.default_rng(0).normal(size=(1, 64, 64, 3)).astype("float32")
     for gain in (0.0, 1.0):
         model = kt.models.create_model(name, layout=layout, skip_gain_init=gain)

@@ -1,4 +1,4 @@
-"""Names of the zoo: building, listing, describing, and what is said about a wrong name."""
+"""Names of the zoo: building, listing, describing, and errors for unknown names."""
 
 import json
 import pathlib
@@ -37,7 +37,7 @@ def test_unknown_names():
         kt.models.model_info("resnet-18")
     with pytest.raises(UserError, match=r'no argument `drop_path_rat`\. Did you mean "drop_path_rate"'):
         kt.models.create_model("resnet50d", drop_path_rat=0.1)
-    with pytest.raises(UserError, match="no argument `layout`"):  # it is what makes the variant
+    with pytest.raises(UserError, match="no argument `layout`"):  # it defines the variant
         kt.models.create_model("resnet50d", layout="a")
 
 
@@ -52,7 +52,7 @@ def test_list_is_sorted_by_number_and_filtered():
 
 def test_a_name_registered_twice_shows_the_first_place():
     info = kt.models.model_info("resnet50")
-    with pytest.raises(ValueError, match=r"'resnet50' is taken by keras_tricks\.models\.resnet\.ResNet50; .*test_a"):
+    with pytest.raises(ValueError, match=r"'resnet50' is taken by keras_tricks\.models\.resnet\.ResNet50: .*test_a"):
         registry.register("resnet50", test_a_name_registered_twice_shows_the_first_place, info)
     assert kt.models.model_info("resnet50") is info
 

@@ -89,7 +89,7 @@ def test_mistakes():
         kt.models.ResNetRS(150)
     with pytest.raises(UserError, match="`width_factor` 0.01 leaves 0 of the stem's 64 channels"):
         kt.models.ResNetRS(50, width_factor=0.01)
-    with pytest.raises(UserError, match="needs 32 pixels or more. Received: .16, 16, 3."):
+    with pytest.raises(UserError, match="must be 32 pixels or more. Received: .16, 16, 3."):
         kt.models.ResNetRS50(input_shape=(16, 16, 3))
     with pytest.raises(UserError, match="`stem_pool` must be one of 'max', 'conv', 'none'"):
         kt.models.ResNetRS50(stem_pool="avg")

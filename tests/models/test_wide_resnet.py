@@ -78,7 +78,7 @@ def authors_forward(model, x, blocks):
 def test_the_output_is_that_of_the_authors_code(depth, width_factor):
     model = kt.models.WideResNet(depth, width_factor, classes=3, input_shape=(8, 8, 3), classifier_activation=None)
     rng = np.random.default_rng(1)
-    for weight in model.weights:  # so that no normalization is the identity
+    for weight in model.weights:  # so that normalization is not the identity
         scale = rng.uniform(0.5, 1.5, size=weight.shape) if len(weight.shape) == 1 else 1.0
         weight.assign(keras.ops.convert_to_numpy(weight) * scale + (0.1 if weight.name == "beta" else 0.0))
     x = images()
@@ -104,7 +104,7 @@ def test_a_projection_sees_the_activated_tensor_and_an_identity_the_raw_one():
 def test_normalization_is_before_each_convolution_but_the_first_and_at_the_end():
     model = small(16, 1)
     assert model.get_layer("stem").input is model.input
-    shortcut, _ = model.get_layer("stage1_block1_out").input  # the residual stream starts from the bare convolution
+    shortcut, _ = model.get_layer("stage1_block1_out").input  # without normalization
     assert shortcut is model.get_layer("stem").output
     norms = names(model, keras.layers.BatchNormalization)
     blocks = [f"stage{s}_block{b}" for s in (1, 2, 3) for b in (1, 2)]
@@ -133,7 +133,7 @@ def test_no_convolution_has_a_bias_and_kernels_are_he_normal_over_fan_in():
     assert not np.allclose(one / one.std(), two / two.std())
 
 
-def test_dropout_stands_between_the_convolutions_of_each_block():
+def test_dropout_is_between_the_convolutions_of_each_block():
     model = small(16, 1, dropout_rate=0.3)
     drops = names(model, keras.layers.Dropout)
     assert drops == [f"stage{s}_block{b}_dropout" for s in (1, 2, 3) for b in (1, 2)]

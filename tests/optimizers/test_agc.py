@@ -1,4 +1,4 @@
-"""Adaptive gradient clipping: timm's numbers, DeepMind's rule for vectors, what is left alone."""
+"""Adaptive gradient clipping: timm's numbers, DeepMind's rule for vectors, excluded variables."""
 
 import json
 import pathlib

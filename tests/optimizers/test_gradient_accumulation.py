@@ -74,7 +74,7 @@ def network(optimizer, kind=Counted):
     layers = [keras.layers.Dense(8, "tanh", name="hidden"), keras.layers.Dense(3, "softmax", name="head")]
     model = kind([keras.Input((6,)), *layers], name="network")
     model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=keras.backend.backend() != "tensorflow")
-    model.optimizer.build(model.trainable_variables)  # TensorFlow traces once more where variables are made
+    model.optimizer.build(model.trainable_variables)  # TensorFlow traces once more when variables are created
     return model
 
 
@@ -99,7 +99,7 @@ def test_steps_may_change_between_epochs_without_a_new_trace():
 
 
 def test_a_sum_under_way_becomes_the_average_of_its_own_batches():
-    """Three batches of four are done when two are asked for: the next batch completes an average of four."""
+    """After three batches of four, two are requested: the next batch completes an average of four."""
     large = network(kt.optimizers.SGD(0.1))
     small = network(kt.optimizers.GradientAccumulation(kt.optimizers.SGD(0.1), 4))
     small.fit(X[:36], Y[:36], 12, shuffle=False, verbose=0)

@@ -1,7 +1,9 @@
 import keras
+import pytest
 
 from keras_tricks.optimizers import no_decay
 from keras_tricks.optimizers.no_decay import decay_table, is_exempt
+from keras_tricks.utils.errors import UserError
 
 
 def model():
@@ -15,7 +17,7 @@ def model():
     ])
 
 
-def test_biases_and_norm_parameters_are_spared():
+def test_biases_and_norm_parameters_are_excluded():
     network = model()
     spared = no_decay(network, verbose=False)
     assert sorted(v.name for v in spared) == ["beta", "bias", "bias", "gamma"]
@@ -30,7 +32,7 @@ def test_frozen_variables_are_not_listed():
     assert sorted(v.name for v in no_decay(network, verbose=False)) == ["beta", "bias", "gamma"]
 
 
-def test_scalars_are_spared_too():
+def test_scalars_are_excluded_too():
     assert is_exempt(keras.Variable(0.0)) and is_exempt(keras.Variable([0.0, 1.0]))
     assert not is_exempt(keras.Variable([[0.0]]))
 
@@ -56,3 +58,14 @@ def test_it_serves_keras_own_optimizers():
     for old, v in zip(before, network.trainable_variables, strict=True):
         changed = (keras.ops.convert_to_numpy(v) != old).any()
         assert changed == (v.name == "kernel")
+
+
+def test_models_inside_models_and_shared_layers_are_listed_once():
+    inner, start = model(), keras.Input((8, 8, 3))
+    twice = keras.Model(start, keras.layers.Add()([inner(start), inner(keras.layers.Rescaling(2.0)(start))]))
+    assert [v.path for v in no_decay(twice, verbose=False)] == [v.path for v in no_decay(inner, verbose=False)]
+
+
+def test_a_model_that_is_not_built_has_no_variables_to_list():
+    with pytest.raises(UserError, match="is not built"):
+        no_decay(keras.Sequential([keras.layers.Dense(2)]))

@@ -65,7 +65,7 @@ def sgd(**kwargs):
     return SGD(1.0, momentum=0.0, nesterov=False, weight_decay=0.1, **kwargs)
 
 
-def test_everything_decays_unless_spared():
+def test_everything_decays_unless_excluded():
     decayed(sgd(), [True, True, True])
     decayed(sgd(no_bias_decay=True), [True, False, False])
 

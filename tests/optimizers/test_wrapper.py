@@ -1,4 +1,4 @@
-"""The private parts of Keras the package relies on. When one of these fails, read `optimizers/wrapper.py` again."""
+"""The private parts of Keras that the package uses. If one of these tests fails, check `optimizers/wrapper.py`."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Plans against the numbers of the paper, and against the decay they replace, at every epoch and update."""
+"""Plans against the numbers of the paper, and against the decay that they replace, at every epoch and update."""
 
 import re
 
@@ -30,7 +30,7 @@ UPDATES = {  # of the recipes of `dont_decay/`: the last, incomplete batch of an
     "inception_resnet_v2_momentum_0_975": 2_310,
     "resnet50_8192_to_16384": 9_360,
 }
-TRIPLES = [  # recipes with the same decay behind them
+TRIPLES = [  # recipes that replace the same decay
     *[[f"cifar10_{mode}{name}" for mode in ("decay", "hybrid", "increase_batch")] for name in OPTIMIZERS],
     ["cifar10_decay", "cifar10_increased_learning_rate", "cifar10_increased_momentum"],
     [f"cifar10_small_{mode}" for mode in ("decay", "hybrid", "increase_batch")],
@@ -45,7 +45,7 @@ def recipe_plan(name, replicas=1):
 
 
 def noise(plan, epoch):
-    """eps N / (B (1 - m)) at the end of an epoch, from what the run would really do."""
+    """eps N / (B (1 - m)) at the end of an epoch, from the values that the run would use."""
     phase = plan.phase(epoch)
     rate = plan.rate(epoch, phase.updates_per_epoch - 1)
     return rate * plan.dataset_size / (phase.batch_size * (1 - plan.momentum))
@@ -160,7 +160,7 @@ def arguments(draw):
 
 
 def decayed(kwargs, epoch, updates_per_epoch, update=0):
-    """The rate of the plain decay at the same moment."""
+    """The learning rate of the plain decay at the same time."""
     step = epoch * updates_per_epoch + update
     return learning_rate(step, updates_per_epoch, kwargs["learning_rate"], kwargs["warmup_epochs"], kwargs["decay"])
 
@@ -286,7 +286,7 @@ def test_imagenet_batches_fit_a_device():
     assert plan.updates == 5_580
 
 
-# ---- mistakes
+# ---- errors
 
 
 def plan(**changes):
@@ -323,7 +323,7 @@ def plan(**changes):
      ["A batch of 90 images", "multiple of 4"]),
     ({"max_batch_per_replica": 0}, ["`max_batch_per_replica` must be > 0"]),
 ], ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "")
-def test_mistakes_are_told_in_words(changes, words):
+def test_mistakes_are_user_errors(changes, words):
     with pytest.raises(UserError) as error:
         plan(**changes)
     assert [word for word in words if word not in str(error.value)] == []

@@ -1,4 +1,4 @@
-"""A cache of the Hugging Face Hub made by hand, and weights under timm's names."""
+"""Builds a cache of the Hugging Face Hub, and weights under timm's names."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ def in_timms_names(model):
 
 
 def put(cache, name, tensors, config, revision="main"):
-    """Lays a repository out as huggingface_hub does, `refs/<revision>` at its only commit. Returns its folder."""
+    """Writes a repository in the layout of huggingface_hub; `refs/<revision>` is its commit. Returns its folder."""
     repository, commit = cache / f"models--{name.replace('/', '--')}", "a" * 40
     content = {"model.safetensors": tensors if isinstance(tensors, bytes) else save(tensors),
                "config.json": json.dumps(config).encode()}

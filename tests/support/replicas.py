@@ -1,5 +1,5 @@
-"""One small training run on any strategy: what `contracts/test_replicas.py`, the multi-worker test and the table of
-`docs/replicas.md` compare. A case says how it differs from plain SGD."""
+"""One small training run on any strategy, which `contracts/test_replicas.py`, the multi-worker test and the table of
+`docs/replicas.md` compare. A case defines the difference to plain SGD."""
 
 import contextlib
 import dataclasses
@@ -28,7 +28,7 @@ class Case:
     policy: str = "float32"
     soft_labels: bool = False  # label smoothing on labels mixed by mixup
     sync_bn: bool = False
-    family: str = ""  # registry name of the network; "": a few layers
+    family: str = ""  # registry name of the network; "": a network of a few layers
     ema: bool = False
     steps: int = STEPS
     tolerance: float = 1e-5  # of max|w|
@@ -47,13 +47,13 @@ CASES = {
     "label_smoothing_mixup": Case(soft_labels=True),
     "sync_bn": Case(sync_bn=True),
     "nf_resnet_agc": Case(lambda: kt.optimizers.AGC(sgd(), 0.02), family="test_nf_resnet"),
-    # Few steps: one device and several sum in another order, and batch norm over 16 numbers makes much of last digits.
+    # Few steps: one device and several sum in different orders, and batch normalization over 16 numbers amplifies this.
     "resnet_rs": Case(sync_bn=True, family="test_resnet_rs", steps=4),
 }
 
 
 def network(sync_bn=False, family=""):
-    # tanh: a kink such as ReLU's may fall on either side by the last digit of a sum
+    # tanh: with the kink of a ReLU the last digit of a sum could switch the gradient
     if family == "test_nf_resnet":
         return kt.models.create_model(family, stem="cifar", input_shape=(8, 8, 3), classes=4,
                                       classifier_activation=None, activation="tanh", skip_gain_init=0.5)
@@ -72,7 +72,7 @@ def network(sync_bn=False, family=""):
 
 
 def batches(soft_labels=False, steps=STEPS, batch=BATCH, seed=0):
-    """The same global batches for every strategy: `steps` of `batch` images."""
+    """`steps` global batches of `batch` images, the same for every strategy."""
     rng = np.random.default_rng(seed)
     images = rng.normal(size=(steps * batch, 8, 8, 3)).astype("float32")
     labels = tf.one_hot(rng.integers(0, 4, steps * batch), 4)
@@ -85,7 +85,7 @@ def batches(soft_labels=False, steps=STEPS, batch=BATCH, seed=0):
 
 
 def train(case, strategy=None, steps=None):
-    """Weights after `steps` batches, those of the case by default (the averages for an EMA case), as one vector."""
+    """The weights after `steps` batches (by default those of the case) as one vector; for an EMA case, the averages."""
     steps = steps or case.steps
     keras.config.set_dtype_policy(case.policy)
     keras.utils.set_random_seed(1)

@@ -1,11 +1,11 @@
-"""`keras-tricks data serve` as processes of their own: their end is not waited for, which takes TensorFlow minutes."""
+"""Runs `keras-tricks data serve` in separate processes. Tests do not wait for their end, which can take minutes."""
 
 import re
 import subprocess
 
 
 def start(words, env):
-    """Starts one and waits until it says where it is. Returns (process, "host:port")."""
+    """Starts a server and waits until it prints its address. Returns (process, "host:port")."""
     process = subprocess.Popen(words, env=env, stdout=subprocess.PIPE, text=True)
     address = re.search(r"grpc://(\S+?),", process.stdout.readline())
     assert address, "it did not say where"

@@ -1,4 +1,4 @@
-"""`keras-tricks` on stand-ins: the same commands on two dozen images, for one epoch. For the code blocks of the docs.
+"""Runs commands of `keras-tricks` on two dozen images for one epoch, for the code blocks of the docs.
 
     python tests/support/stand_in.py train quickstart ...
 """
@@ -10,7 +10,7 @@ BATCH = 8
 
 
 def small(recipe):
-    """The recipe on a folder of two classes, at 64 pixels, for one epoch. `quickstart` keeps its own data."""
+    """The recipe on a folder of two classes, at 64 pixels, for one epoch. `quickstart` keeps its data."""
     digits = recipe.data.source == "digits"
     if not digits:
         size = min(recipe.data.image_size, 64)
@@ -20,14 +20,14 @@ def small(recipe):
             schedule={"batch_size": BATCH, "max_batch_size": 2 * BATCH},
             train={"precision": "float32", "eval_batch_size": None},
         )
-    if recipe.train.strategy == "mirrored":  # on two slices of the CPU
+    if recipe.train.strategy == "mirrored":  # on two virtual CPU devices
         recipe = recipe.replace(train={"logical_devices": 2})
     warmup = min(recipe.schedule.warmup_epochs, 0.5)
     return recipe.replace(schedule={"epochs": 1, "warmup_epochs": warmup}, train={"evaluate_every": 1})
 
 
 def install():
-    """Makes every command take small recipes."""
+    """Makes every command use small recipes."""
     from keras_tricks.cli import arguments
 
     original = arguments.recipe_from

@@ -1,4 +1,4 @@
-"""A tiny recipe in which every random part is on, and what its runs leave."""
+"""A tiny recipe that uses every random component, and helpers that read its runs."""
 
 import csv
 import pathlib
@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_tricks.callbacks import run_log
 from keras_tricks.recipe import Augment, Data, Loss, Model, Optimizer, Recipe, Schedule
 from keras_tricks.weights import safetensors_io
 
@@ -15,7 +16,7 @@ NO_EXPORT = {"formats": ()}
 
 
 def tiny(**changes):
-    """Every random part is on: crop, jitter, mixup, dropout and drop path."""
+    """A recipe with every random component: crop, jitter, mixup, dropout and drop path."""
     recipe = Recipe(
         name="tiny/digits",
         seed=3,
@@ -31,10 +32,12 @@ def tiny(**changes):
 
 
 @pytest.fixture(autouse=True)
-def leave_tensorflow_as_it_was():
-    """Training makes TensorFlow deterministic for the whole process."""
+def leave_tensorflow_as_it_was(request, monkeypatch):
+    """Restores TensorFlow after a test: training makes it deterministic. Curves (an eighth of a run) are not drawn."""
     from tensorflow.python.framework import config
 
+    if "curves" not in request.node.name:
+        monkeypatch.setattr(run_log, "draw_curves", lambda folder: None)
     yield
     config.disable_op_determinism()
     keras.config.set_dtype_policy("float32")
@@ -59,13 +62,13 @@ def assert_same_end(folder, other):
 
 
 def timeless_summary(folder):
-    """The rows of `summary.csv` without what a clock said."""
+    """The rows of `summary.csv` without times."""
     return [{k: v for k, v in row.items() if k not in ("images_per_s", "data_wait", "seconds")}
             for row in summary(folder)]
 
 
 def growing(**changes):
-    """Batches of 64, 128 and 256 images for 1, 2 and 1 epochs, instead of a rate that is halved twice."""
+    """Batches of 64, 128 and 256 images for 1, 2 and 1 epochs, instead of halving the learning rate twice."""
     schedule = dict(epochs=4, batch_size=64, decay="step", milestones=(1, 3), factor=0.5, mode="increase_batch",
                     max_batch_size=256, warmup_epochs=0.5)
     return tiny(schedule=schedule, export=NO_EXPORT).replace(**changes)

@@ -1,6 +1,6 @@
 """One worker of `test_multi_worker.py`: trains the cases named on the command line and saves their weights.
 
-    TF_CONFIG=... python tests/distribution/worker.py FOLDER sgd agc ...
+    TF_CONFIG=... python tests/support/worker.py FOLDER sgd agc ...
 """
 
 import pathlib

@@ -1,4 +1,4 @@
-"""Parts that stay as they are: by name, with what is inside them, and all norms."""
+"""Frozen parts: by name, including nested layers, and all normalization layers."""
 
 import keras
 import pytest
@@ -40,3 +40,34 @@ def test_mistakes():
         kt.surgery.freeze(small(), ["steem"])
     with pytest.raises(UserError, match="leaves nothing to train"):
         kt.surgery.freeze(small(), ["stem", "stage1", "stage2", "head"])
+
+
+def test_parts_of_models_inside_models():
+    pixels = keras.Input((96, 96, 3))
+    inner = kt.models.create_model("test_resnet", input_shape=(96, 96, 3), include_top=False)
+    outer = keras.Sequential([pixels, keras.Model(pixels, inner(pixels)), keras.layers.GlobalAveragePooling2D(),
+                              keras.layers.Dense(2, name="top")])
+    kt.surgery.freeze(outer, ["stem", "stage1"])
+    paths = [v.path.rpartition("test_resnet/")[2] for v in outer.trainable_variables]
+    parts = {path.partition("_")[0].partition("/")[0] for path in paths}
+    assert parts >= {"stage2"} and not parts & {"stem", "stage1"}
+    with pytest.raises(UserError, match="no part 'stag2'.*stage2"):
+        kt.surgery.freeze(outer, ["stag2"])
+
+
+def test_layers_of_a_subclassed_model_and_one_that_is_not_built():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__(name="own")
+            self.norms = [keras.layers.BatchNormalization(name=f"norm{i}") for i in range(2)]
+            self.top = keras.layers.Dense(2, name="top")
+
+        def call(self, inputs):
+            return self.top(self.norms[1](self.norms[0](inputs)))
+
+    model = Own()
+    with pytest.raises(UserError, match="own is not built"):
+        kt.surgery.freeze(model, ["top"])
+    model(keras.ops.ones((1, 3)))
+    kt.surgery.freeze(model, [], norms=True)
+    assert [v.path.rpartition("own/")[2] for v in model.trainable_variables] == ["top/kernel", "top/bias"]

@@ -1,10 +1,11 @@
-"""Zero gamma on models that are not ours: which gammas, and that every block is the identity then."""
+"""Zero gamma on models of other libraries: the selected gammas, and blocks that become the identity."""
 
 import keras
 import numpy as np
 import pytest
 
 import keras_tricks as kt
+from keras_tricks.utils.errors import UserError
 
 
 def adds(model):
@@ -85,3 +86,62 @@ def test_nothing_to_change_warns(last):
         assert kt.surgery.zero_gamma(model) == []
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def block(x, name, norm=None, operation=False):
+    branch = keras.layers.Conv2D(3, 3, padding="same")(x)
+    branch = (norm or keras.layers.BatchNormalization(name=name))(branch)
+    return x + branch if operation else keras.layers.Add()([x, branch])
+
+
+def test_sums_written_as_an_operation():
+    inputs = keras.Input((8, 8, 3))
+    assert kt.surgery.zero_gamma(keras.Model(inputs, block(inputs, "last", operation=True))) == ["last"]
+
+
+def test_models_inside_models_at_any_depth():
+    inputs = keras.Input((8, 8, 3))
+    inner = keras.Model(inputs, block(inputs, "inner_last"), name="inner")
+    middle = keras.Sequential([keras.Input((8, 8, 3)), inner, keras.layers.ReLU()])
+    outer = keras.Model(inputs, block(middle(inputs), "outer_last"))
+    assert kt.surgery.zero_gamma(outer) == ["inner_last", "outer_last"]
+
+
+def test_a_shared_norm_must_end_a_branch_wherever_it_is_called():
+    inputs = keras.Input((8, 8, 3))
+    shared = keras.layers.BatchNormalization(name="shared")
+    both = keras.Model(inputs, block(block(inputs, None, shared), None, shared))
+    assert kt.surgery.zero_gamma(both) == ["shared"]
+    shared = keras.layers.BatchNormalization(name="shared")
+    once = keras.Model(inputs, block(shared(inputs), None, shared))
+    with pytest.warns(UserWarning, match="changed nothing"):
+        assert kt.surgery.zero_gamma(once) == []
+
+
+def test_a_norm_that_others_read_and_sums_without_a_shortcut_keep_their_gamma():
+    inputs = keras.Input((8, 8, 3))
+    branch = keras.layers.BatchNormalization()(keras.layers.Conv2D(3, 3, padding="same")(inputs))
+    read_twice = keras.Model(inputs, [keras.layers.Add()([inputs, branch]), branch])
+    sides = [keras.layers.BatchNormalization()(keras.layers.Conv2D(3, 3, padding="same")(inputs)) for _ in range(2)]
+    for model in (read_twice, keras.Model(inputs, keras.layers.Add()(sides))):
+        with pytest.warns(UserWarning, match="changed nothing"):
+            assert kt.surgery.zero_gamma(model) == []
+
+
+def test_several_inputs_and_outputs():
+    left, right = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
+    model = keras.Model([left, right], [block(left, "left"), block(right, "right")])
+    assert sorted(kt.surgery.zero_gamma(model)) == ["left", "right"]
+
+
+def test_subclassed_models_are_refused():
+    class Own(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    inputs = keras.Input((8, 8, 3))
+    for model in (Own(name="own"), keras.Model(inputs, Own(name="own")(inputs))):
+        with pytest.raises(UserError, match=r"own.* is a subclassed model \(Own\).*functional model"):
+            kt.surgery.zero_gamma(model)
+    with pytest.raises(UserError, match="is not built"):
+        kt.surgery.zero_gamma(keras.Sequential([keras.layers.Conv2D(2, 3)]))

@@ -1,4 +1,4 @@
-"""Files replaced in one step, folders that can be written or a message."""
+"""Atomic replacement of files, and errors of folders that cannot be written."""
 
 import concurrent.futures
 

@@ -1,4 +1,4 @@
-"""The cards: what is read from the top of a file, and that all of them together are one list of tricks."""
+"""The cards: parsing the top of a file, and the list of tricks that all cards form."""
 
 from keras_tricks import cli
 from keras_tricks.utils import cards
@@ -33,7 +33,7 @@ def test_a_card_is_read_field_by_field():
     assert card.fields["Do not"] == "never"
 
 
-def test_what_stands_below_a_card_is_kept_as_it_is():
+def test_text_below_a_card_is_kept_unchanged():
     rest = cards.parse(TEXT, "layers/double.py").rest
     assert rest.startswith("| a table | below |\n|---------|") and rest.endswith("which is no field")
 
@@ -45,7 +45,7 @@ def test_switches_have_names_and_one_or_several_assignments():
     }
 
 
-def test_prose_in_recipe_is_no_switch():
+def test_prose_in_recipe_is_not_a_switch():
     for prose in ("none: for networks of your own", "always on: it sets the rate", "always on in nf_resnet*",
                   "always on: the optimizer, unless optimizer.name=adam says so"):
         card = cards.parse(f"Title.\n\nFormula    x\nRecipe     {prose}\nStatus     y\n", "layers/x.py")

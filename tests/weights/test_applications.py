@@ -1,4 +1,4 @@
-"""The ResNets of keras.applications and ours: the same outputs, both ways."""
+"""The ResNets of keras.applications and of this package: the same outputs, in both directions."""
 
 import keras
 import numpy as np
@@ -35,7 +35,7 @@ def test_both_ways(name):
 
 
 @pytest.mark.parametrize("ours, theirs, options", [
-    ("InceptionResNetV2", "InceptionResNetV2", {"bn_scale": False}),
+    pytest.param("InceptionResNetV2", "InceptionResNetV2", {"bn_scale": False}, marks=pytest.mark.slow),
     ("EfficientNetRSB0", "EfficientNetB0", {}),
 ])
 def test_the_same_weights_in_the_same_order(ours, theirs, options):
@@ -45,7 +45,7 @@ def test_the_same_weights_in_the_same_order(ours, theirs, options):
     from_applications(model, scrambled(original))
     to_applications(model, back)
     x = np.random.default_rng(1).uniform(0, 1, size=(2, 75, 75, 3)).astype("float32")
-    scale = 255 if "Efficient" in theirs else 1  # theirs divides by 255
+    scale = 255 if "Efficient" in theirs else 1  # the model of Keras divides by 255
     expected = np.asarray(original(scale * x))
     assert expected.std() > 0.01
     np.testing.assert_allclose(model(x), expected, rtol=1e-5, atol=2e-5 * np.abs(expected).max())

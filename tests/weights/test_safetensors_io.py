@@ -1,4 +1,4 @@
-"""Weight files: whole or not at all, and clear about what does not fit."""
+"""Weight files: atomic writing, and errors that name mismatches."""
 
 import keras
 import numpy as np
@@ -94,3 +94,52 @@ def test_unreadable(tmp_path):
         safetensors_io.read(tmp_path / "w.safetensors")
     with pytest.raises(UserError, match="not a readable"):
         safetensors_io.read(tmp_path / "missing.safetensors")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".weights.h5", ".keras"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_rejected(suffix, bad, tmp_path):
+    broken, net = model(), model()
+    broken.layers[-1].bias.assign([0.0, bad, 0.0])
+    path = tmp_path / f"w{suffix}"
+    if suffix == ".safetensors":
+        safetensors_io.save(path, safetensors_io.weights_of(broken))
+    else:
+        (broken.save if suffix == ".keras" else broken.save_weights)(path)
+    before = net.get_weights()
+    with pytest.raises(UserError, match=r"w\S+: tensor '.*dense/.*' contains values that are not finite"):
+        load(net, path)
+    for old, new in zip(before, net.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "bool", "int32"])
+def test_integers_and_bools_are_no_weights(dtype, tmp_path):
+    net = model()
+    tensors = {name: np.ones(v.shape, dtype) for name, v in safetensors_io.weights_of(net).items()}
+    safetensors_io.save(tmp_path / "w.safetensors", tensors)
+    with pytest.raises(UserError, match=f"dense/kernel' has dtype {dtype}, but weights are floats"):
+        load(net, tmp_path / "w.safetensors")
+
+
+def test_int8_and_bools_in_a_file_of_keras(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    net = model()
+    net.compile("adam", "mse")
+    net.fit(np.ones((2, 2)), np.ones((2, 3)), verbose=0)
+    net.save_weights(tmp_path / "w.weights.h5")
+    load(net, tmp_path / "w.weights.h5")  # counters of the optimizer and seeds of dropout are integers
+    with h5py.File(tmp_path / "w.weights.h5", "r+") as file:
+        del file["layers/dense/vars/1"]
+        file["layers/dense/vars/1"] = np.ones(3, "int8")
+    with pytest.raises(UserError, match="'layers/dense/vars/1' has dtype int8"):
+        load(net, tmp_path / "w.weights.h5")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_floats_of_other_precisions_load(dtype, tmp_path):
+    net = model()
+    tensors = {name: np.full(v.shape, 0.5, dtype) for name, v in safetensors_io.weights_of(net).items()}
+    safetensors_io.save(tmp_path / "w.safetensors", tensors)
+    load(net, tmp_path / "w.safetensors")
+    assert all((w == 0.5).all() for w in net.get_weights())

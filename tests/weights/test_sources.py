@@ -1,4 +1,4 @@
-"""Weights by path and by name: a cache of the Hugging Face Hub made by hand, timm's files, and what can be wrong."""
+"""Weights by path and by name: a handmade cache of the Hugging Face Hub, timm's files, and errors."""
 
 import json
 import pathlib
@@ -43,7 +43,7 @@ def file(original, tmp_path_factory):
 
 @pytest.fixture
 def cache(file, tmp_path, monkeypatch):
-    """A cache of the Hub as huggingface_hub lays it out, and no network."""
+    """A cache in the layout of huggingface_hub, and no network."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return put(tmp_path, "timm/resnetrs50.tf_in1k", file.read_bytes(), CONFIG)
@@ -65,7 +65,7 @@ def test_what_weights_say_of_themselves(cache):
     assert (info.architecture, info.image_size, info.test_image_size) == ("resnetrs50", 160, 224)
     assert info.license == "apache-2.0"
     assert info.origin == "https://huggingface.co/timm/resnetrs50.tf_in1k"
-    recipe = evaluation.as_published(Recipe(), "timm/resnetrs50.tf_in1k")
+    recipe = evaluation.with_published_preprocessing(Recipe(), "timm/resnetrs50.tf_in1k")
     assert (recipe.data.test_size, recipe.data.eval_crop, recipe.data.crop_pct) == (224, "center", 0.91)
     assert recipe.data.mean == pytest.approx((123.675, 116.28, 103.53)) and recipe.data.interpolation == "bicubic"
 
@@ -83,7 +83,7 @@ def test_squashed_images(file, tmp_path):
 def test_a_damaged_download(cache):
     blob = next(p for p in (cache / "blobs").iterdir() if len(p.name) == 64)
     blob.write_bytes(blob.read_bytes()[:-1] + b"x")
-    with pytest.raises(UserError, match=f"cached file of timm/resnetrs50.tf_in1k is damaged.*remove .*{blob.name}"):
+    with pytest.raises(UserError, match=f"cached file of timm/resnetrs50.tf_in1k is damaged.*delete .*{blob.name}"):
         weights.find("timm/resnetrs50.tf_in1k")
 
 
@@ -93,11 +93,11 @@ def test_no_network(cache):
 
 
 @pytest.mark.parametrize("error, words", [
-    ("RepositoryNotFoundError", "There is no repository timm/resnet51 on the Hugging Face Hub"),
+    ("RepositoryNotFoundError", "The repository timm/resnet51 does not exist on the Hugging Face Hub"),
     ("RevisionNotFoundError", "timm/resnet51 has no revision 'v9'"),
-    ("EntryNotFoundError", "has no model.safetensors: only safetensors are read"),
+    ("EntryNotFoundError", "has no model.safetensors; other files are not read"),
 ])
-def test_the_hub_says_no(monkeypatch, error, words):
+def test_errors_of_the_hub(monkeypatch, error, words):
     kind = getattr(errors, error)
 
     def refuse(*args, **kwargs):
@@ -114,10 +114,10 @@ def test_without_huggingface_hub(monkeypatch):
         weights.find("timm/resnet50d.ra2_in1k")
 
 
-def test_paths_that_are_no_weights(tmp_path):
-    with pytest.raises(UserError, match="is a folder: name a file in it that ends in .safetensors"):
+def test_paths_that_are_not_weights(tmp_path):
+    with pytest.raises(UserError, match="is a folder: pass a file in it that ends in .safetensors"):
         weights.find(tmp_path)
-    with pytest.raises(UserError, match="There is no weight file .*none.safetensors"):
+    with pytest.raises(UserError, match="The weight file .*none.safetensors does not exist"):
         weights.find(tmp_path / "none.safetensors")
     for name in ("model.pth", "pytorch_model.bin", "model.pkl"):
         (tmp_path / name).touch()
@@ -126,7 +126,7 @@ def test_paths_that_are_no_weights(tmp_path):
 
 
 def hostile(kind):
-    """Headers of safetensors that lie."""
+    """Invalid headers of safetensors files."""
     header = {"fc.weight": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]},
               "fc.bias": {"dtype": "F32", "shape": [4], "data_offsets": [8, 24]}}
     text = json.dumps(header).encode()
@@ -150,7 +150,7 @@ def test_hostile_headers(kind, tmp_path):
 def test_another_number_of_classes(file, original, caplog):
     with caplog.at_level("WARNING", logger="absl"):
         model = kt.models.create_model("test_resnet_rs", weights=file, classes=3)
-    assert "its classifier has 10 classes, test_resnet_rs has 3: the classifier starts afresh" in caplog.text
+    assert "its classifier has 10 classes, test_resnet_rs has 3: the classifier keeps its initial" in caplog.text
     assert model.get_layer("head").kernel.shape[1] == 3
     body = [v for v in model.variables if not v.path.startswith("head/") and v.name != "seed_generator_state"]
     theirs = {v.path: v.numpy() for v in original.variables}
@@ -158,12 +158,12 @@ def test_another_number_of_classes(file, original, caplog):
 
 
 def test_another_number_of_classes_in_our_own_file(original, tmp_path, caplog):
-    weights.files.save(tmp_path / "own.safetensors", weights.files.weights_of(original))
+    weights.safetensors_io.save(tmp_path / "own.safetensors", weights.safetensors_io.weights_of(original))
     with caplog.at_level("WARNING", logger="absl"):
         model = kt.models.create_model("test_resnet_rs", weights=tmp_path / "own.safetensors", classes=7)
     assert "has 10 classes, test_resnet_rs has 7" in caplog.text
     with pytest.raises(UserError, match="'head/kernel' has shape"):
-        weights.load(model, tmp_path / "own.safetensors")  # what is evaluated must have its classifier
+        weights.load(model, tmp_path / "own.safetensors")  # evaluation needs the classifier
 
 
 def test_a_backbone_and_another_size(file, original):
@@ -187,22 +187,22 @@ def test_layout_a_is_not_timms(tmp_path):
     b = kt.models.ResNet("bottleneck", (1, 1, 1, 1), "b", filters=(4, 8, 8, 8), stem_filters=8, classes=3,
                          input_shape=(96, 96, 3))
     save_file(in_timms_names(b), tmp_path / "b.safetensors")
-    with pytest.raises(UserError, match="is of layout B, .*, and resnet is of layout A"):
+    with pytest.raises(UserError, match="has layout B, .*, and resnet has layout A"):
         kt.models.ResNet("bottleneck", (1, 1, 1, 1), "a", filters=(4, 8, 8, 8), stem_filters=8, classes=3,
                          input_shape=(96, 96, 3), weights=tmp_path / "b.safetensors")
 
 
-def test_keras_is_not_told_of_a_path_with_a_slash(tmp_path, original, monkeypatch):
+def test_keras_does_not_get_a_path_with_a_slash(tmp_path, original, monkeypatch):
     """A relative path such as timm/model.safetensors is a file, not a repository."""
     monkeypatch.chdir(tmp_path)
     pathlib.Path("timm").mkdir()
-    weights.files.save("timm/own.safetensors", weights.files.weights_of(original))
+    weights.safetensors_io.save("timm/own.safetensors", weights.safetensors_io.weights_of(original))
     assert_equal(kt.models.create_model("test_resnet_rs", weights="timm/own.safetensors"), original)
     keras.utils.clear_session()
 
 
 class TestPreprocessing:
-    """The command line, else the weights, else the model."""
+    """Precedence: the command line, then the weights, then the model."""
 
     @pytest.fixture
     def photo(self, tmp_path):

@@ -1,13 +1,13 @@
-"""`keras-tricks ablate`: what each trick buys on your data, as the tables of the papers are made.
+"""`keras-tricks ablate`: measures the effect of each trick on your data, as a table like those of the papers.
 
     chain, papers -> study -> report
 
-    chain.py       which recipes the rows stand for: tricks added one after the other, or left out one by one
+    chain.py       recipes of the rows: tricks added one after the other, or left out one at a time
     papers.py      the chains of the four works
-    study.py       trains every row with every seed; a run that is complete is not trained again
+    study.py       trains every row with every seed; a complete run is not trained again
     report.py      ablation.csv, ablation.md, ablation.png
 
-Everything is written to one folder, with `runs/<row>/seed<n>/` for the runs.
+All files are written to one folder, with the runs in `runs/<row>/seed<n>/`.
 """
 
 from keras_tricks.studies.ablation.chain import AblationRow, cumulative_rows, describe

@@ -1,6 +1,6 @@
-"""The chains of the four works, for their own recipe or for yours.
+"""The chains of the four works, applied to their own recipe or to yours.
 
-The first row is the recipe without any trick of the chain; then they come in the order of the paper's table.
+The first row is the recipe without the tricks of the chain. The tricks follow in the order of the paper's table.
 """
 
 import dataclasses
@@ -15,10 +15,10 @@ class Chain:
     """A paper's table.
 
     Attributes:
-        source: which table.
-        recipe: name of the recipe it starts from.
-        first: name of the first row, and what it changes in the recipe.
-        rows: the others, in the grammar of `chain.py`.
+        source: citation of the table.
+        recipe: name of the recipe from which it starts.
+        first: name of the first row, and its changes to the recipe.
+        rows: the other rows, in the grammar of `chain.py`.
     """
 
     source: str
@@ -76,10 +76,10 @@ def rows_of_paper(name, recipe, tricks):
 
     Args:
         name: key of `CHAINS`.
-        recipe: `Recipe` to make them from, or `None`: the paper's.
+        recipe: `Recipe` to start from, or `None`: that of the paper.
         tricks: {name: assignments}, see `resolve_tricks`.
 
-    A row of values that the recipe has already is left out, and logged.
+    A row whose values the recipe already has is left out and logged.
 
     Raises:
         UserError: an unknown chain.

@@ -1,4 +1,4 @@
-"""What an ablation found: ablation.csv (every run), ablation.md (the table), ablation.png."""
+"""The results of an ablation: ablation.csv (every run), ablation.md (the table) and ablation.png."""
 
 import csv
 import dataclasses
@@ -15,15 +15,15 @@ HEAD = ("row", "n", "top-1 %", "Δ", "updates", "minutes")
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """A row over its seeds. Accuracies are in percent; `None` where there are too few runs to say.
+    """Statistics of a row over its seeds. Accuracies are in percent; `None` if there are too few runs.
 
     Attributes:
-        name: of the row.
+        name: name of the row.
         values: top-1 of the runs that did not diverge.
-        runs, diverged: how many.
-        mean, sd: of `values`; `sd` divides by n - 1 and needs two.
+        runs, diverged: number of runs, and of those that diverged.
+        mean, sd: mean and standard deviation of `values`. `sd` divides by n - 1 and needs two runs.
         delta, error: difference to the row it is compared with, and the standard error of that difference.
-        updates, minutes: of a run, the mean.
+        updates, minutes: means over the runs.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Summary:
 
     @property
     def top1(self):
-        """Mean ± standard deviation as text, and how many runs diverged."""
+        """Mean ± standard deviation and the number of diverged runs, as text."""
         text = "" if self.mean is None else _pm(self.mean, self.sd)
         return f"{text} ({self.diverged} of {self.runs} diverged)".strip() if self.diverged else text
 
@@ -71,10 +71,10 @@ def summaries(rows, results):
 
 
 def table(rows, results):
-    """The table as Markdown that can be read as it is.
+    """The table in Markdown, aligned for reading as plain text.
 
-    Top-1 is mean ± standard deviation, Δ the difference to the row before (with `--remove`: to the first) ± its
-    standard error. With one seed neither is claimed.
+    Top-1 is mean ± standard deviation, Δ the difference to the previous row (with `--remove`: to the first) ± its
+    standard error. With one seed both have no ±.
     """
     lines = [HEAD]
     for s in summaries(rows, results):
@@ -103,7 +103,7 @@ def write(rows, results, folder, title):
 
 
 def write_csv(rows, results, path):
-    """One line per run; replaced in one step. An empty `top1`: the run diverged."""
+    """Writes one line per run, atomically. An empty `top1` means that the run diverged."""
     with atomic_write(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["row", "against", "seed", "top1", "epochs", "updates", "minutes"])
@@ -115,7 +115,7 @@ def write_csv(rows, results, path):
 
 
 def read_csv(path):
-    """(rows, results) of an `ablation.csv`, for `table`, `draw` and `summaries`. The rows have no recipe."""
+    """Reads (rows, results) from an `ablation.csv`, for `table`, `draw` and `summaries`. The rows have no recipe."""
     with open(path, newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     names = list(dict.fromkeys(line["row"] for line in lines))
@@ -126,7 +126,7 @@ def read_csv(path):
 
 
 def draw(rows, results, path, title):
-    """Means with their standard deviation, and a dot for each run: a PNG, replaced in one step."""
+    """Draws means with their standard deviation, and a dot for each run, as a PNG that is replaced atomically."""
     found = summaries(rows, results)
     figure = new_figure(8, 1.2 + 0.5 * len(found))
     axis = figure.subplots()

@@ -1,4 +1,4 @@
-"""Trains the rows of an ablation, seed by seed: all rows have been run once before any is run twice."""
+"""Trains the rows of an ablation, seed by seed: all rows run with one seed before the next seed starts."""
 
 import dataclasses
 import logging
@@ -7,18 +7,18 @@ import re
 
 from keras_tricks import training
 from keras_tricks.callbacks import Diverged
-from keras_tricks.run.folder import completed_summary
+from keras_tricks.run.folder import completed_summary, is_run
 from keras_tricks.utils.atomic_files import write_text
-from keras_tricks.utils.summary import read_summary
+from keras_tricks.utils.summary import read_summary, top1_of
 
 log = logging.getLogger("absl")
 
-DIVERGED = "diverged.txt"  # in the folder of a run whose loss became no number
+DIVERGED = "diverged.txt"  # in the folder of a run whose loss became non-finite
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """A run. `top1` is in percent, of the averaged weights where there are any; `None`: the run diverged."""
+    """A run. `top1` is in percent, that of the averaged weights if there are any. `None`: the run diverged."""
 
     row: int
     seed: int
@@ -34,18 +34,24 @@ def study(rows, seeds, folder):
     Args:
         rows: list of `AblationRow`.
         seeds: integers.
-        folder: `pathlib.Path`. A run that is complete there is read; one that was stopped goes on.
+        folder: `pathlib.Path`. A complete run in it is read, an unfinished one continues.
 
-    Returns:
-        A list of `Result`, as far as they are there after each run: a generator of growing lists.
+    Yields:
+        After each run, the list of all `Result`s so far.
 
     Raises:
-        UserError: a row that cannot be trained, before any is; a run in `folder` of another recipe.
+        UserError: a row cannot be trained (raised before any training), or `folder` has a run of another recipe or on
+            other classes.
     """
     runs = [(number, seed, _recipe(row, seed), folder / "runs" / _slug(number, row.name) / f"seed{seed}")
             for seed in seeds for number, row in enumerate(rows)]
+    names = {}  # of the classes, by `data` section
     for number, seed, recipe, run in runs:
-        missing = _result(number, seed, recipe, run) is None  # raises what is wrong with the folder
+        data = recipe.data
+        if is_run(run) and data.model_dump_json() not in names:
+            names[data.model_dump_json()] = training.class_names_of_data(data)
+        known = names.get(data.model_dump_json())
+        missing = _result(number, seed, recipe, run, known) is None  # raises errors of the folder
         if missing and seed == seeds[0]:
             training.prepare(recipe)
     results = []
@@ -63,7 +69,7 @@ def study(rows, seeds, folder):
 
 
 def _recipe(row, seed):
-    """The recipe of a run; its last epoch is evaluated."""
+    """The recipe of a run, changed so that its last epoch is evaluated."""
     epochs, every = row.recipe.schedule.epochs, row.recipe.train.evaluate_every
     return row.recipe.replace(name=f"ablation/{row.name}", seed=seed, export={"formats": ()},
                               train={"evaluate_every": epochs if epochs % every else every})
@@ -73,9 +79,9 @@ def _slug(number, name):
     return f"{number:02d}_{re.sub(r'[^a-z0-9]+', '_', name.lower()).strip('_')}"
 
 
-def _result(row, seed, recipe, run):
-    """The `Result` of a run that has ended, or `None`."""
-    summary = completed_summary(run, recipe)
+def _result(row, seed, recipe, run, class_names=None):
+    """The `Result` of a complete or diverged run, or `None`. Errors as those of `completed_summary`."""
+    summary = completed_summary(run, recipe, class_names)
     if (run / DIVERGED).is_file():
         summary, diverged = read_summary(run), True
     elif summary is None:
@@ -83,6 +89,6 @@ def _result(row, seed, recipe, run):
     else:
         diverged = not all(math.isfinite(float(summary[-1][loss])) for loss in ("train_loss", "val_loss"))
     last = summary[-1] if summary else {"epoch": 0, "step": 0}
-    top1 = None if diverged else float(last["ema_top1"] or last["top1"])
+    top1 = None if diverged else float(top1_of(last))
     minutes = sum(float(r["seconds"]) for r in summary) / 60
     return Result(row, seed, top1, int(last["epoch"]), int(last["step"]), minutes)

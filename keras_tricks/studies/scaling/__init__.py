@@ -1,14 +1,14 @@
-"""`keras-tricks scale`: costs of a grid of networks, measured times of some, a budget, and trained errors if asked for.
+"""`keras-tricks scale`: costs of a grid of networks and, on request, measured times, budgets and trained errors.
 
     family -> study -> budget, report
               timing
 
-    family.py      which networks a width and a depth stand for
-    study.py       rows: costs of all, times of some in `timing.py`'s processes, errors of trained ones
-    budget.py      which of them use a budget best
+    family.py      the network of a width and a depth
+    study.py       rows: costs of all networks, times of some (in processes of `timing.py`), errors of trained ones
+    budget.py      the networks that use a budget best
     report.py      scaling.csv, scaling.png, the table on the terminal
 
-Everything is written to one folder, with `runs/` for the trained networks; a run that is complete is not trained again.
+All files are written to one folder, with the trained networks in `runs/`. A complete run is not trained again.
 """
 
 from keras_tricks.studies.scaling.budget import advice, parse_budget

@@ -1,4 +1,4 @@
-"""Budgets of multiply-adds, time and memory, and the networks that use one best."""
+"""Budgets of multiply-adds, time and memory, and the networks that use a budget best."""
 
 import math
 
@@ -14,14 +14,14 @@ EXAMPLES = {"macs": "macs=4.5G", "latency": "latency=20ms", "memory": "memory=8G
 
 
 def parse_budget(text, flag="--budget", shown=None):
-    """`"macs=4.5G"` -> `("macs", 4.5e9)`. Seconds, bytes, or multiply-adds.
+    """`"macs=4.5G"` -> `("macs", 4.5e9)`, in multiply-adds, seconds or bytes.
 
     Args:
         text: string.
-        flag, shown: what the command line calls it, and what came there, for the message.
+        flag, shown: name of the argument and its value on the command line, for the message.
 
     Raises:
-        UserError: an unknown kind of budget, or no number above 0.
+        UserError: an unknown kind of budget, or an amount that is not a number above 0.
     """
     kind, _, amount = text.partition("=")
     if kind not in UNITS:
@@ -39,14 +39,14 @@ def parse_budget(text, flag="--budget", shown=None):
 
 
 def spent(row, kind):
-    """What a row uses of a budget of that kind. Raises `UserError` where times are not known."""
+    """The amount that a row uses of a kind of budget. Raises `UserError` if the times are unknown."""
     if kind == "latency" and row.latency is None:
         raise UserError("A latency budget needs measured times: --measure 4 or more.")
     return {"macs": row.candidate.macs, "latency": row.latency, "memory": row.memory}[kind]
 
 
 def advice(rows, budget):
-    """The candidates that use a budget best, deep and wide, as lines of text.
+    """Yields lines of text: the deepest and the widest of the candidates that use a budget best.
 
     Args:
         rows: list of `GridRow`.
@@ -57,7 +57,7 @@ def advice(rows, budget):
     choice = grid.best_within_budget(list(by_candidate), amount, lambda c: spent(by_candidate[c], kind), budget)
     deep = max(choice, key=lambda c: (c.depth, -c.resolution, c.width))
     wide = max(choice, key=lambda c: (c.width, -c.resolution, c.depth))
-    yield f"Budget {budget}: {len(choice)} networks use it well. By the paper's rules, found on ImageNet:"
+    yield f"Budget {budget}: {len(choice)} networks use it best. By the paper's rules, found on ImageNet:"
     for regime, c in (("long training", deep), ("short training", wide)):
         yield (f"  {regime:<15}width {c.width:g}, depth {c.depth}, {c.resolution} px: {c.macs / 1e9:.2f} G "
                f"multiply-adds, {c.parameters / 1e6:.1f} M parameters")

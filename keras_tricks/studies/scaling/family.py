@@ -1,4 +1,4 @@
-"""The families that can be scaled: which network of the zoo a width and a depth stand for."""
+"""The families that can be scaled: maps a width and a depth to a network of the zoo."""
 
 import dataclasses
 
@@ -12,25 +12,26 @@ class Family:
     """A family that can be scaled.
 
     Attributes:
-        name: pattern of the registry names, `"resnet_rs{depth}"`.
+        name: format string of the registry names, `"resnet_rs{depth}"`.
         depths: {depth: blocks of each stage}.
-        options: function of the width to the options of the builder.
+        options: function of the width that returns the options of the builder.
     """
 
     name: str
     depths: dict
     options: object
 
-    def of_depths(self, wanted):
-        """{depth: blocks} of some depths. Raises `UserError` with the nearest one for a depth there is not."""
-        for depth in wanted:
+    def select_depths(self, depths):
+        """{depth: blocks of each stage} of some depths. Raises `UserError`, with the nearest, for an unknown one."""
+        for depth in depths:
             if depth not in self.depths:
-                near = min(self.depths, key=lambda known: abs(known - depth))
-                raise UserError(f"There is no depth {depth} in {self.name.format(depth='')}: "
-                                f"{', '.join(map(str, self.depths))}. Nearest: {near}.")
-        return {depth: self.depths[depth] for depth in wanted}
+                nearest = min(self.depths, key=lambda known: abs(known - depth))
+                raise UserError(f"{self.name.format(depth='')} has no depth {depth}: choose from "
+                                f"{', '.join(map(str, self.depths))}. Nearest: {nearest}.")
+        return {depth: self.depths[depth] for depth in depths}
 
     def build(self, width, depth, image_size):
+        """The network of a width and a depth. Its kernels are zero, which is fast and does not change its costs."""
         return models.create_model(self.name.format(depth=depth), input_shape=(image_size, image_size, 3),
                                    kernel_initializer="zeros", **self.options(width))
 

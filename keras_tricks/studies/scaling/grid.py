@@ -1,11 +1,11 @@
-"""Scaling study: what width, depth and resolution cost, on a whole grid, and which of them pays.
+"""Scaling study: the costs of width, depth and resolution on a whole grid, and which of them reduces the error most.
 
-Formula    the cost of a network is linear in the blocks of each stage: one small network per width, with two blocks in
-           each stage, gives that of every depth; its feature maps at another size give every resolution
+Formula    the cost of a network is linear in the number of blocks of each stage: one small network per width, with two
+           blocks in each stage, gives the cost at every depth; its feature maps give the cost at every resolution
 Paper      Bello et al. 2021, arXiv:2103.07579, section 5: 5 widths x 7 depths x 5 resolutions; 10, 100 and 350 epochs
-Use when   you have a budget of multiply-adds, time or memory and ask which network to train on it
-Do not     take the paper's rules (`RULES`) for laws: measure on your data (`keras-tricks scale --train`)
-Cost       a minute for the costs of 175 networks; measured times take as long as the steps they measure
+Use when   you have a budget of multiply-adds, time or memory and want to choose a network for it
+Do not     apply the paper's rules (`RULES`) unchecked: measure on your data (`keras-tricks scale --train`)
+Cost       a minute for the costs of 175 networks; measuring times takes as long as the measured steps
 Differs    the paper measures on TPUs and V100s; memory here is an estimate (`Cost.training_memory`) or measured
 Status     costs equal those of the whole networks; docs/results/scaling
 """
@@ -23,7 +23,7 @@ WIDTHS = (0.25, 0.5, 1.0, 1.5, 2.0)
 DEPTHS = (26, 50, 101, 200, 300, 350, 400)
 RESOLUTIONS = (128, 160, 224, 320, 448)
 AXES = ("width", "depth", "resolution")
-STRIDE = 32  # pixels of the image for one of the last feature map
+STRIDE = 32  # pixels of the image per pixel of the last feature map
 RULES = (
     "in long training (350 epochs of ImageNet, where a network can overfit), scale the depth",
     "in short training (10 epochs), scale the width",
@@ -33,7 +33,7 @@ RULES = (
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A network of the grid and what it costs for one image; has the fields `training_memory` asks for."""
+    """A network of the grid and its costs per image. It has the fields that `training_memory` needs."""
 
     width: float
     depth: int
@@ -53,7 +53,7 @@ def grid(build, depths, widths=WIDTHS, resolutions=RESOLUTIONS):
 
     Args:
         build: function `(width, depth, image_size) -> keras.Model` whose blocks are named `stage<i>_block<j>_...`.
-        depths: {depth: blocks of each stage}. The shallowest is built and needs two blocks or more in each stage.
+        depths: {depth: blocks of each stage}. The shallowest one is built and needs at least two blocks per stage.
         widths: floats > 0.
         resolutions: integers, pixels, 32 or more.
 
@@ -61,7 +61,7 @@ def grid(build, depths, widths=WIDTHS, resolutions=RESOLUTIONS):
         A list of `Candidate`, by width, then depth, then resolution.
 
     Raises:
-        UserError: a resolution too small for the network's strides.
+        UserError: a resolution is too small for the network's strides.
     """
     if small := [r for r in resolutions if r < STRIDE]:
         raise UserError(f"A resolution must be {STRIDE} pixels or more: the network halves its images five times. "
@@ -80,7 +80,7 @@ def grid(build, depths, widths=WIDTHS, resolutions=RESOLUTIONS):
 
 
 def _by_part(spent, stages):
-    """Costs of the whole network and of one more block in each stage: arrays in `Candidate`'s order."""
+    """Costs of the whole network, and of one more block in each stage: arrays in the order of `Candidate`."""
     rows = [(row.name, np.array([row.parameters, row.non_trainable, row.macs, row.activations]))
             for row in spent.layers]
     parts = [sum((n for name, n in rows if name.startswith(f"stage{s}_block2_")), np.zeros(4, int))
@@ -89,33 +89,33 @@ def _by_part(spent, stages):
 
 
 def pareto_front(points):
-    """The Pareto front: places of the points that no other beats in both numbers, where less is better.
+    """The Pareto front: indices of the points that no other point dominates. Smaller is better in both numbers.
 
     Args:
         points: list of pairs `(cost, loss)`.
 
     Returns:
-        List of integers, by cost.
+        List of integers, in ascending order of cost.
     """
-    best, places = math.inf, []
-    for place in sorted(range(len(points)), key=lambda i: tuple(points[i])):
-        if points[place][1] < best:
-            best = points[place][1]
-            places.append(place)
-    return places
+    best, indices = math.inf, []
+    for index in sorted(range(len(points)), key=lambda i: tuple(points[i])):
+        if points[index][1] < best:
+            best = points[index][1]
+            indices.append(index)
+    return indices
 
 
 def best_within_budget(candidates, budget, spent, what):
-    """The candidates that use a budget best: within it, and at least 70 % of it, or of what can be used of it.
+    """The candidates that use a budget best: those within it that use at least 70 % of the most that any of them uses.
 
     Args:
         candidates: list of `Candidate`.
         budget: float.
-        spent: function of a candidate to what it uses of the budget.
-        what: the budget in words, for the message.
+        spent: function that returns the amount that a candidate uses.
+        what: the budget as text, for the message.
 
     Raises:
-        UserError: no candidate is within the budget; the nearest one is named.
+        UserError: no candidate is within the budget. The message names the nearest one.
     """
     within = [c for c in candidates if spent(c) <= budget]
     if not within:
@@ -127,17 +127,18 @@ def best_within_budget(candidates, budget, spent, what):
 
 
 def fit_times(candidates, seconds):
-    """Times of networks that were not measured, from some that were.
+    """Fits a model of the times of measured networks, which predicts those of the others.
 
-    `a * macs + b * activations + c * depth + d` with numbers of 0 or more, by least squares of relative differences:
-    arithmetic, memory traffic, what each layer and each step cost beside them.
+    The model is `a * macs + b * activations + c * depth + d` with non-negative coefficients, fitted by least squares of
+    relative differences: arithmetic, memory traffic, and the overheads of each layer and of each step.
 
     Args:
         candidates: list of `Candidate`, four or more.
         seconds: their times.
 
     Returns:
-        A function of a candidate to seconds, and the median of how far off it is on what was measured (0.1 for 10 %).
+        A function that predicts the seconds of a candidate, and the median of its relative errors on the measured
+        networks (0.1 for 10 %).
     """
     from scipy.optimize import nnls
 
@@ -148,20 +149,20 @@ def fit_times(candidates, seconds):
     relative = np.array([row(c) for c in candidates]) / times[:, None]
     scale = relative.max(axis=0)
     found = nnls(relative / scale, np.ones(len(times)))[0] / scale
-    off = np.abs(relative @ found - 1)
-    return lambda c: float(np.dot(row(c), found)), float(np.median(off))
+    errors = np.abs(relative @ found - 1)
+    return lambda c: float(np.dot(row(c), found)), float(np.median(errors))
 
 
 def gains(candidates, errors):
-    """What twice the multiply-adds buy, along each axis: points of error less, by least squares over a trained grid.
+    """Reduction of the error by doubling the multiply-adds along each axis, by least squares over a trained grid.
 
     Args:
         candidates: list of trained `Candidate`.
         errors: their errors in percent.
 
     Returns:
-        {axis: (points less for twice the multiply-adds, standard error)} of the axes with more than one value; the
-        standard error is `nan` where the grid has no more networks than numbers to find.
+        {axis: (percentage points less error, standard error)} of the axes with more than one value. The standard error
+        is `nan` if the grid does not have more networks than the fit has parameters.
     """
     axes = [axis for axis in AXES if len({getattr(c, axis) for c in candidates}) > 1]
     logs = [math.log2(c.macs) for c in candidates]
@@ -175,18 +176,18 @@ def gains(candidates, errors):
     x[:, 1:] -= x[:, 1:].mean(axis=0)
     y = np.array(errors)
     slopes = np.linalg.lstsq(x, y, rcond=None)[0]
-    freedom = len(y) - x.shape[1]
-    variance = np.sum((y - x @ slopes) ** 2) / freedom if freedom > 0 else math.nan
+    degrees_of_freedom = len(y) - x.shape[1]
+    variance = np.sum((y - x @ slopes) ** 2) / degrees_of_freedom if degrees_of_freedom > 0 else math.nan
     spread = np.sqrt(variance * np.diag(np.linalg.pinv(x.T @ x)))
     return {axis: (-float(slope), float(s)) for axis, slope, s in zip(axes, slopes[1:], spread[1:], strict=True)}
 
 
 def summarize_gains(epochs, found):
-    """A sentence about `gains`: which axis won at a number of epochs, or that none did."""
+    """A sentence about `gains`: the axis that reduced the error most at a number of epochs, if one did clearly."""
     parts = ", ".join(f"by {axis} {points:+.2f} ± {spread:.2f}" for axis, (points, spread) in found.items())
     ranked = sorted(found, key=lambda axis: found[axis][0], reverse=True)
     length = "1 epoch" if epochs == 1 else f"{epochs} epochs"
-    text = f"{length}: points of error that twice the multiply-adds take away: {parts}"
+    text = f"{length}: points of error removed by doubling the multiply-adds: {parts}"
     if len(ranked) < 2:
         return f"{text}."
     first, second = (found[axis] for axis in ranked[:2])

@@ -1,4 +1,4 @@
-"""What a study found: scaling.csv, scaling.png and the table on the terminal."""
+"""The results of a scaling study: scaling.csv, scaling.png and the table on the terminal."""
 
 import csv
 
@@ -6,52 +6,52 @@ from keras_tricks.studies.scaling import grid
 from keras_tricks.utils.atomic_files import atomic_write
 from keras_tricks.utils.plotting import new_figure, save_figure
 
-LINE = {"color": "black", "linewidth": 0.8, "zorder": 0}  # of a front
-SHOWN = 20  # networks of the front in the table
+FRONT_STYLE = {"color": "black", "linewidth": 0.8, "zorder": 0}
+MAX_ROWS_SHOWN = 20  # networks of the front in the table
 
 
-def timed(rows):
+def has_times(rows):
     """Whether the times of all rows are known, measured or fitted."""
     return all(row.step is not None for row in rows)
 
 
-def pareto(rows):
-    """Places of the rows on the front: most multiply-adds for their time (or memory, where no time is known)."""
-    cost = [row.step if timed(rows) else row.memory for row in rows]
+def pareto_indices(rows):
+    """Indices of the rows on the front: most multiply-adds for their time, or for their memory if times are unknown."""
+    cost = [row.step if has_times(rows) else row.memory for row in rows]
     return grid.pareto_front([(c, -row.candidate.macs) for c, row in zip(cost, rows, strict=True)])
 
 
 def pareto_of_errors(rows, epochs, spent):
-    """The rows with that error, on the front of (what they cost, error)."""
+    """The rows trained for that number of epochs that are on the front of (cost, error)."""
     trained = [row for row in rows if epochs in row.errors]
     return [trained[i] for i in grid.pareto_front([(spent(row), row.errors[epochs]) for row in trained])]
 
 
 def write_csv(rows, path):
-    """One row per network; replaced in one step. Empty cells: not known."""
-    on_front, epochs = set(pareto(rows)), sorted({e for row in rows for e in row.errors})
+    """Writes one row per network, atomically. An empty cell means that the value is unknown."""
+    on_front, epochs = set(pareto_indices(rows)), sorted({e for row in rows for e in row.errors})
     fields = ["width", "depth", "resolution", "parameters", "macs", "activations", "memory_bytes", "times",
               "train_ms_per_image", "inference_ms_per_image", "peak_memory_bytes", "pareto",
               *(f"error_{e}_epochs" for e in epochs)]
     with atomic_write(path) as partial, open(partial, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(fields)
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             c = row.candidate
             kind = "" if row.step is None else "measured" if row.measured else "fitted"
             times = ["" if t is None else f"{1e3 * t:.4g}" for t in (row.step, row.latency)]
             errors = [f"{row.errors[e]:.2f}" if e in row.errors else "" for e in epochs]
             writer.writerow([f"{c.width:g}", c.depth, c.resolution, c.parameters, c.macs, c.activations,
-                             round(row.memory), kind, *times, row.peak_memory or "", int(place in on_front), *errors])
+                             round(row.memory), kind, *times, row.peak_memory or "", int(index in on_front), *errors])
 
 
 def draw(rows, path, title):
-    """Multiply-adds against time and memory, and a line of panels for each length of training: a PNG."""
+    """Draws multiply-adds against time and memory, and the errors of each number of epochs against costs, as a PNG."""
     from matplotlib.ticker import LogFormatter, NullFormatter
 
     regimes = sorted({e for row in rows for e in row.errors})
     costs = {"multiply-adds, M": lambda row: row.candidate.macs / 1e6}
-    if timed(rows):
+    if has_times(rows):
         costs |= {"training step, ms per image": lambda row: 1e3 * row.step,
                   "inference, ms per image": lambda row: 1e3 * row.latency}
     costs["memory of a training step, GiB"] = lambda row: row.memory / 2**30
@@ -59,11 +59,12 @@ def draw(rows, path, title):
     figure = new_figure(4.4 * len(others) + 1, 3.6 * (1 + len(regimes)))
     panels = figure.subplots(1 + len(regimes), len(others), squeeze=False)
 
-    front = [rows[i] for i in pareto(rows)]
+    front = [rows[i] for i in pareto_indices(rows)]
     for axis, cost in zip(panels[0], others, strict=True):
         points = _scatter(axis, rows, costs[cost], costs[macs])
         axis.set(xlabel=cost, ylabel=macs, yscale="log")
-    panels[0][0].plot([costs[others[0]](r) for r in front], [costs[macs](r) for r in front], **LINE, label="front")
+    xs, ys = [costs[others[0]](r) for r in front], [costs[macs](r) for r in front]
+    panels[0][0].plot(xs, ys, **FRONT_STYLE, label="front")
     panels[0][0].legend(loc="upper left")
     for line, epochs in zip(panels[1:], regimes, strict=True):
         trained = [row for row in rows if epochs in row.errors]
@@ -73,7 +74,7 @@ def draw(rows, path, title):
                 axis.annotate(f"{row.candidate.depth}", (costs[cost](row), row.errors[epochs]), fontsize=7,
                               xytext=(3, 3), textcoords="offset points")
             best = pareto_of_errors(rows, epochs, costs[cost])
-            axis.plot([costs[cost](r) for r in best], [r.errors[epochs] for r in best], **LINE)
+            axis.plot([costs[cost](r) for r in best], [r.errors[epochs] for r in best], **FRONT_STYLE)
             axis.set(xlabel=cost, ylabel="error, %", title=f"{epochs} epochs (numbers: depth)")
     for axis in panels.flat:
         axis.set_xscale("log")
@@ -92,24 +93,29 @@ def _scatter(axis, rows, x, y):
                         s=[4 + r.candidate.depth / 8 for r in rows], alpha=0.8)
 
 
-def describe(rows, off=None):
-    """What was found, as text: the costs, the front, what was measured, what training says, the paper's rules."""
+def describe(rows, errors=None):
+    """The report as text: costs, front, measured networks, effect of each axis on the error, the paper's rules.
+
+    Args:
+        rows: list of `GridRow`.
+        errors: median relative errors of the fitted times, as `measure` returns them.
+    """
     first = "width  depth    px      parameters   M multiply-adds  memory GiB"
     lines = [f"{len(rows)} networks. The front: most multiply-adds for their "
-             + ("time." if timed(rows) else "memory."), "",
-             first + ("  step ms  inference ms" if timed(rows) else "")]
-    places = pareto(rows)
-    shown = sorted({places[round(i * (len(places) - 1) / (SHOWN - 1))] for i in range(SHOWN)}, key=places.index)
-    for place in shown:
-        c, row = rows[place].candidate, rows[place]
-        times = "" if not timed(rows) else f"{1e3 * row.step:>9.1f}{1e3 * row.latency:>14.1f}"
+             + ("time." if has_times(rows) else "memory."), "",
+             first + ("  step ms  inference ms" if has_times(rows) else "")]
+    front, count = pareto_indices(rows), MAX_ROWS_SHOWN
+    shown = sorted({front[round(i * (len(front) - 1) / (count - 1))] for i in range(count)}, key=front.index)
+    for index in shown:
+        c, row = rows[index].candidate, rows[index]
+        times = "" if not has_times(rows) else f"{1e3 * row.step:>9.1f}{1e3 * row.latency:>14.1f}"
         lines.append(f"{c.width:>5g}{c.depth:>7}{c.resolution:>6}{c.parameters:>16,}{c.macs / 1e6:>18,.1f}"
                      f"{row.memory / 2**30:>12.2f}{times}{'' if row.measured or not times else '  fitted'}")
-    lines.append("" if len(shown) == len(places) else f"  ... {len(places)} in all, in scaling.csv\n")
-    if off is not None:
+    lines.append("" if len(shown) == len(front) else f"  ... {len(front)} in all, in scaling.csv\n")
+    if errors is not None:
         known = sum(row.measured for row in rows)
-        rest = (f" The times of the others are fitted; on those measured the fit is off by {100 * off['step']:.0f} % "
-                f"for steps and {100 * off['latency']:.0f} % for inference (medians).")
+        rest = (f" The times of the others are fitted. On the measured networks the fit is off by "
+                f"{100 * errors['step']:.0f} % for steps and {100 * errors['latency']:.0f} % for inference (medians).")
         lines += [f"{known} networks were measured.{rest if known < len(rows) else ''}", ""]
     for epochs in sorted({e for row in rows for e in row.errors}):
         trained = [row for row in rows if epochs in row.errors]

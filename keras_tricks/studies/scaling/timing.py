@@ -1,4 +1,4 @@
-"""Seconds and memory of training steps and of inference, each network in a process of its own."""
+"""Measures time and memory of training steps and of inference, each network in a separate process."""
 
 import concurrent.futures
 import multiprocessing
@@ -9,20 +9,20 @@ import time
 from keras_tricks import models
 
 
-def in_a_process(function, *args):
-    """Calls a function of this module in a fresh process and returns what it returns."""
+def run_in_process(function, *args):
+    """Calls a function of this module in a new process and returns its result."""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
         return pool.submit(function, *args).result()
 
 
 def time_steps(name, options, image_size, batch_size, steps):
-    """Median seconds per image of training steps and of inference, and the largest memory in bytes."""
+    """Median seconds per image of training steps and of inference, and the peak memory in bytes."""
     import keras
     import numpy as np
 
     model = models.create_model(name, input_shape=(image_size, image_size, 3), **options)
-    # The loss of a fresh network is high: a rate that moves nothing keeps numbers finite.
+    # The loss of an untrained network is high: a tiny learning rate keeps it finite.
     model.compile(keras.optimizers.SGD(1e-6, 0.9), "sparse_categorical_crossentropy", jit_compile=False)
     rng = np.random.default_rng(0)
     images = rng.normal(size=(batch_size, image_size, image_size, 3)).astype("float32")
@@ -44,7 +44,7 @@ def _median_seconds(work, repeats, warmup=2):
 
 
 def _peak_memory(before):
-    """Largest memory: of the first accelerator, or of this process less what it had before the first step."""
+    """Peak memory of the first accelerator, or of this process minus its memory before the first step."""
     import tensorflow as tf
 
     if tf.config.list_physical_devices("GPU"):

@@ -1,4 +1,4 @@
-"""The rows of an ablation: what one more trick changes, and what one trick less."""
+"""The rows of an ablation: the changes of adding a trick and of removing one."""
 
 import pytest
 
@@ -20,7 +20,7 @@ FULL = Recipe().replace(
 
 
 def changed(rows, number, against=None):
-    """{"section.key": value as JSON} that a row has otherwise than the row it is compared with."""
+    """{"section.key": value as JSON} of the keys that differ from the row it is compared with."""
     old, new = flatten(rows[rows[number].against if against is None else against].recipe), flatten(rows[number].recipe)
     assert old.keys() == new.keys()
     return {key: value for key, value in new.items() if old[key] != value}
@@ -82,7 +82,7 @@ def test_the_nearest_trick_is_named(word):
 
 
 def test_a_value_that_a_recipe_refuses():
-    with pytest.raises(UserError, match="`schedule.epoch` is unknown. Did you mean \"epochs\""):
+    with pytest.raises(UserError, match="`schedule.epoch` is unknown. Did you mean \"schedule.epochs\""):
         cumulative_rows(PLAIN, ["longer: schedule.epoch=9"], TRICKS)
 
 
@@ -90,24 +90,24 @@ def test_a_value_that_a_recipe_refuses():
                                            (PLAIN, ["warmup", "warmup"]), (PLAIN, [""]),
                                            (PLAIN, ["same: schedule.epochs=120"])])
 def test_a_row_that_changes_nothing(recipe, texts):
-    with pytest.raises(UserError, match=f"The row '{texts[-1]}' changes nothing: the recipe has it already.* --remove"):
+    with pytest.raises(UserError, match=f"The row '{texts[-1]}' changes nothing: the recipe already has it.* --remove"):
         cumulative_rows(recipe, texts, TRICKS)
 
 
-def test_what_the_recipe_is_called_is_no_change():
+def test_the_name_of_the_recipe_is_not_a_change():
     with pytest.raises(UserError, match="changes nothing"):
         cumulative_rows(PLAIN, ["mine: name=other about.note=mine"], TRICKS)
 
 
 def test_two_rows_of_one_name():
-    with pytest.raises(UserError, match="Two rows are called '[+] mixup': give one a name, such as \"both: mixup\""):
+    with pytest.raises(UserError, match="Two rows are named '[+] mixup': .* another name, such as \"both: mixup\""):
         cumulative_rows(PLAIN, ["mixup", "cutmix -mixup", "mixup"], TRICKS)
 
 
 def test_two_tricks_that_set_the_same_key():
-    with pytest.raises(UserError, match="'mixed_bfloat16' sets train.precision, which 'mixed_float16' has set before"):
+    with pytest.raises(UserError, match="'mixed_bfloat16' sets train.precision, which 'mixed_float16' has already set"):
         cumulative_rows(PLAIN, ["mixed_float16", "warmup", "mixed_bfloat16"], TRICKS)
-    with pytest.raises(UserError, match="'step_decay' sets schedule.decay, which 'cosine' has set before"):
+    with pytest.raises(UserError, match="'step_decay' sets schedule.decay, which 'cosine' has already set"):
         cumulative_rows(PLAIN, ["cosine step_decay"], TRICKS)
     rows = cumulative_rows(PLAIN, ["mixed_float16", "warmup", "mixed_bfloat16"], TRICKS, strict=False)
     assert rows[-1].recipe.train.precision == "mixed_bfloat16"
@@ -120,12 +120,12 @@ def test_a_trick_may_set_what_a_value_has_set():
 
 @pytest.mark.parametrize("text", ["-mixed_float16 mixed_bfloat16", "mixed_bfloat16 -mixed_float16"])
 def test_no_conflict_where_one_goes_as_the_other_comes(text):
-    """The second is what the message about a conflict says one should write."""
+    """The second text is the one that the message about a conflict suggests."""
     rows = cumulative_rows(PLAIN, ["mixed_float16", text], TRICKS)
     assert [row.recipe.train.precision for row in rows] == ["float32", "mixed_float16", "mixed_bfloat16"]
 
 
-# ---- one less
+# ---- leave one out
 
 
 def test_without_a_trick_the_defaults_are_back():
@@ -186,7 +186,7 @@ def test_the_nearest_of_what_may_be_left_out():
         leave_one_out_rows(FULL, ["mixupp"], TRICKS)
 
 
-# ---- tricks of one's own
+# ---- tricks of the user
 
 
 def test_own_values_of_a_trick_and_own_tricks():
@@ -206,7 +206,7 @@ def test_the_last_definition_of_a_trick_counts():
 @pytest.mark.parametrize("text", ["", "warmup", "warmup:", "warmup: ", "warmup: five", "warmup=schedule.epochs=5",
                                   "warmup:schedule.epochs=5", "x: schedule.epochs=3 more", "x: mixup", "x: =3",
                                   "schedule.epochs=3"])
-def test_a_definition_that_is_none(text):
+def test_an_invalid_definition(text):
     with pytest.raises(UserError, match="--define takes NAME: section.key=value ..., such as .* Received: "):
         resolve_tricks([text])
 
@@ -218,7 +218,7 @@ def test_a_definition_that_no_row_could_use(text):
         resolve_tricks([text])
 
 
-# ---- shown
+# ---- output
 
 
 def test_only_what_differs_is_shown():
@@ -237,3 +237,39 @@ def test_an_option_that_went_is_shown_as_none():
         "- drop_path  model.options.drop_path_rate=None",
         "- mixup      augment.mixup_alpha=0.0",
     ]
+
+
+# ---- the grammar of a row
+
+
+@pytest.mark.parametrize("text, name, changes", [
+    ("schedule.milestones=[30, 60, 90]", None, ["schedule.milestones=[30, 60, 90]"]),
+    ("steps: schedule.milestones=[2, 4] schedule.factor=0.2", "steps", ["schedule.milestones=[2, 4]",
+                                                                       "schedule.factor=0.2"]),
+    ('model.options={"stem": "cifar", "widths": [1, 2]} warmup', None,
+     ['model.options={"stem": "cifar", "widths": [1, 2]}', "warmup"]),
+    ('data.data_dir="my images/a: b" -mixup', None, ['data.data_dir="my images/a: b"', "-mixup"]),
+    ("both of them: mixup  -distillation", "both of them", ["mixup", "-distillation"]),
+    ('data.data_dir="a]b"', None, ['data.data_dir="a]b"']),
+])
+def test_a_list_may_have_spaces(text, name, changes):
+    from keras_tricks.studies.ablation.chain import parse_row
+
+    assert parse_row(text) == (name, changes)
+
+
+@pytest.mark.parametrize("text", ["schedule.milestones=[30, 60", 'data.data_dir="my images', "a=[[1]"])
+def test_a_bracket_or_quote_that_is_not_closed(text):
+    with pytest.raises(UserError, match="is not closed"):
+        cumulative_rows(PLAIN, [text], TRICKS)
+
+
+def test_a_row_with_a_list():
+    rows = cumulative_rows(PLAIN, ["early: schedule.milestones=[10, 20, 30]"], TRICKS)
+    assert changed(rows, 1) == {"schedule.milestones": "[10.0, 20.0, 30.0]"}
+
+
+@pytest.mark.parametrize("assignment", ["macs=1", "a.b=1", "schedule=1", "schedule.epoch=1"])
+def test_a_key_that_does_not_exist_cannot_be_removed(assignment):
+    with pytest.raises(UserError, match="There is no recipe key|does not have it|unknown"):
+        leave_one_out_rows(FULL, [assignment], TRICKS)

@@ -13,7 +13,7 @@ TRICKS = cards.tricks()
 
 
 def differences(recipe, other):
-    """{"section.key": (value, value) as JSON} of everything that trains."""
+    """{"section.key": (value, value) as JSON} of the keys that affect training."""
     old, new = flatten(recipe), flatten(other)
     return {key: (old[key], new[key]) for key in old if old[key] != new[key] and key not in ("about", "name")}
 
@@ -63,7 +63,7 @@ def test_table_5_is_the_recipes_of_the_four_layouts():
 
 
 def test_table_6_is_the_recipes_of_the_refinements():
-    """The recipes with mixup train as long as the paper did; the chain takes everything for the same epochs."""
+    """The recipes with mixup train as long as in the paper; in the chain all rows train for the same epochs."""
     rows = rows_of_paper("bag_of_tricks_table_6", None, TRICKS)
     longer = {"schedule.epochs": ("120", "200")}
     wanted = {"resnet50d": {}, "resnet50d_cosine": {}, "resnet50d_label_smoothing": {}, "resnet50d_distill": {},
@@ -82,7 +82,7 @@ def test_the_resnet_rs_study_is_its_recipes():
         assert differences(row.recipe, load_recipe(f"resnet_rs/study_{name}")) == {}, row.name
 
 
-def test_the_last_row_of_the_resnet_rs_study_says_two_defaults_of_the_network_aloud():
+def test_the_last_row_of_the_resnet_rs_study_sets_two_defaults_explicitly():
     row = rows_of_paper("resnet_rs_table_1", None, TRICKS)[-1].recipe
     recipe = load_recipe("resnet_rs/study_11_resnet_d")
     assert list(differences(row, recipe)) == ["model.options"]
@@ -100,10 +100,10 @@ def test_the_last_row_of_the_resnet_rs_study_builds_the_network_of_the_paper():
 def test_the_normalizer_free_chain_ends_at_the_recipe_with_clipping():
     rows = rows_of_paper("normalizer_free", None, TRICKS)
     recipe = load_recipe("nfnet/cifar10_nf_resnet_1024_agc")
-    assert list(differences(rows[-1].recipe, recipe)) == ["model.options"]  # two defaults, said aloud
+    assert list(differences(rows[-1].recipe, recipe)) == ["model.options"]  # two defaults, set explicitly
     costs = [spent(row.recipe, 10) for row in rows]
     assert costs[0] == costs[1] and costs[3] == costs[4] == spent(recipe, 10)
-    assert len({macs for _, macs in costs}) == 1  # what replaces normalization is free, to a multiply-add
+    assert len({macs for _, macs in costs}) == 1  # the replacement of normalization adds no multiply-adds
 
 
 @pytest.mark.parametrize("name, recipe", [("bag_of_tricks_table_4", "bag_of_tricks/resnet50"),
@@ -131,7 +131,7 @@ def test_own_values_of_a_trick_reach_a_chain():
     assert [row.recipe.schedule.warmup_epochs for row in rows] == [0, 1, 1, 1, 1]
 
 
-def test_a_value_of_the_chain_that_the_recipe_has_is_no_row():
+def test_a_value_that_the_recipe_has_is_not_a_row():
     rows = rows_of_paper("resnet_rs_table_1", load_recipe("resnet_rs/study_11_resnet_d"), TRICKS)
     assert rows[0].name == "baseline" and "+ longer" not in [row.name for row in rows]
     assert [row.against for row in rows] == [None, *range(len(rows) - 1)]

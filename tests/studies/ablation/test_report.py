@@ -1,4 +1,4 @@
-"""What an ablation says of its runs: means, spreads and differences, as a table, a CSV file and a picture."""
+"""The report of an ablation: means, spreads and differences, as a table, a CSV file and a picture."""
 
 import csv
 import math
@@ -15,7 +15,7 @@ ROWS = [AblationRow("baseline", None), AblationRow("+ warmup", None, 0), Ablatio
 
 
 def results_of(*rows, updates=1200, minutes=3.0):
-    """Results seed by seed, as `study` makes them, of the top-1 of each row's seeds."""
+    """Results in the order of `study`, seed by seed, from the top-1 of each row's seeds."""
     return [Result(number, seed, row[seed], 8, updates + seed, minutes + seed)
             for seed in range(max(map(len, rows))) for number, row in enumerate(rows) if seed < len(row)]
 
@@ -41,7 +41,7 @@ def test_a_run_that_diverged_is_counted_and_not_averaged():
     assert (mixup.mean, mixup.sd, mixup.delta, mixup.error) == (91.0, None, -3.0, None)
     assert (wild.values, wild.runs, wild.diverged) == ((), 2, 2)
     assert (wild.mean, wild.sd, wild.delta, wild.error) == (None,) * 4
-    assert (cosine.delta, cosine.error) == (None, None)  # there is no number to compare it with
+    assert (cosine.delta, cosine.error) == (None, None)  # the other row has no value
     text = table(ROWS, RESULTS)
     assert cells(text)[4][1:4] == ["2", "91.00 (1 of 2 diverged)", "-3.00"]
     assert cells(text)[5][1:4] == ["2", "(2 of 2 diverged)", ""]
@@ -115,7 +115,7 @@ def test_the_csv_file_has_every_run(tmp_path):
 
 
 @pytest.mark.parametrize("against", [(None, 0, 1, 2, 3), (None, 0, 0, 0, 0)])
-def test_the_csv_file_says_all_that_the_table_does(tmp_path, against):
+def test_the_csv_file_has_all_values_of_the_table(tmp_path, against):
     rows = [AblationRow(row.name, None, other) for row, other in zip(ROWS, against, strict=True)]
     rows[3] = AblationRow('+ odd, "quoted" μ', None, against[3])
     write_csv(rows, RESULTS, tmp_path / "ablation.csv")
@@ -137,7 +137,7 @@ def test_the_picture_opens(tmp_path, results):
     with Image.open(tmp_path / "ablation.png") as image:
         image.load()
         assert image.format == "PNG" and image.width == 880
-        assert len(image.convert("RGB").getcolors(2**20)) > 10  # something is drawn
+        assert len(image.convert("RGB").getcolors(2**20)) > 10  # the image is not empty
     assert [path.name for path in tmp_path.iterdir()] == ["ablation.png"]
 
 

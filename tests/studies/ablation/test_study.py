@@ -1,4 +1,4 @@
-"""`keras-tricks ablate`: what is trained, what is not trained again, what is refused, through the command line."""
+"""`keras-tricks ablate` on the command line: which runs are trained, which are read, and errors."""
 
 import csv
 import shutil
@@ -51,7 +51,7 @@ def recipe(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Two rows and two seeds, trained; their curves are not drawn, which takes as long as training."""
+    """Two trained rows with two seeds. Their curves are not drawn, which would take as long as training."""
     root = tmp_path_factory.mktemp("trained")
     (root / "recipe.json").write_text(RECIPE.to_json())
     with pytest.MonkeyPatch.context() as patch:
@@ -62,18 +62,18 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def trainer(monkeypatch):
-    """Nothing is trained: a run leaves its recipe and its last row, and is noted down."""
+    """Replaces training: a run writes its recipe and its last row, and is recorded."""
     return Trainer(monkeypatch)
 
 
 class Trainer:
-    """`training.train` and `training.prepare`, and what they were called with.
+    """Replaces `training.train` and `training.prepare`, and records their arguments.
 
     Attributes:
-        runs: (row, seed) in the order they were asked for.
-        stop_at: number of the call in which it is interrupted, counted from 1.
-        diverges: name of a row whose runs do.
-        row: what the last row of each `summary.csv` says.
+        runs: (row, seed) in the order of the calls.
+        stop_at: number of the call that is interrupted, counted from 1.
+        diverges: name of a row whose runs diverge.
+        row: the last row of each `summary.csv`.
     """
 
     def __init__(self, monkeypatch):
@@ -91,12 +91,12 @@ class Trainer:
             raise KeyboardInterrupt
         if place(recipe)[0] == self.diverges:
             raise Diverged("the loss is nan at step 1 of epoch 1")
-        rows = [dict.fromkeys(COLUMNS, "") | self.row | {"epoch": epoch + 1}
+        rows = [dict.fromkeys(COLUMNS, "1") | {"ema_top1": ""} | self.row | {"epoch": epoch + 1}
                 for epoch in range(recipe.schedule.epochs)]
         write_summary(output, rows)
 
 
-# ---- a real one
+# ---- a real study
 
 
 def test_the_files_and_their_numbers(trained):
@@ -149,8 +149,8 @@ def test_one_more_seed_trains_the_new_runs_only(trained, recipe, tmp_path, train
     assert [line for line in new if line["seed"] != "5"] == old and len(new) == 6
 
 
-def test_a_loss_that_is_no_number_is_a_result_too(recipe, tmp_path, monkeypatch, capsys):
-    """The row diverges in its second update; the others go on, and it is not tried again."""
+def test_a_non_finite_loss_is_a_result_too(recipe, tmp_path, monkeypatch, capsys):
+    """The row diverges in its second update. The others continue, and the row is not trained again."""
     really = training.train, training.prepare
     trainer = Trainer(monkeypatch)
 
@@ -172,7 +172,7 @@ def test_a_loss_that_is_no_number_is_a_result_too(recipe, tmp_path, monkeypatch,
     assert "the loss is nan at step 2 of epoch 1" in (
         tmp_path / "out" / "runs" / "01_wild" / "seed3" / "diverged.txt").read_text()
     out = capsys.readouterr().out
-    assert "(1 of 1 diverged)" in out and "±" not in out and "One seed: no standard deviation" in out
+    assert "(1 of 1 diverged)" in out and "±" not in out and "One seed gives no standard deviation" in out
 
     monkeypatch.setattr(training, "train", lambda *args, **kwargs: pytest.fail("trained again"))
     assert call(*words) == 0 and table(tmp_path / "out") == lines
@@ -182,12 +182,12 @@ def test_a_row_that_cannot_be_trained_is_refused_before_any_is(recipe, tmp_path,
     monkeypatch.setattr(training, "train", lambda *args, **kwargs: pytest.fail("trained"))
     assert call(recipe, "--add", "distillation", "--seeds", 1, "--output", tmp_path / "out") == 2
     error = capsys.readouterr().err
-    assert "keras-tricks: The teacher resnet152d needs trained weights: --set loss.teacher_weights=FILE" in error
+    assert "keras-tricks: The teacher resnet152d needs trained weights: --set loss.teacher_weights=RUN" in error
     assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.slow
-def test_a_run_that_was_stopped_goes_on_and_ends_as_if_it_had_not_been(recipe, tmp_path, monkeypatch):
+def test_a_run_that_was_stopped_continues_and_ends_as_if_it_had_not_been(recipe, tmp_path, monkeypatch):
     words = [recipe, *SMOOTH, "--seeds", 1, "--set", "schedule.epochs=3", "--set", "train.deterministic=true"]
     assert call(*words, "--output", tmp_path / "whole") == 0
     from keras_tricks import callbacks
@@ -212,7 +212,7 @@ def timeless(folder):
     return [{key: value for key, value in line.items() if key != "minutes"} for line in table(folder)]
 
 
-# ---- the order of the runs, with a trainer that only notes them down
+# ---- the order of the runs, with a trainer that only records them
 
 
 def test_all_rows_are_run_once_before_any_is_run_twice(recipe, trainer, tmp_path):
@@ -233,12 +233,12 @@ def test_every_run_has_the_recipe_of_its_row_and_exports_nothing(recipe, trainer
     assert same == seen[0]
 
 
-def test_an_ablation_that_was_stopped_goes_on_with_what_is_missing(recipe, trainer, tmp_path, capsys):
+def test_an_ablation_that_was_stopped_continues_with_the_missing_runs(recipe, trainer, tmp_path, capsys):
     words = [recipe, *SMOOTH, "--seeds", 2, "--output", tmp_path / "out"]
     trainer.stop_at = 3
     assert call(*words) == 130
     assert capsys.readouterr().err.endswith("keras-tricks: interrupted\n")
-    assert [line["seed"] for line in table(tmp_path / "out")] == ["3", "3"]  # a table is there already
+    assert [line["seed"] for line in table(tmp_path / "out")] == ["3", "3"]  # the table already exists
     assert len((tmp_path / "out" / "ablation.md").read_text().splitlines()) == 4
     trainer.runs, trainer.stop_at = [], None
     assert call(*words) == 0
@@ -268,7 +268,7 @@ def test_runs_of_other_settings_are_refused(recipe, trainer, tmp_path, capsys):
     trainer.runs = []
     assert call(*words, "--set", "schedule.base_learning_rate=0.3") == 2
     error = capsys.readouterr().err
-    assert "runs/00_everything/seed3 holds a run of other settings: give --output another folder" in error
+    assert "runs/00_everything/seed3 has a run with other settings: give --output another folder" in error
     assert trainer.runs == [] and (tmp_path / "out" / "ablation.csv").read_bytes() == before
 
 
@@ -313,12 +313,12 @@ def test_a_float16_row_that_loses_its_scale_has_diverged(recipe, tmp_path):
     assert [line["top1"] == "" for line in table(tmp_path / "out")] == [False, True]
 
 
-# ---- what is refused, and what is only shown
+# ---- errors and dry runs
 
 
 @pytest.mark.parametrize("words, message", [
-    (["RECIPE", *SMOOTH, "--seeds", 0], "--seeds must be 1 or more. Received: 0"),
-    (["RECIPE", *SMOOTH, "--seeds", -1], "--seeds must be 1 or more. Received: -1"),
+    (["RECIPE", *SMOOTH, "--seeds", 0], "argument --seeds: expected an integer of 1 or more. Received: '0'"),
+    (["RECIPE", *SMOOTH, "--seeds", -1], "argument --seeds: expected an integer of 1 or more. Received: '-1'"),
     (["RECIPE"], "ablate takes --add (a chain), --remove (leave one out) or --chain"),
     (["RECIPE", *SMOOTH, "--add", "mixup"], "one of them, --add and --remove as often as needed"),
     (["RECIPE", "--chain", "bag_of_tricks_table_4", "--add", "mixup"], "Chains: bag_of_tricks_table_4, "),
@@ -335,7 +335,8 @@ def test_a_float16_row_that_loses_its_scale_has_diverged(recipe, tmp_path):
 ], ids=str)
 def test_a_mistake_is_one_line_and_nothing_is_written(words, message, recipe, trainer, tmp_path, capsys):
     assert call(*[recipe if word == "RECIPE" else word for word in words], "--output", tmp_path / "out") == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("keras-tricks: ")]
+    lines = capsys.readouterr().err.splitlines()
+    (line,) = [line for line in lines if line.startswith(("keras-tricks: ", "keras-tricks "))]
     assert message in line and trainer.runs == [] and not (tmp_path / "out").exists()
 
 
@@ -354,11 +355,13 @@ def test_an_output_that_cannot_be_written(recipe, trainer, tmp_path, capsys):
     ([*SMOOTH], ["everything         tiny/digits, test_resnet", "- label_smoothing  loss.label_smoothing=0.0"]),
     (["--define", "mine: schedule.epochs=7", "--add", "mine"],
      ["baseline  tiny/digits, test_resnet", "+ mine    schedule.epochs=7"]),
+    (["--let", "mine: schedule.epochs=7", "--add", "mine"],
+     ["baseline  tiny/digits, test_resnet", "+ mine    schedule.epochs=7"]),
     (["--define", "warmup: schedule.warmup_epochs=1", "--chain", "bag_of_tricks_table_4"],
      ["baseline         tiny/digits, test_resnet", "+ warmup         schedule.warmup_epochs=1.0",
       "+ zero_gamma     model.zero_gamma=True", "+ no_bias_decay  optimizer.no_bias_decay=True",
       "+ mixed_float16  train.precision='mixed_float16'"]),
-], ids=["add", "take away", "remove", "let", "chain"])
+], ids=["add", "take away", "remove", "define", "old name of define", "chain"])
 def test_a_dry_run_shows_the_rows_and_writes_nothing(words, lines, recipe, trainer, tmp_path, capsys):
     before = sorted(tmp_path.rglob("*"))
     assert call(recipe, *words, "--dry-run", "--output", tmp_path / "out") == 0

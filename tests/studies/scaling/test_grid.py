@@ -1,4 +1,4 @@
-"""The scaling study: costs against whole networks; fronts, budgets, fits and verdicts against sums by hand."""
+"""The scaling study: costs against whole networks; fronts, budgets, fits and gains against manual calculations."""
 
 import math
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*ImageNet stem divides")
 @pytest.mark.parametrize("family, depths", [("resnet_rs", (26, 50)), ("resnet_d", (50, 101))])
 def test_costs_are_those_of_the_whole_networks(family, depths):
     built = scaling.FAMILIES[family]
-    rows = grid.grid(built.build, built.of_depths(depths), (0.0625, 0.25), (32, 96))
+    rows = grid.grid(built.build, built.select_depths(depths), (0.0625, 0.25), (32, 96))
     assert len(rows) == 2 * len(depths) * 2
     for row in rows[:: 1 if family == "resnet_rs" else 5]:
         whole = cost(built.build(row.width, row.depth, row.resolution))
@@ -103,7 +103,7 @@ def test_a_grid_too_small_for_an_error_has_none():
 def test_mistakes():
     with pytest.raises(UserError, match="`family` must be one of .* Received: 'resnetrs'. Did you"):
         scaling.make_rows("resnetrs", (1.0,), (50,), (64,), 8)
-    with pytest.raises(UserError, match="no depth 150 in resnet_rs: 26, 50, .*Nearest: 152"):
+    with pytest.raises(UserError, match="resnet_rs has no depth 150: choose from 26, 50, .*Nearest: 152"):
         scaling.make_rows("resnet_rs", (1.0,), (150,), (64,), 8)
     with pytest.raises(UserError, match="leaves 0 of the stem's 64 channels"):
         scaling.make_rows("resnet_rs", (0.001,), (26,), (64,), 8)

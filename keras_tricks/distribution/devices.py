@@ -1,0 +1,262 @@
+"""The devices of a run, behind one interface: TensorFlow's strategies, and global arrays on the other Keras backends.
+
+    replicas            devices that share a batch, all processes together
+    processes           how many processes there are; process_index, is_chief: which one this is
+    static_shapes       whether every batch size needs a `fit` of its own (TPU under TensorFlow, other backends)
+    scope()             context to build and compile in
+    fit_scope()         context to fit and evaluate in
+    compile_arguments() what `compile` is given for the device
+    distribute()        the data set of this process
+    set_deterministic() before any variable is made
+    is_out_of_memory(), is_lost_peer()   what an error of the backend means
+    describe()          names of the devices, for env.json and `doctor`
+
+A replica count means the same on every backend. What differs is batch normalization: a TensorFlow replica normalizes by
+its own images unless `sync_bn` is set; on JAX a batch is one array, and its statistics are always those of all devices.
+`GhostBatchNormalization` asks for small groups on both.
+"""
+
+import contextlib
+import json
+import os
+
+import keras
+
+from keras_tricks.utils.errors import UserError, check_choice
+
+NAMES = ("auto", "one", "mirrored", "multi_worker", "tpu")
+
+
+def make_devices(name="auto", logical_devices=None, experiment=None):
+    """The devices of a run on the current Keras backend. Call it before any tensor is made.
+
+    Args:
+        name: `"auto"`, `"one"`, `"mirrored"`, `"multi_worker"` or `"tpu"`. Defaults to `"auto"`.
+        logical_devices: integer > 1, splits the CPU into as many devices for `"mirrored"`. Defaults to `None`.
+        experiment: dict of str to str, what all workers of `"multi_worker"` must have in common.
+
+    Returns:
+        `TensorFlowDevices` or `GlobalArrays`.
+
+    Raises:
+        UserError: no such device, a cluster that cannot be joined.
+    """
+    check_choice("strategy", name, NAMES)
+    if keras.backend.backend() == "tensorflow":
+        from keras_tricks.distribution.strategy import strategy
+
+        return TensorFlowDevices(strategy(name, logical_devices, experiment=experiment))
+    if keras.backend.backend() == "jax":
+        return _jax_devices(name, logical_devices, experiment)
+    if name not in ("auto", "one") or logical_devices is not None:
+        raise UserError(f"On the {keras.backend.backend()} backend a run uses one device: leave out --strategy {name}. "
+                        "Several devices need KERAS_BACKEND=tensorflow or jax.")
+    return GlobalArrays()
+
+
+class TensorFlowDevices:
+    """The replicas of a `tf.distribute.Strategy`."""
+
+    def __init__(self, strategy):
+        from keras_tricks.distribution.strategy import is_chief
+
+        self.strategy = strategy
+        self.replicas = strategy.num_replicas_in_sync
+        self.process_index, self.processes = _place_in_cluster(strategy)
+        self.is_chief = is_chief(strategy)
+
+    @property
+    def static_shapes(self):
+        import tensorflow as tf
+
+        return isinstance(self.strategy, tf.distribute.TPUStrategy)
+
+    def scope(self):
+        return self.strategy.scope()
+
+    def fit_scope(self):
+        return contextlib.nullcontext()
+
+    def compile_arguments(self, jit_compile):
+        return {"jit_compile": jit_compile}
+
+    def set_deterministic(self):
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+    def distribute(self, make_part):
+        """The data set of this process, from which its replicas take their shares.
+
+        Every process makes only its part. TensorFlow would make the whole data set on each and drop the rest.
+
+        Args:
+            make_part: function `(part, parts)` to a `tf.data.Dataset` of a process' rows of each global batch.
+
+        Returns:
+            A `tf.data.Dataset`, or on several processes a `tf.distribute.DistributedDataset`.
+        """
+        if self.processes == 1:
+            return make_part(0, 1)
+        replicas = self.replicas // self.processes
+        return self.strategy.distribute_datasets_from_function(
+            lambda _: _split_batches(make_part(self.process_index, self.processes), replicas))
+
+    def is_out_of_memory(self, error):
+        import tensorflow as tf
+
+        return isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError))
+
+    def is_lost_peer(self, error):
+        import tensorflow as tf
+
+        lost = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
+        return self.processes > 1 and isinstance(error, lost)
+
+    def describe(self):
+        import tensorflow as tf
+
+        return [device.name for device in tf.config.list_logical_devices()]
+
+
+class GlobalArrays:
+    """Devices on which a batch is one array: JAX data parallelism over all devices, or one device of any backend.
+
+    Args:
+        distribution: `keras.distribution.DataParallel`, or `None` for one device.
+    """
+
+    static_shapes = True  # one compilation for each batch size, and a loop that ends with its data
+
+    def __init__(self, distribution=None):
+        import tensorflow as tf
+
+        tf.config.set_visible_devices([], "GPU")  # tf.data needs none, and would take its memory
+        self.distribution = distribution
+        self.replicas = 1 if distribution is None else distribution.device_mesh.devices.size
+        self.process_index, self.processes = _jax_process() if distribution is not None else (0, 1)
+        self.is_chief = self.process_index == 0
+
+    @contextlib.contextmanager
+    def scope(self):
+        before = keras.distribution.distribution()
+        if self.distribution is not None:
+            keras.distribution.set_distribution(self.distribution)
+        try:
+            yield
+        finally:
+            keras.distribution.set_distribution(before)
+
+    fit_scope = scope
+
+    def compile_arguments(self, jit_compile):
+        return {"jit_compile": True if keras.backend.backend() == "jax" else jit_compile}
+
+    def set_deterministic(self):
+        """Does nothing: XLA on a CPU is deterministic. For a GPU, set XLA_FLAGS=--xla_gpu_deterministic_ops=true."""
+
+    def distribute(self, make_part):
+        """The rows of this process of each batch; Keras makes one array of all of them."""
+        return make_part(self.process_index, self.processes)
+
+    def is_out_of_memory(self, error):
+        return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error)
+
+    def is_lost_peer(self, error):
+        words = ("Gloo", "gloo", "coordination service", "UNAVAILABLE", "DEADLINE_EXCEEDED")
+        return self.processes > 1 and any(word in str(error) for word in words)
+
+    def describe(self):
+        return keras.distribution.list_devices() if keras.backend.backend() == "jax" else ["cpu:0"]
+
+
+# --- TensorFlow -------------------------------------------------------------------------------------------------------
+
+
+def _place_in_cluster(strategy):
+    """(index of this process, number of processes) among which the input is divided."""
+    import tensorflow as tf
+
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return 0, 1
+    resolver = strategy.cluster_resolver
+    cluster = resolver.cluster_spec().as_dict()
+    tasks = [(job, index) for job in ("chief", "worker") for index in range(len(cluster.get(job, ())))]
+    return tasks.index((resolver.task_type, resolver.task_id)), len(tasks)
+
+
+def _split_batches(dataset, replicas):
+    """Each batch as one batch for each replica of this process, in order."""
+    if replicas == 1:
+        return dataset
+    import tensorflow as tf
+
+    def shares(*batch):
+        split = lambda x: tf.reshape(x, (replicas, x.shape[0] // replicas, *x.shape[1:]))  # noqa: E731
+        return tf.data.Dataset.from_tensor_slices(tuple(map(split, batch)))
+
+    return dataset.flat_map(shares)
+
+
+# --- JAX --------------------------------------------------------------------------------------------------------------
+
+
+def _jax_devices(name, logical_devices, experiment):
+    import jax
+
+    if logical_devices is not None and name not in ("mirrored", "auto"):
+        raise UserError(f"`logical_devices` goes with the strategy mirrored. Received: strategy={name!r}")
+    if logical_devices is not None:
+        _split_cpu(logical_devices)
+    from keras_tricks.distribution.strategy import cluster_config
+
+    if name == "multi_worker" or (name == "auto" and cluster_config() is not None):
+        _join_cluster(experiment)
+        name = "multi_worker"
+    if keras.distribution.distribution() is not None:  # the user's own
+        return GlobalArrays(keras.distribution.distribution())
+    count = len(jax.devices())
+    if name == "one" or (name == "auto" and count == 1):
+        return GlobalArrays()
+    if name == "tpu" and jax.default_backend() != "tpu":
+        raise UserError(f"No TPU was found: JAX runs on {jax.default_backend()}. Install jax[tpu] on a TPU machine.")
+    if name == "mirrored" and count < 2:
+        raise UserError("The strategy mirrored found one device. Try it on the CPU with --logical-devices 2, or look "
+                        "with `keras-tricks doctor`.")
+    return GlobalArrays(keras.distribution.DataParallel(auto_shard_dataset=False))
+
+
+def _split_cpu(count):
+    import jax
+
+    if count < 2:
+        raise UserError(f"`logical_devices` must be 2 or more. Received: {count}")
+    with contextlib.suppress(RuntimeError):  # JAX has started
+        jax.config.update("jax_num_cpu_devices", count)
+    if len(jax.devices()) != count:
+        raise UserError(f"`logical_devices`={count} must be set before JAX is used; this process has "
+                        f"{len(jax.devices())} devices already.")
+
+
+def _join_cluster(experiment):
+    """Joins the processes of TF_CONFIG; without it, those of a launcher that JAX knows (Slurm, Open MPI, TPU pods)."""
+    import jax
+
+    from keras_tricks.distribution import rendezvous
+
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        keras.distribution.initialize()
+        return
+    config = json.loads(text)
+    task = config["task"]["type"], config["task"]["index"]
+    rendezvous.wait_for_workers(config["cluster"], *task, experiment)
+    members = rendezvous.members(config["cluster"])
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    keras.distribution.initialize(",".join(members.values()), len(members), list(members).index(f"{task[0]} {task[1]}"))
+
+
+def _jax_process():
+    import jax
+
+    return jax.process_index(), jax.process_count()

@@ -1,0 +1,144 @@
+"""The parts of a run, built from its recipe in data-flow order: network, teacher, loss, optimizer, schedule."""
+
+import logging
+
+import keras
+
+from keras_tricks import losses, models, optimizers, schedules
+from keras_tricks.run.weights import resolve_weights, teacher_options
+from keras_tricks.utils.class_names import difference
+from keras_tricks.utils.errors import UserError
+from keras_tricks.weights import find, load, match_classifier
+
+log = logging.getLogger("absl")
+
+FEW_IMAGES = 16  # images per replica below which batch statistics are poor
+
+
+def build_network(recipe, classes, class_names=(), initial=True):
+    """The recipe's network, logits out, in the current precision policy.
+
+    Args:
+        recipe: `Recipe`.
+        classes: integer.
+        class_names: names of the classes. If the weights of `model.weights` have other ones, their classifier is
+            reordered, or initialized again. Defaults to `()`: not compared.
+        initial: bool, whether to load `model.weights`. Defaults to `True`.
+    """
+    model, options = recipe.model, dict(recipe.model.options)
+    weights = resolve_weights(model.weights) if initial else None
+    if model.weights is not None and not initial:
+        options = _layout(model.name, model.weights) | options
+    if model.zero_gamma:
+        options["zero_gamma"] = True
+    size = recipe.data.image_size
+    if recipe.data.test_size != size and "input_shape" not in options:
+        size = None  # trained and evaluated at different sizes
+    options.setdefault("input_shape", (size, size, 3))
+    network = models.create_model(model.name, classes=classes, classifier_activation=None, weights=weights, **options)
+    if weights is not None:
+        match_classifier(network, find(weights).class_names, class_names or find(weights).class_names, weights)
+    return network
+
+
+def build_teacher(recipe, classes, class_names=()):
+    """The recipe's teacher, logits out, with its trained weights. Arguments as those of `build_network`.
+
+    A teacher with more classes, or with the same ones in another order, answers for the student's by name.
+
+    Raises:
+        UserError: no weights, weights of another network, or a teacher that lacks a class.
+    """
+    loss = recipe.loss
+    if loss.teacher_weights is None:
+        raise UserError(f"The teacher {loss.teacher} needs trained weights: --set loss.teacher_weights=RUN, a run "
+                        "folder, or a file. Train it first.")
+    options = teacher_options(recipe)
+    weights = resolve_weights(loss.teacher_weights)
+    known, size = find(weights).class_names, recipe.data.image_size
+    same = not (known and class_names) or known == tuple(class_names)
+    teacher = models.create_model(loss.teacher, classes=classes if same else len(known), classifier_activation=None,
+                                  input_shape=(size, size, 3), **_layout(loss.teacher, weights) | options)
+    load(teacher, weights)
+    if same:
+        return teacher
+    if not set(class_names) <= set(known):
+        raise UserError(f"The teacher {loss.teacher_weights} has other classes than the data "
+                        f"({difference(class_names, known, of_known='the teacher')}).")
+    chosen = keras.ops.take(teacher.output, [known.index(name) for name in class_names], axis=-1)
+    return keras.Model(teacher.input, chosen, name=teacher.name)
+
+
+def _layout(name, weights):
+    """The option `layout` of a normalizer-free network with these weights, as a dict; empty for other networks."""
+    if "layout" not in models.arguments_of(name):
+        return {}
+    return {"layout": models.normalizer_free.layout_for(resolve_weights(weights))}
+
+
+def build_loss(recipe):
+    """The recipe's cross entropy."""
+    return losses.LabelSmoothingCrossentropy(recipe.loss.label_smoothing, recipe.loss.smoothing, from_logits=True)
+
+
+def build_metrics(loss, distilled):
+    """Metrics of a run, each a sum over images divided by the sum of their weights.
+
+    The loss is one of them: Keras divides the weighted loss of a batch by its size, so that it shrinks with every
+    padded or broken image. A metric named "loss" takes its place in the logs. A distiller's training loss has a second
+    term; there the metric is reported in addition.
+    """
+    return [
+        keras.metrics.CategoricalAccuracy(name="top1"),
+        keras.metrics.TopKCategoricalAccuracy(k=5, name="top5"),
+        keras.metrics.MeanMetricWrapper(loss.call, name="cross_entropy" if distilled else "loss"),
+    ]
+
+
+def build_optimizer(recipe, accumulates=False):
+    """The recipe's optimizer with its wrappers; `accumulates`: whether any phase divides its batches."""
+    section = recipe.optimizer
+    if section.name == "adam":
+        optimizer = keras.optimizers.Adam(0.0, section.momentum, weight_decay=section.weight_decay or None)
+    else:
+        optimizer = optimizers.SGD(0.0, section.momentum, section.nesterov, section.weight_decay,
+                                   section.no_bias_decay)
+    if section.agc_clip_factor:
+        optimizer = optimizers.AGC(optimizer, section.agc_clip_factor, exclude=section.agc_exclude)
+    if accumulates:
+        optimizer = optimizers.GradientAccumulation(optimizer, section.accumulation_steps)
+    if recipe.train.precision == "mixed_float16":
+        optimizer = optimizers.LossScale(optimizer)
+    elif recipe.train.skip_non_finite:
+        optimizer = optimizers.LossScale(optimizer, 1.0, 2**31 - 1)
+    return optimizer
+
+
+def decay_of(schedule):
+    """The decay of a recipe's schedule as a `kt.schedules` object, or `None` if it is constant."""
+    if schedule.decay == "cosine":
+        return schedules.Cosine(schedule.epochs)
+    return schedules.Step(schedule.milestones, schedule.factor) if schedule.decay == "step" else None
+
+
+def plan_of_recipe(recipe, dataset_size, replicas):
+    """The recipe's schedule as a `BatchSizePlan`: batch size, learning rate and steps of every epoch."""
+    schedule = recipe.schedule
+    peak = schedules.linear_scaling(schedule.batch_size, schedule.base_learning_rate, schedule.base_batch_size)
+    factor = schedule.growth_factor or (1.0 / schedule.factor if schedule.decay == "step" else 2)
+    plan = schedules.batch_size_plan(
+        peak, schedule.batch_size, schedule.epochs, dataset_size, decay_of(schedule), schedule.mode, factor,
+        max_batch_size=schedule.max_batch_size, momentum=recipe.optimizer.momentum,
+        warmup_epochs=schedule.warmup_epochs, replicas=replicas,
+        max_batch_per_replica=recipe.train.max_batch_per_replica,
+        accumulation_steps=recipe.optimizer.accumulation_steps,
+    )
+    per_call, lengths = recipe.train.steps_per_execution, {p.steps_per_epoch for p in plan}
+    if per_call > 1 and (len(lengths) > 1 or plan[0].steps_per_epoch % per_call):
+        steps = ", ".join(map(str, sorted(lengths)))
+        raise UserError(f"`train.steps_per_execution` must divide the steps of an epoch ({steps}), and be 1 where the "
+                        f"batch grows. Received: {per_call}")
+    if replicas > 1 and plan[0].micro_batch < FEW_IMAGES and not recipe.model.options.get("sync_bn"):
+        log.warning("%d images per replica are few for the batch statistics of one replica: try "
+                    "--set model.options.sync_bn=true", plan[0].micro_batch)
+    return plan

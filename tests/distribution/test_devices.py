@@ -1,0 +1,102 @@
+"""Devices behind one interface: what a run asks of them on TensorFlow, and whole runs on JAX.
+
+On JAX the process has four CPU devices (conftest.py): a run uses one of them, or all.
+"""
+
+import keras
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow")  # reads the images on every backend
+
+from support.tiny_runs import (  # noqa: E402, F401
+    NO_EXPORT,
+    assert_same_end,
+    growing,
+    leave_tensorflow_as_it_was,
+    tiny,
+)
+
+import keras_tricks as kt  # noqa: E402
+from keras_tricks import callbacks, distribution  # noqa: E402
+from keras_tricks.utils.errors import UserError  # noqa: E402
+from keras_tricks.weights import safetensors_io  # noqa: E402
+
+BACKEND = keras.backend.backend()
+on_jax = pytest.mark.skipif(BACKEND != "jax", reason="KERAS_BACKEND=jax")
+on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="KERAS_BACKEND=tensorflow")
+
+
+@on_tensorflow
+def test_one_device_of_tensorflow():
+    devices = distribution.make_devices("one")
+    assert (devices.replicas, devices.processes, devices.process_index, devices.is_chief) == (1, 1, 0, True)
+    assert devices.compile_arguments(False) == {"jit_compile": False} and not devices.static_shapes
+    assert devices.distribute(lambda part, parts: (part, parts)) == (0, 1)
+    assert devices.is_out_of_memory(MemoryError()) and not devices.is_lost_peer(RuntimeError("UNAVAILABLE"))
+    assert any("CPU" in name for name in devices.describe())
+
+
+def weights(folder):
+    tensors, _ = safetensors_io.read(folder / "checkpoints" / "last.safetensors")
+    return {name: values for name, values in tensors.items() if name.startswith("model/")}
+
+
+def difference(a, b):
+    """max |a - b| / max |a| over all weights."""
+    return max(np.abs(a[n].astype("f8") - b[n]).max() for n in a) / max(np.abs(v).max() for v in a.values())
+
+
+class Killed(BaseException):
+    """An end that no code of this package handles."""
+
+
+@on_jax
+def test_jax_on_one_device_and_on_four_give_the_same_weights(tmp_path):
+    """Four updates with everything on but dropout, which draws for a whole batch on both."""
+    recipe = tiny(data={"train_images": 256}, schedule={"epochs": 2, "batch_size": 128}, export=NO_EXPORT,
+                  optimizer={"ema_decay": 0.9, "agc_clip_factor": 0.1, "accumulation_steps": 2})
+    for name in ("one", "mirrored"):
+        kt.train(recipe.replace(train={"strategy": name}), tmp_path / name, verbose=0)
+    assert difference(weights(tmp_path / "one"), weights(tmp_path / "mirrored")) < 1e-5
+
+
+@on_jax
+def test_jax_resumes_in_mid_epoch_to_the_same_bits(tmp_path, monkeypatch):
+    """A batch that grows, drop path, dropout, mixup, accumulation and an average."""
+    recipe = growing(optimizer={"ema_decay": 0.9}, train={"max_batch_per_replica": 64, "checkpoint_steps": 2,
+                                                          "strategy": "one"})
+    kt.train(recipe, tmp_path / "whole", verbose=0)
+    original = callbacks.BatchSizeScheduler.on_train_batch_begin
+
+    def hook(this, number, logs=None):
+        if (this.epoch, number) == (1, 7):
+            raise Killed
+        original(this, number, logs)
+
+    monkeypatch.setattr(callbacks.BatchSizeScheduler, "on_train_batch_begin", hook)
+    with pytest.raises(Killed):
+        kt.train(recipe, tmp_path / "killed", verbose=0)
+    monkeypatch.undo()
+    kt.train(recipe, tmp_path / "killed", resume=True, verbose=0)
+    assert_same_end(tmp_path / "whole", tmp_path / "killed")
+
+
+@on_jax
+def test_jax_exports_keras_files_that_other_backends_open(tmp_path):
+    run = kt.train(tiny(export={"formats": ("keras",)}, schedule={"epochs": 1}, train={"strategy": "one"}),
+                   tmp_path / "run", verbose=0)
+    model = keras.models.load_model(run.folder / "export" / "model.keras", compile=False)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype("float32")
+    np.testing.assert_allclose(model(pixels), run.model(pixels), rtol=1e-5, atol=1e-6)
+
+
+@on_jax
+@pytest.mark.parametrize("name, logical, words", [
+    ("tpu", None, "No TPU was found: JAX runs on cpu"),
+    ("mirrored", 3, "`logical_devices`=3 must be set before JAX is used; this process has 4 devices already"),
+    ("one", 2, "`logical_devices` goes with the strategy mirrored"),
+])
+def test_devices_that_jax_does_not_have(name, logical, words):
+    with pytest.raises(UserError, match=words):
+        distribution.make_devices(name, logical)
