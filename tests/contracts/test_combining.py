@@ -289,7 +289,8 @@ WORKS, ERRORS = {  # (used, with) without backticks: a function that checks
     ("BatchSizeScheduler", "another callback that sets the learning rate"): (
         lambda: scheduled(scheduler(), model(), Halve()), "set the learning rate to 0.1, but another .* to 0.05"),
     ("WarmupLinearScaling", "a batch_size other than the data's"): (
-        lambda: fit(model(accumulation(SGD())), warmup(1024)), "batch_size=1024, but an update has 16 images"),
+        lambda: fit(model(accumulation(SGD())), warmup(1024)),
+        "batch_size=1024, but an update has 16 images .2 x 8"),
     ("WarmupLinearScaling", "accumulation_steps other than the optimizer's"): (
         lambda: fit(model(accumulation(SGD())), warmup(16, accumulation_steps=4)),
         "accumulation_steps=4.*accumulates 2"),
