@@ -1,4 +1,4 @@
-"""The setup of every test: quiet TensorFlow, four CPU devices for replicas, float32."""
+"""The setup of every test: quiet TensorFlow, four CPU devices for replicas, one seed, float32."""
 
 import os
 
@@ -17,6 +17,11 @@ if keras.backend.backend() == "tensorflow":
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
     )
+
+
+def pytest_runtest_setup():
+    """Every test starts from the same seed, so that its weights do not depend on which tests ran before it."""
+    keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(autouse=True)
