@@ -260,6 +260,7 @@ def _train(ready, run, folder, resume_from, verbose):
         start = watchers.checkpoint.restore(ready.trainer, resume_from, may_differ=_may_differ(run, resume_from))
     first_step = _first_step(ready.plan, start, ready.recipe.train.steps_per_execution)
     scheduler = callbacks.BatchSizeScheduler(ready.plan, (start.epoch, first_step), batched=True)
+    further = [*ready.devices.callbacks(ready.recipe.seed, (start.epoch, first_step)), scheduler]
 
     # --- train --------------------------------------------------------------------------------------------------------
     with ready.devices.fit_scope(), watchers.interruption, \
@@ -269,7 +270,7 @@ def _train(ready, run, folder, resume_from, verbose):
         write_class_names(folder, ready.source.class_names)
         write_text(folder / "env.json", json.dumps(environment(ready.devices.describe()), indent=2) + "\n")
         _log_start(ready, start, run, resume_from)
-        history = _fit(ready, start, first_step, [*watchers.callbacks, scheduler], clock, validation, verbose)
+        history = _fit(ready, start, first_step, [*watchers.callbacks, *further], clock, validation, verbose)
     log_bad_images(ready.source)
 
     # --- export -------------------------------------------------------------------------------------------------------
@@ -301,7 +302,7 @@ def _watchers(ready, folder, validation, clock):
         folder, ema=ema, plan=ready.plan, every_steps=section.checkpoint_steps,
         every_minutes=None if several else section.checkpoint_minutes,
         keep=section.keep_checkpoints, fingerprint=_fingerprint(ready.source), callbacks=[run_log, overflows])
-    interruption = callbacks.Interruption(checkpoint, save=not several)
+    interruption = callbacks.Interruption(checkpoint, agreement=ready.devices.stop_agreement())
     watchdog = callbacks.Watchdog(checkpoint, section.stall_minutes)
     order = (*([ema] if ema else []), overflows, run_log, watchdog, checkpoint, interruption)
     return _Watchers(run_log, watchdog, checkpoint, interruption, order)

@@ -25,24 +25,28 @@ MAY_IMPORT = {
     "losses": set(),
     "optimizers": {"ops"},
     "schedules": set(),
-    "callbacks": {"schedules", "weights", "optimizers", "losses"},
+    "callbacks": {"schedules", "weights", "optimizers", "losses", "data", "distribution"},
     "distribution": set(),
     "export": {"layers", "weights"},
     "weights": set(),
     "surgery": {"layers"},
     "analysis": {"layers"},
     "recipe": set(),
-    "run": {"recipe", "callbacks", "analysis", "data", "models", "losses", "optimizers", "schedules", "weights"},
+    "run": {"recipe", "distribution", "callbacks", "analysis", "data", "models", "losses", "optimizers", "schedules",
+            "weights"},
     "training": {"recipe", "run", "distribution", "data", "models", "losses", "optimizers", "schedules", "callbacks",
                  "surgery", "export", "weights"},
     "evaluation": {"training", "run", "recipe", "data", "models", "weights", "export", "analysis"},
     "studies": {"training", "run", "recipe", "callbacks", "models", "analysis"},
-    "cli": {"studies", "training", "evaluation", "run", "recipe", "data", "models", "losses", "optimizers", "schedules",
-            "export", "weights", "analysis"},
+    "cli": {"studies", "training", "evaluation", "run", "recipe", "distribution", "data", "models", "losses",
+            "optimizers", "schedules", "export", "weights", "analysis"},
     "__main__": {"cli"},
 }
 EXCEPTIONS = {("data", "schedules")}  # `data/throughput.py` makes a plan of its batches
 TENSORFLOW_AT_TOP = {"data", "distribution", "export"}
+WITHOUT_TENSORFLOW = {"training", "run", "callbacks", "cli"}
+MAY_ASK_FOR_BACKEND = ("distribution/", "export/", "layers/", "optimizers/wrapper.py", "utils/backend.py",
+                       "run/environment.py", "run/peers.py")  # the last two report its name
 LONGEST_FILE, LONGEST_FUNCTION = 300, 60  # lines
 # Longer files, and the reason.
 LONG_FILES = {
@@ -179,6 +183,18 @@ def test_tensorflow_is_imported_late():
     early = [relative(path) for path in FILES if part(path) not in TENSORFLOW_AT_TOP
              for name, top in imports(parse(path)) if top and name.split(".")[0].startswith("tensorflow")]
     assert early == []
+
+
+def test_the_program_asks_distribution_and_data_for_tensorflow():
+    """`training.py`, `run/`, `callbacks/` and `cli/` work on every backend."""
+    found = [relative(path) for path in FILES if part(path) in WITHOUT_TENSORFLOW
+             for name, _ in imports(parse(path)) if name.split(".")[0] in ("tensorflow", "jax", "torch")]
+    assert found == []
+
+
+def test_only_some_files_ask_for_the_backend():
+    found = {relative(path) for path in FILES if "backend.backend()" in path.read_text()}
+    assert {name for name in found if not name.startswith(MAY_ASK_FOR_BACKEND)} == set()
 
 
 # ---- size

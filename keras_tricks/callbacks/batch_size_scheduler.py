@@ -24,7 +24,7 @@ from keras_tricks.optimizers import GradientAccumulation
 from keras_tricks.optimizers.wrapper import find_wrapper, innermost
 from keras_tricks.schedules import BatchSizePlan, Step, batch_size_plan
 from keras_tricks.schedules.batch_size_plan import Phase, check_milestones
-from keras_tricks.utils.backend import number_of_replicas
+from keras_tricks.utils.backend import number_of_replicas, on_tensorflow
 from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.types import Logs
 
@@ -186,7 +186,7 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
         # ends with the data, the only way a PyDataset ends.
         if self.steps != self.target or self.target - self.done == self.params.get("steps"):
             return
-        if keras.backend.backend() != "tensorflow":
+        if not on_tensorflow():
             self.suppressed_warnings.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", message="Your input ran out of data")
         elif not self.model.stop_training:

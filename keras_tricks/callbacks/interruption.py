@@ -19,6 +19,7 @@ from typing import Any
 import keras
 
 from keras_tricks.callbacks.checkpoint import Checkpoint
+from keras_tricks.distribution.stop_agreement import TIMEOUT, StopAgreement
 from keras_tricks.utils import witness
 from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.types import Logs
@@ -42,8 +43,9 @@ class Interruption(keras.callbacks.Callback):
 
     Args:
         checkpoint: `Checkpoint` of the run; it must precede this callback in the list given to `fit`.
-        save: bool, whether to write a checkpoint. Defaults to `True`. Use `False` for one of several workers, which may
-            receive the signal at different steps: they resume from the last regular checkpoint.
+        save: bool, whether to write a checkpoint. Defaults to `True`.
+        agreement: `distribution.StopAgreement` of several processes, which all stop after the same step when one of
+            them receives a signal. Defaults to `None`: one process.
 
     Use it as a context in the main thread. It catches signals inside the context; in other threads it does nothing.
 
@@ -51,10 +53,11 @@ class Interruption(keras.callbacks.Callback):
         Interrupted: in `fit`.
     """
 
-    def __init__(self, checkpoint: Checkpoint, save: bool = True) -> None:
+    def __init__(self, checkpoint: Checkpoint, save: bool = True, agreement: StopAgreement | None = None) -> None:
         super().__init__()
-        self.checkpoint, self.save = checkpoint, save
+        self.checkpoint, self.save, self.agreement = checkpoint, save, agreement
         self.number, self.before = None, {}
+        self.stopping = False
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
@@ -77,7 +80,8 @@ class Interruption(keras.callbacks.Callback):
         _write(f"\n{signal.Signals(number).name}: finishing this step{then}\n".encode())
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        if self.number is None:
+        self.stopping = self._is_last_step()
+        if not self.stopping:
             return
         position, plan = self.checkpoint.position, self.checkpoint.plan
         if plan is not None and position.images:
@@ -87,8 +91,19 @@ class Interruption(keras.callbacks.Callback):
             if position.images < phase.steps_per_epoch * phase.step_size:
                 self._stop(save=True)
 
+    def _is_last_step(self):
+        if self.agreement is None:
+            return self.number is not None
+        if not self.agreement.step_done(self.number):
+            return False
+        self.number = self.agreement.signal if self.number is None else self.number
+        if self.agreement.last_step is None and self.save:
+            log.warning("the other workers did not agree on a step within %d s: no checkpoint is written now", TIMEOUT)
+            self.save = False
+        return True
+
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        if self.number is not None:
+        if self.stopping or (self.agreement is None and self.number is not None):
             self._stop(save=False)  # the checkpoint of this epoch is being written
 
     def _stop(self, save):

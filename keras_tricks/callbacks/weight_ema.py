@@ -20,7 +20,7 @@ import keras
 import numpy as np
 
 from keras_tricks.losses import trained_network
-from keras_tricks.utils.backend import compiled
+from keras_tricks.utils.backend import compiled, on_tensorflow
 from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.types import Logs
 
@@ -77,7 +77,7 @@ class WeightEMA(keras.callbacks.Callback):
             updates = _copy(model.optimizer.iterations)
             self.last = keras.Variable(updates, dtype="int", trainable=False, name="last_update")
         self._blend = compiled(functools.partial(_blended, decay=self.decay))
-        self._advance = self._tensorflow() if keras.backend.backend() == "tensorflow" else self._anywhere
+        self._advance = self._in_a_graph() if on_tensorflow() else self._anywhere
 
     def start(self) -> None:
         """Restarts the average at the current weights."""
@@ -88,24 +88,12 @@ class WeightEMA(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self._advance()
 
-    def _tensorflow(self):
-        import tensorflow as tf
+    def _in_a_graph(self):
+        from keras_tricks.distribution.average_update import make_average_update
 
-        strategy = self.model.distribute_strategy
-
-        def blend(average, source, decay):
-            source = tf.convert_to_tensor(source)
-            average.assign_sub((average - source) * tf.cast(1.0 - decay, average.dtype))
-
-        @tf.function
-        def advance():
-            updates = tf.convert_to_tensor(self.model.optimizer.iterations)
-            decay = tf.where(updates > self.last.value, ema_decay(tf.cast(updates, tf.float32), self.decay), 1.0)
-            for average, source in zip(self.averages, self.sources, strict=True):
-                strategy.extended.update(average.value, blend, (source.value, decay))
-            self.last.assign(updates)
-
-        return advance
+        model = self.model
+        return make_average_update(model.distribute_strategy, model.optimizer.iterations, self.averages, self.sources,
+                                   self.last, lambda updates: ema_decay(updates, self.decay))
 
     def _anywhere(self):
         model = self.model  # on JAX this attaches the state of the step

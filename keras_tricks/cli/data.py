@@ -51,11 +51,10 @@ def run_pack(args):
 def run_serve(args):
     import threading
 
-    import tensorflow as tf
-
     from keras_tricks.data.service import serve
+    from keras_tricks.distribution import hide_gpus
 
-    tf.config.set_visible_devices([], "GPU")  # a worker needs none, and would take its memory
+    hide_gpus()  # a worker needs none, and would take their memory
     serving = serve(args.port, args.dispatcher, args.host)
     what = "a dispatcher and a worker at" if args.dispatcher is None else "a worker of"
     print(f"{what} {serving.address}, until Ctrl-C", flush=True)

@@ -184,10 +184,9 @@ def _check_free(output, options):
 def _examples(folder, recipe):
     """Up to 100 images of a folder, else training images, as the network is shown them when it is evaluated."""
     import numpy as np
-    import tensorflow as tf
 
     from keras_tricks import training
-    from keras_tricks.data import evaluation_image
+    from keras_tricks.data import some_images
     from keras_tricks.data.folder_scan import FORMATS, LeftOut, list_images
 
     if folder is not None:
@@ -195,22 +194,15 @@ def _examples(folder, recipe):
         if not files:
             raise UserError(f"--images {folder} holds no images ({FORMATS}).")
         chosen = np.linspace(0, len(files) - 1, min(EXAMPLES, len(files))).astype("int64")
-        return np.stack([evaluation_image(_content(files[i]), recipe.data) for i in chosen])
-    split = training.open_data(recipe.data).train
-    if split.fetch is None:
-        stream = split.scan(tf.constant(0, tf.int64), None).take(EXAMPLES)
-        return np.stack([evaluation_image(image, recipe.data) for _, image, *_ in stream])
-    numbers = np.linspace(0, split.num_examples - 1, min(EXAMPLES, split.num_examples)).astype("int64")
-    return np.stack([evaluation_image(split.fetch(i)[0], recipe.data) for i in numbers])
+        return np.stack([_image(files[i], recipe.data) for i in chosen])
+    return some_images(training.open_data(recipe.data).train, recipe.data, EXAMPLES)
 
 
-def _content(path):
-    import tensorflow as tf
-
-    from keras_tricks.data.image_files import check_image
+def _image(path, data):
+    from keras_tricks.data import image_of_file
 
     try:
-        return tf.constant(check_image(path))
+        return image_of_file(path, data)
     except ValueError as error:
         raise UserError(f"{path} (--images) is not an image that can be read ({error}).") from None
 

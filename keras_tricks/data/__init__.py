@@ -4,7 +4,8 @@
 """
 
 from keras_tricks.data import image_ops
-from keras_tricks.data.errors import explain_error
+from keras_tricks.data.errors import CONNECTION_ERRORS, PIPELINE_ERROR, explain_error
+from keras_tricks.data.examples import image_of_file, some_images
 from keras_tricks.data.mixing import cutmix, mixup
 from keras_tricks.data.pipeline import batch_indices, evaluation_batches, training_batches, training_examples
 from keras_tricks.data.preprocessing import evaluation_image

@@ -9,6 +9,8 @@ import tensorflow as tf
 from keras_tricks.data.source import Source
 from keras_tricks.utils.errors import UserError
 
+PIPELINE_ERROR = tf.errors.OpError  # whatever fails inside a `tf.data` pipeline, or in TensorFlow's step
+CONNECTION_ERRORS = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
 OUT_OF_RANGE = "is not in [0, "
 IMAGE_KEYWORDS = ("JPEG", "jpeg", "PNG", "image data")
 

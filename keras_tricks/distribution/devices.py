@@ -8,6 +8,8 @@
     compile_arguments() what `compile` is given for the device
     distribute()        the data set of this process
     set_deterministic() before any variable is made
+    callbacks()         callbacks that the backend needs in `fit`
+    stop_agreement()    how all processes stop after the same step, `None` for one process
     is_out_of_memory(), is_lost_peer()   what an error of the backend means
     describe()          names of the devices, for env.json and `doctor`
 
@@ -22,6 +24,9 @@ import os
 
 import keras
 
+from keras_tricks.distribution.diagnosis import device_names
+from keras_tricks.distribution.stop_agreement import make_stop_agreement
+from keras_tricks.distribution.torch_seeds import TorchSeeds
 from keras_tricks.utils.errors import UserError, check_choice
 
 NAMES = ("auto", "one", "mirrored", "multi_worker", "tpu")
@@ -49,7 +54,8 @@ def make_devices(name="auto", logical_devices=None, experiment=None):
     if keras.backend.backend() == "jax":
         return _jax_devices(name, logical_devices, experiment)
     if name not in ("auto", "one") or logical_devices is not None:
-        raise UserError(f"On the {keras.backend.backend()} backend a run uses one device: leave out --strategy {name}. "
+        option = f"--strategy {name}" if logical_devices is None else "--logical-devices"
+        raise UserError(f"On the {keras.backend.backend()} backend a run uses one device: leave out {option}. "
                         "Several devices need KERAS_BACKEND=tensorflow or jax.")
     return GlobalArrays()
 
@@ -102,6 +108,12 @@ class TensorFlowDevices:
         return self.strategy.distribute_datasets_from_function(
             lambda _: _split_batches(make_part(self.process_index, self.processes), replicas))
 
+    def callbacks(self, seed, start):
+        return []
+
+    def stop_agreement(self):
+        return make_stop_agreement(self.process_index, self.processes)
+
     def is_out_of_memory(self, error):
         import tensorflow as tf
 
@@ -114,9 +126,7 @@ class TensorFlowDevices:
         return self.processes > 1 and isinstance(error, lost)
 
     def describe(self):
-        import tensorflow as tf
-
-        return [device.name for device in tf.config.list_logical_devices()]
+        return device_names()
 
 
 class GlobalArrays:
@@ -129,9 +139,7 @@ class GlobalArrays:
     static_shapes = True  # one compilation for each batch size, and a loop that ends with its data
 
     def __init__(self, distribution=None):
-        import tensorflow as tf
-
-        tf.config.set_visible_devices([], "GPU")  # tf.data needs none, and would take its memory
+        hide_gpus()  # tf.data needs none, and would take their memory
         self.distribution = distribution
         self.replicas = 1 if distribution is None else distribution.device_mesh.devices.size
         self.process_index, self.processes = _jax_process() if distribution is not None else (0, 1)
@@ -159,6 +167,12 @@ class GlobalArrays:
         """The rows of this process of each batch; Keras makes one array of all of them."""
         return make_part(self.process_index, self.processes)
 
+    def callbacks(self, seed, start):
+        return [TorchSeeds(seed, start)] if keras.backend.backend() == "torch" else []
+
+    def stop_agreement(self):
+        return make_stop_agreement(self.process_index, self.processes)
+
     def is_out_of_memory(self, error):
         return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error)
 
@@ -167,7 +181,22 @@ class GlobalArrays:
         return self.processes > 1 and any(word in str(error) for word in words)
 
     def describe(self):
-        return keras.distribution.list_devices() if keras.backend.backend() == "jax" else ["cpu:0"]
+        return device_names()
+
+
+def hide_gpus():
+    """Keeps TensorFlow from using GPUs in this process. Must be called before it has used one.
+
+    Raises:
+        UserError: TensorFlow has used them already.
+    """
+    import tensorflow as tf
+
+    try:
+        tf.config.set_visible_devices([], "GPU")
+    except RuntimeError:
+        raise UserError("TensorFlow has used the GPUs of this process already: start the command in a new "
+                        "process.") from None
 
 
 # --- TensorFlow -------------------------------------------------------------------------------------------------------

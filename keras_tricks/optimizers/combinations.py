@@ -1,19 +1,14 @@
 """Which optimizers may be combined. Each check raises an error that names the other half (see docs/combining.md)."""
 
-import keras
-
+from keras_tricks.utils.backend import batch_is_divided, number_of_replicas
 from keras_tricks.utils.errors import UserError
 
 CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")
 
 
 def replicas():
-    """Number of replicas of the current strategy; 1 on backends other than TensorFlow."""
-    if keras.backend.backend() != "tensorflow":
-        return 1
-    import tensorflow as tf
-
-    return tf.distribute.get_strategy().num_replicas_in_sync
+    """Number of replicas of the current strategy; 1 on other backends, where a batch has one gradient."""
+    return number_of_replicas() if batch_is_divided() else 1
 
 
 def clipping_of(optimizer):

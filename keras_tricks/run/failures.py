@@ -95,18 +95,15 @@ def translate_data_errors(source, service=None, several_workers=False):
         service: data service that makes the batches, or `None`.
         several_workers: bool, whether another worker can be the cause. Defaults to `False`.
     """
-    import tensorflow as tf
-
-    from keras_tricks.data import explain_error
+    from keras_tricks.data import CONNECTION_ERRORS, PIPELINE_ERROR, explain_error
 
     try:
         yield
-    except tf.errors.OpError as error:
+    except PIPELINE_ERROR as error:
         cause = error if service is None or service.error is None else service.error
         if isinstance(cause, UserError):
             raise cause from None
-        lost = isinstance(cause, (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError))
-        if lost and several_workers:
+        if several_workers and isinstance(cause, CONNECTION_ERRORS):
             raise WorkerLost(one_line(cause, 200)) from None
         if explained := explain_error(cause, source):
             raise explained from None

@@ -29,14 +29,16 @@ def own_process(what):
     Raises:
         UserError: another one is running in this process, or the caller is inside a `strategy.scope()`.
     """
-    if _inside_a_scope():
+    from keras_tricks.distribution import process_state
+
+    if process_state.in_strategy_scope():
         raise UserError(f"{what} creates its own strategy: call it outside of strategy.scope(), and choose devices "
                         "with `train.strategy` (--strategy).")
     if not _busy.acquire(blocking=False):
         raise UserError(f"{what}: another training or evaluation is running in this process. Precision, seeds and "
                         "determinism belong to the whole process: wait for it, or start another process.")
     try:
-        policy, deterministic = keras.config.dtype_policy(), _is_deterministic()
+        policy, deterministic = keras.config.dtype_policy(), process_state.is_deterministic()
         python, numpy = random.getstate(), np.random.get_state()
         try:
             yield
@@ -44,38 +46,6 @@ def own_process(what):
             keras.config.set_dtype_policy(policy)
             random.setstate(python)
             np.random.set_state(numpy)
-            _set_deterministic(deterministic)
+            process_state.set_deterministic(deterministic)
     finally:
         _busy.release()
-
-
-def _inside_a_scope():
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    return tf.distribute.has_strategy()
-
-
-# TensorFlow 2.21 has a public function that enables determinism, and none that disables or queries it.
-
-
-def _switches():
-    if keras.backend.backend() != "tensorflow":
-        return None
-    try:
-        from tensorflow.python.framework import config
-    except ImportError:
-        return None
-    return config if hasattr(config, "disable_op_determinism") else None
-
-
-def _is_deterministic():
-    config = _switches()
-    return bool(config and config.is_op_determinism_enabled())
-
-
-def _set_deterministic(deterministic):
-    config = _switches()
-    if config is not None and config.is_op_determinism_enabled() != deterministic:
-        (config.enable_op_determinism if deterministic else config.disable_op_determinism)()

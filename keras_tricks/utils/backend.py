@@ -3,9 +3,14 @@
 import keras
 
 
+def on_tensorflow():
+    """Whether Keras runs on TensorFlow, whose `fit` reads `tf.data` in a graph."""
+    return keras.backend.backend() == "tensorflow"
+
+
 def number_of_replicas():
     """Replicas of the current `tf.distribute` strategy; on JAX the devices of `keras.distribution`; otherwise 1."""
-    if keras.backend.backend() == "tensorflow":
+    if on_tensorflow():
         import tensorflow as tf
 
         return tf.distribute.get_strategy().num_replicas_in_sync
@@ -18,7 +23,7 @@ def batch_is_divided():
 
     On other backends a batch is one array, and its statistics cover all devices.
     """
-    return keras.backend.backend() == "tensorflow"
+    return on_tensorflow()
 
 
 def compiled(function):

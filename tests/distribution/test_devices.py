@@ -1,6 +1,6 @@
-"""Devices behind one interface: what a run asks of them on TensorFlow, and whole runs on JAX.
+"""Devices behind one interface: what a run asks of them on TensorFlow, and whole runs on JAX and torch.
 
-On JAX the process has four CPU devices (conftest.py): a run uses one of them, or all.
+On JAX the process has four CPU devices (conftest.py): a run uses one of them, or all. On torch it uses one.
 """
 
 import keras
@@ -24,6 +24,8 @@ from keras_tricks.weights import safetensors_io  # noqa: E402
 
 BACKEND = keras.backend.backend()
 on_jax = pytest.mark.skipif(BACKEND != "jax", reason="KERAS_BACKEND=jax")
+on_torch = pytest.mark.skipif(BACKEND != "torch", reason="KERAS_BACKEND=torch")
+elsewhere = pytest.mark.skipif(BACKEND == "tensorflow", reason="KERAS_BACKEND=jax or torch")
 on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="KERAS_BACKEND=tensorflow")
 
 
@@ -61,8 +63,8 @@ def test_jax_on_one_device_and_on_four_give_the_same_weights(tmp_path):
     assert difference(weights(tmp_path / "one"), weights(tmp_path / "mirrored")) < 1e-5
 
 
-@on_jax
-def test_jax_resumes_in_mid_epoch_to_the_same_bits(tmp_path, monkeypatch):
+@elsewhere
+def test_a_run_resumes_in_mid_epoch_to_the_same_bits(tmp_path, monkeypatch):
     """A batch that grows, drop path, dropout, mixup, accumulation and an average."""
     recipe = growing(optimizer={"ema_decay": 0.9}, train={"max_batch_per_replica": 64, "checkpoint_steps": 2,
                                                           "strategy": "one"})
@@ -82,13 +84,22 @@ def test_jax_resumes_in_mid_epoch_to_the_same_bits(tmp_path, monkeypatch):
     assert_same_end(tmp_path / "whole", tmp_path / "killed")
 
 
-@on_jax
-def test_jax_exports_keras_files_that_other_backends_open(tmp_path):
+@elsewhere
+def test_keras_files_that_other_backends_open(tmp_path):
     run = kt.train(tiny(export={"formats": ("keras",)}, schedule={"epochs": 1}, train={"strategy": "one"}),
                    tmp_path / "run", verbose=0)
     model = keras.models.load_model(run.folder / "export" / "model.keras", compile=False)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype("float32")
-    np.testing.assert_allclose(model(pixels), run.model(pixels), rtol=1e-5, atol=1e-6)
+    to_numpy = keras.ops.convert_to_numpy
+    np.testing.assert_allclose(to_numpy(model(pixels)), to_numpy(run.model(pixels)), rtol=1e-5, atol=1e-6)
+
+
+@on_torch
+@pytest.mark.parametrize("name, logical", [("mirrored", None), ("multi_worker", None), ("tpu", None), ("auto", 2)])
+def test_torch_has_one_device(name, logical):
+    assert distribution.make_devices("auto").replicas == 1
+    with pytest.raises(UserError, match="KERAS_BACKEND=tensorflow or jax"):
+        distribution.make_devices(name, logical)
 
 
 @on_jax

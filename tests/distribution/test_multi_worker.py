@@ -45,6 +45,9 @@ def start(command, folder, count=2, last=()):
     return processes
 
 
+TRAIN = [sys.executable, "-m", "keras_tricks", "train", "quickstart", "--strategy", "multi_worker", "--output", "run"]
+
+
 def test_two_processes_equal_one_device(tmp_path):
     cases = ("sgd", "agc", "loss_scale_agc_float16", "ema")
     worker = ROOT / "tests" / "support" / "worker.py"
@@ -99,7 +102,35 @@ def test_a_killed_worker_ends_the_other_and_both_continue(tmp_path):
         np.testing.assert_array_equal(values, theirs[name], err_msg=name)
 
 
-TRAIN = [sys.executable, "-m", "keras_tricks", "train", "quickstart", "--strategy", "multi_worker", "--output", "run"]
+@pytest.mark.slow
+@pytest.mark.parametrize("signalled", [(0,), (1,), (0, 1)])
+def test_a_signal_stops_all_workers_after_the_same_step(tmp_path, signalled):
+    """With batch statistics, whose mean over the workers a checkpoint reads in both at the same time."""
+    command = [*TRAIN[:-2], "--resume", "--set", "schedule.epochs=3", "--set", "export.formats=[]",
+               "--set", "optimizer.ema_decay=0.9", "--output"]
+    assert [p.wait(timeout=240) for p in start([*command, "whole"], tmp_path)] == [0, 0]
+    processes = start([*command, "run"], tmp_path)
+    summary = tmp_path / "run" / "summary.csv"
+    try:
+        deadline = time.time() + 240
+        while not (summary.is_file() and len(summary.read_text().splitlines()) >= 2):
+            assert time.time() < deadline, (tmp_path / "0.txt").read_text()[-3000:]
+            time.sleep(0.1)
+        for index in signalled:
+            processes[index].send_signal(signal.SIGTERM)
+        assert [p.wait(timeout=120) for p in processes] == [143, 143]
+    finally:
+        for p in processes:
+            p.kill()
+    lines = [(tmp_path / f"{index}.txt").read_text().splitlines()[-1] for index in range(2)]
+    assert all("stopped by SIGTERM" in line and "--resume" in line for line in lines)
+    assert lines[0].partition("Continue")[0] == lines[1].partition("Continue")[0]  # the same step
+    assert "images" in lines[0]  # in mid-epoch
+    assert [p.wait(timeout=240) for p in start([*command, "run"], tmp_path)] == [0, 0]
+    resumed, whole = (safetensors_io.read(tmp_path / run / "checkpoints" / "last.safetensors")[0]
+                      for run in ("run", "whole"))
+    for name, values in whole.items():
+        np.testing.assert_array_equal(resumed[name], values, err_msg=name)
 
 
 def last_lines(processes, folder):

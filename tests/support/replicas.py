@@ -1,4 +1,4 @@
-"""One small training run on any strategy, which `contracts/test_replicas.py`, the multi-worker test and the table of
+"""One small training run on any devices, which `contracts/test_replicas*.py`, the multi-worker tests and the table of
 `docs/replicas.md` compare. A case defines the difference to plain SGD."""
 
 import contextlib
@@ -84,23 +84,29 @@ def batches(soft_labels=False, steps=STEPS, batch=BATCH, seed=0):
     return data
 
 
-def train(case, strategy=None, steps=None):
-    """The weights after `steps` batches (by default those of the case) as one vector; for an EMA case, the averages."""
+def train(case, devices=None, steps=None):
+    """The weights after `steps` batches (by default those of the case) as one vector; for an EMA case, the averages.
+
+    `devices`: what `distribution.make_devices` returns, a strategy of TensorFlow, or `None` for one device.
+    """
     steps = steps or case.steps
+    scope = (lambda: devices.scope()) if devices is not None else contextlib.nullcontext
+    fit_scope = getattr(devices, "fit_scope", contextlib.nullcontext)
     keras.config.set_dtype_policy(case.policy)
     keras.utils.set_random_seed(1)
     try:
-        with strategy.scope() if strategy is not None else contextlib.nullcontext():
+        with scope():
             model = network(case.sync_bn, case.family)
             loss = kt.losses.LabelSmoothingCrossentropy(0.1 if case.soft_labels else 0.0, from_logits=True)
-            model.compile(case.optimizer(), loss, jit_compile=False)
+            model.compile(case.optimizer(), loss, jit_compile=keras.backend.backend() == "jax")
         average = kt.callbacks.WeightEMA(0.9)
-        model.fit(batches(case.soft_labels, steps), epochs=1, verbose=0, shuffle=False,
-                  callbacks=[average] if case.ema else [])
+        with fit_scope():
+            model.fit(batches(case.soft_labels, steps), epochs=1, verbose=0, shuffle=False,
+                      callbacks=[average] if case.ema else [])
     finally:
         keras.config.set_dtype_policy("float32")
     variables = average.averages if case.ema else [v for v in model.variables if "float" in v.dtype]
-    return np.concatenate([np.ravel(v.numpy()) for v in variables])
+    return np.concatenate([np.ravel(keras.ops.convert_to_numpy(v)) for v in variables])
 
 
 def difference(one, several):

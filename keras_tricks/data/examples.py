@@ -1,0 +1,32 @@
+"""Some images of a data set, or one of a file, as the network receives them when it is evaluated."""
+
+import typing
+
+import numpy as np
+import tensorflow as tf
+
+from keras_tricks.data.image_files import check_image
+from keras_tricks.data.preprocessing import evaluation_image
+from keras_tricks.data.source import Split
+
+
+def image_of_file(path: typing.Any, data: typing.Any) -> tf.Tensor:
+    """One image file, cropped for evaluation: float32 `(size, size, 3)` in 0-255.
+
+    Args:
+        path: file of any format that `data.image_files` reads.
+        data: the section of a `Recipe`.
+
+    Raises:
+        OSError, ValueError, SyntaxError: the file cannot be read, or is not an image.
+    """
+    return evaluation_image(tf.constant(check_image(path)), data)
+
+
+def some_images(split: Split, data: typing.Any, count: int) -> np.ndarray:
+    """Up to `count` evenly spaced images of a split, of a stream the first ones: float32 `(n, size, size, 3)`."""
+    if split.fetch is None:
+        stream = split.scan(tf.constant(0, tf.int64), None).take(count)
+        return np.stack([evaluation_image(image, data) for _, image, *_ in stream])
+    numbers = np.linspace(0, split.num_examples - 1, min(count, split.num_examples)).astype("int64")
+    return np.stack([evaluation_image(split.fetch(i)[0], data) for i in numbers])
