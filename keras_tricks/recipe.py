@@ -162,6 +162,8 @@ class Optimizer(Section):
     no_bias_decay: bool = False
     agc_clip_factor: float = pydantic.Field(0.0, ge=0)  # adaptive gradient clipping; 0: off
     agc_exclude: Text = "classifier"
+    lookahead_steps: Natural = 0  # updates between synchronizations with slow weights; 0: off
+    lookahead_step_size: float = pydantic.Field(0.5, gt=0, le=1)
     accumulation_steps: Steps = 1  # micro-batches per update; schedule.batch_size is their sum
     ema_decay: Rate = 0.0  # decay of an average of all weights, which is evaluated as well; 0: off
 

@@ -105,6 +105,8 @@ def build_optimizer(recipe, accumulates=False):
                                    section.no_bias_decay)
     if section.agc_clip_factor:
         optimizer = optimizers.AGC(optimizer, section.agc_clip_factor, exclude=section.agc_exclude)
+    if section.lookahead_steps:
+        optimizer = optimizers.Lookahead(optimizer, section.lookahead_steps, section.lookahead_step_size)
     if accumulates:
         optimizer = optimizers.GradientAccumulation(optimizer, section.accumulation_steps)
     if recipe.train.precision == "mixed_float16":

@@ -41,6 +41,7 @@ CASES = {
     "agc_keras_decoupled": Case(lambda: kt.optimizers.AGC(keras_sgd(weight_decay=1e-2), 0.02)),
     "accumulation": Case(lambda: kt.optimizers.GradientAccumulation(sgd(), 2)),
     "agc_accumulation": Case(lambda: kt.optimizers.GradientAccumulation(kt.optimizers.AGC(sgd(), 0.02), 2)),
+    "lookahead_agc": Case(lambda: kt.optimizers.Lookahead(kt.optimizers.AGC(sgd(), 0.02), 3)),
     "loss_scale_agc_float16": Case(
         lambda: kt.optimizers.LossScale(kt.optimizers.AGC(sgd(), 0.02)), "mixed_float16", tolerance=2e-3),
     "ema": Case(ema=True),
