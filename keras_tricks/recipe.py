@@ -139,14 +139,23 @@ class Model(Section):
 
 
 class Loss(Section):
-    """Cross entropy with label smoothing and, optionally, a teacher for distillation."""
+    """Cross entropy, over all classes or of each class, with label smoothing and, optionally, a teacher."""
 
+    name: typing.Literal["crossentropy", "binary_crossentropy"] = "crossentropy"
+    target_threshold: Rate | None = None  # binary: labels above it become 1, others 0; None: as they are
+    sum_classes: bool = False  # binary: sum over the classes instead of the mean
     label_smoothing: Rate = 0.0
     smoothing: typing.Literal["others", "uniform"] = "others"
     teacher: Text | None = None  # registry key
     teacher_weights: Text | None = None  # file or run folder
     teacher_options: Options = {}
     temperature: float = pydantic.Field(20.0, gt=0)
+
+    @pydantic.model_validator(mode="after")
+    def _check_binary(self):
+        if self.name == "crossentropy" and (self.target_threshold is not None or self.sum_classes):
+            raise ValueError("target_threshold and sum_classes need name=binary_crossentropy")
+        return self
 
 
 class Optimizer(Section):

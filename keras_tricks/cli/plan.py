@@ -86,9 +86,13 @@ def _augment_section(augment):
 
 
 def _loss(trainer):
-    from keras_tricks.losses import Distiller
+    from keras_tricks.losses import BinaryCrossentropy, Distiller
 
-    text = f"cross entropy, label smoothing {trainer.loss.label_smoothing:g} ({trainer.loss.smoothing})"
+    binary = isinstance(trainer.loss, BinaryCrossentropy)
+    smoothing = f"label smoothing {trainer.loss.label_smoothing:g} ({trainer.loss.smoothing})"
+    text = f"{'binary ' if binary else ''}cross entropy, {smoothing}"
+    if binary and trainer.loss.target_threshold is not None:
+        text += f", threshold {trainer.loss.target_threshold:g}"
     if isinstance(trainer, Distiller):
         text += f", taught by {trainer.teacher.name} at T = {trainer.temperature:g}"
     return text

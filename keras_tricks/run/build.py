@@ -78,7 +78,11 @@ def _layout(name, weights):
 
 def build_loss(recipe):
     """The recipe's cross entropy."""
-    return losses.LabelSmoothingCrossentropy(recipe.loss.label_smoothing, recipe.loss.smoothing, from_logits=True)
+    section = recipe.loss
+    if section.name == "binary_crossentropy":
+        return losses.BinaryCrossentropy(section.label_smoothing, section.smoothing, section.target_threshold,
+                                         section.sum_classes, from_logits=True)
+    return losses.LabelSmoothingCrossentropy(section.label_smoothing, section.smoothing, from_logits=True)
 
 
 def build_metrics(loss, distilled):

@@ -27,6 +27,7 @@ class Case:
     optimizer: typing.Callable = sgd
     policy: str = "float32"
     soft_labels: bool = False  # label smoothing on labels mixed by mixup
+    loss: typing.Callable = kt.losses.LabelSmoothingCrossentropy
     sync_bn: bool = False
     family: str = ""  # registry name of the network; "": a network of a few layers
     ema: bool = False
@@ -45,6 +46,7 @@ CASES = {
     "loss_scale_agc_float16": Case(
         lambda: kt.optimizers.LossScale(kt.optimizers.AGC(sgd(), 0.02)), "mixed_float16", tolerance=2e-3),
     "ema": Case(ema=True),
+    "binary_crossentropy_mixup": Case(soft_labels=True, loss=kt.losses.BinaryCrossentropy),
     "label_smoothing_mixup": Case(soft_labels=True),
     "sync_bn": Case(sync_bn=True),
     "nf_resnet_agc": Case(lambda: kt.optimizers.AGC(sgd(), 0.02), family="test_nf_resnet"),
@@ -93,7 +95,7 @@ def train(case, strategy=None, steps=None):
     try:
         with strategy.scope() if strategy is not None else contextlib.nullcontext():
             model = network(case.sync_bn, case.family)
-            loss = kt.losses.LabelSmoothingCrossentropy(0.1 if case.soft_labels else 0.0, from_logits=True)
+            loss = case.loss(0.1 if case.soft_labels else 0.0, from_logits=True)
             model.compile(case.optimizer(), loss, jit_compile=False)
         average = kt.callbacks.WeightEMA(0.9)
         model.fit(batches(case.soft_labels, steps), epochs=1, verbose=0, shuffle=False,
