@@ -103,7 +103,7 @@ class Augment(Section):
     crop_aspect: Pair = (3 / 4, 4 / 3)
     pad: int = pydantic.Field(4, ge=0, le=2**14)
     pad_mode: typing.Literal["REFLECT", "CONSTANT"] = "REFLECT"
-    flip: bool = True
+    flip: bool | typing.Literal["alternating"] = True  # by chance, or in every second epoch
     color_jitter: typing.Literal["none", "paper", "gluoncv"] = "none"
     color_jitter_strength: float = pydantic.Field(0.4, ge=0, le=1)
     pca_noise: float = pydantic.Field(0.0, ge=0)  # standard deviation; 0.1 in the paper
@@ -111,6 +111,12 @@ class Augment(Section):
     rand_augment_magnitude: float = pydantic.Field(10.0, ge=0)  # on a scale of 10; larger values are allowed
     rand_augment_probability: float = pydantic.Field(1.0, ge=0, le=1)  # of applying each operation; 0.5 in timm
     rand_augment_translate: float = pydantic.Field(100.0, ge=0)  # pixels at magnitude 10
+    rand_augment_increasing: bool = False  # timm's "inc1": all operations grow stronger with the magnitude
+    rand_augment_magnitude_std: float = pydantic.Field(0.0, ge=0, le=10)  # of each operation, with the increasing ones
+    trivial_augment: bool = False
+    random_erasing: float = pydantic.Field(0.0, ge=0, le=1)  # probability; 0: off
+    random_erasing_mode: typing.Literal["constant", "pixel"] = "constant"
+    repeats: typing.Annotated[int, pydantic.Field(gt=0, le=64)] = 1  # augmented copies of each image in a batch
     mixup_alpha: float = pydantic.Field(0.0, ge=0)  # 0: no mixup; 0.2 in the paper
     cutmix_alpha: float = pydantic.Field(0.0, ge=0)  # 0: no CutMix; 1 in the paper
     mixup_per: typing.Literal["batch", "sample"] = "batch"  # one lambda per batch or per image
@@ -150,12 +156,6 @@ class Loss(Section):
     teacher_weights: Text | None = None  # file or run folder
     teacher_options: Options = {}
     temperature: float = pydantic.Field(20.0, gt=0)
-
-    @pydantic.model_validator(mode="after")
-    def _check_binary(self):
-        if self.name == "crossentropy" and (self.target_threshold is not None or self.sum_classes):
-            raise ValueError("target_threshold and sum_classes need name=binary_crossentropy")
-        return self
 
 
 class Optimizer(Section):

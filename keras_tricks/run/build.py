@@ -82,6 +82,8 @@ def build_loss(recipe):
     if section.name == "binary_crossentropy":
         return losses.BinaryCrossentropy(section.label_smoothing, section.smoothing, section.target_threshold,
                                          section.sum_classes, from_logits=True)
+    if section.target_threshold is not None or section.sum_classes:
+        raise UserError("`loss.target_threshold` and `loss.sum_classes` need `loss.name=binary_crossentropy`.")
     return losses.LabelSmoothingCrossentropy(section.label_smoothing, section.smoothing, from_logits=True)
 
 
@@ -144,6 +146,11 @@ def plan_of_recipe(recipe, dataset_size, replicas):
         steps = ", ".join(map(str, sorted(lengths)))
         raise UserError(f"`train.steps_per_execution` must divide the steps of an epoch ({steps}), and be 1 where the "
                         f"batch grows. Received: {per_call}")
+    if recipe.augment.repeats > 1:
+        from keras_tricks.data import check_repeats
+
+        for phase in plan:
+            check_repeats(phase.step_size, recipe.augment.repeats)
     if replicas > 1 and plan[0].micro_batch < FEW_IMAGES and not recipe.model.options.get("sync_bn"):
         log.warning("%d images per replica are few for the batch statistics of one replica: try "
                     "--set model.options.sync_bn=true", plan[0].micro_batch)

@@ -57,4 +57,4 @@ def test_a_recipe_sets_it():
     assert isinstance(loss, BinaryCrossentropy) and loss.from_logits
     assert (loss.target_threshold, loss.label_smoothing, loss.smoothing) == (0.2, 0.1, "uniform")
     with pytest.raises(UserError, match="target_threshold.*binary_crossentropy"):
-        Recipe().override(["loss.target_threshold=0.2"])
+        build_loss(Recipe().override(["loss.target_threshold=0.2"]))
