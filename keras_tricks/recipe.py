@@ -159,13 +159,14 @@ class Loss(Section):
 
 
 class Optimizer(Section):
-    """SGD with momentum, whose decay is coupled (L2), or Keras' Adam, whose decay is decoupled.
+    """SGD with momentum or Muon, whose decay is coupled (L2), or Keras' Adam or Lamb, whose decay is decoupled.
 
     `no_bias_decay` excludes biases and normalization parameters from the decay.
     """
 
-    name: typing.Literal["sgd", "adam"] = "sgd"
-    momentum: Rate = 0.9  # Adam: decay of the first moment
+    name: typing.Literal["sgd", "adam", "lamb", "muon"] = "sgd"
+    options: Options = {}  # further arguments of its class, such as {"epsilon": 1e-6}
+    momentum: Rate = 0.9  # Adam, Lamb: decay of the first moment
     nesterov: bool = True
     weight_decay: float = pydantic.Field(1e-4, ge=0)
     no_bias_decay: bool = False

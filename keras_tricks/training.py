@@ -225,7 +225,7 @@ def _compiled(recipe, class_names, plan, devices):
 
     # --- optimizer ----------------------------------------------------------------------------------------------------
     optimizer = build_optimizer(recipe, accumulates=any(p.accumulation_steps > 1 for p in plan))
-    if recipe.optimizer.name == "adam" and recipe.optimizer.no_bias_decay:  # kt.optimizers.SGD has it as an argument
+    if recipe.optimizer.name in ("adam", "lamb") and recipe.optimizer.no_bias_decay:  # others have it as an argument
         optimizer.exclude_from_weight_decay(optimizers.no_decay(network, verbose=False))
 
     # --- schedule -----------------------------------------------------------------------------------------------------

@@ -45,6 +45,8 @@ OPTIMIZERS = [  # class, function from the learning rate to arguments, batches p
     (kt.optimizers.AGC, lambda rate: {"inner_optimizer": sgd(rate), "clip_factor": 0.1, "exclude": "none"}, 1),
     (kt.optimizers.GradientAccumulation, lambda rate: {"inner_optimizer": sgd(rate), "steps": 2}, 2),
     (kt.optimizers.Lookahead, lambda rate: {"inner_optimizer": sgd(rate), "sync_period": 2, "slow_step_size": 0.8}, 1),
+    (kt.optimizers.Muon, lambda rate: {"learning_rate": rate, "weight_decay": 0.01, "vector_ratio": 1.0,
+                                       "matrix_ratio": 1.0, "newton_schulz_steps": 5}, 1),
     (kt.optimizers.LossScale, lambda rate: {"inner_optimizer": sgd(rate), "initial_scale": 2.0**10}, 1),
 ]
 MODELS = [  # registry name, arguments

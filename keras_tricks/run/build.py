@@ -7,7 +7,7 @@ import keras
 from keras_tricks import losses, models, optimizers, schedules
 from keras_tricks.run.weights import resolve_weights, teacher_options
 from keras_tricks.utils.class_names import difference
-from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.errors import UserError, one_line
 from keras_tricks.weights import find, load, match_classifier
 
 log = logging.getLogger("absl")
@@ -104,11 +104,7 @@ def build_metrics(loss, distilled):
 def build_optimizer(recipe, accumulates=False):
     """The recipe's optimizer with its wrappers; `accumulates`: whether any phase divides its batches."""
     section = recipe.optimizer
-    if section.name == "adam":
-        optimizer = keras.optimizers.Adam(0.0, section.momentum, weight_decay=section.weight_decay or None)
-    else:
-        optimizer = optimizers.SGD(0.0, section.momentum, section.nesterov, section.weight_decay,
-                                   section.no_bias_decay)
+    optimizer = _innermost(section)
     if section.agc_clip_factor:
         optimizer = optimizers.AGC(optimizer, section.agc_clip_factor, exclude=section.agc_exclude)
     if section.lookahead_steps:
@@ -120,6 +116,22 @@ def build_optimizer(recipe, accumulates=False):
     elif recipe.train.skip_non_finite:
         optimizer = optimizers.LossScale(optimizer, 1.0, 2**31 - 1)
     return optimizer
+
+
+def _innermost(section):
+    """The optimizer inside all wrappers, of the `optimizer` section of a recipe."""
+    decay = {"weight_decay": section.weight_decay or None}
+    coupled = {"no_bias_decay": section.no_bias_decay, "weight_decay": section.weight_decay}
+    cls, arguments = {
+        "adam": (keras.optimizers.Adam, {"beta_1": section.momentum, **decay}),
+        "lamb": (keras.optimizers.Lamb, {"beta_1": section.momentum, **decay}),
+        "muon": (optimizers.Muon, {"momentum": section.momentum, **coupled}),
+        "sgd": (optimizers.SGD, {"momentum": section.momentum, "nesterov": section.nesterov, **coupled}),
+    }[section.name]
+    try:
+        return cls(**{"learning_rate": 0.0, **arguments, **section.options})
+    except (TypeError, ValueError) as error:
+        raise UserError(f"`optimizer.options` of {cls.__name__}: {one_line(error)}") from None
 
 
 def decay_of(schedule):

@@ -43,6 +43,8 @@ CASES = {
     "accumulation": Case(lambda: kt.optimizers.GradientAccumulation(sgd(), 2)),
     "agc_accumulation": Case(lambda: kt.optimizers.GradientAccumulation(kt.optimizers.AGC(sgd(), 0.02), 2)),
     "lookahead_agc": Case(lambda: kt.optimizers.Lookahead(kt.optimizers.AGC(sgd(), 0.02), 3)),
+    "lamb": Case(lambda: keras.optimizers.Lamb(0.01, weight_decay=1e-2)),
+    "muon": Case(lambda: kt.optimizers.Muon(0.05, weight_decay=1e-3)),
     "loss_scale_agc_float16": Case(
         lambda: kt.optimizers.LossScale(kt.optimizers.AGC(sgd(), 0.02)), "mixed_float16", tolerance=2e-3),
     "ema": Case(ema=True),
