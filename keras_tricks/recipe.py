@@ -189,11 +189,12 @@ class Schedule(Section):
     base_learning_rate: float = pydantic.Field(0.1, gt=0)
     base_batch_size: Positive = 256
     warmup_epochs: float = pydantic.Field(0, ge=0)
-    decay: typing.Literal["step", "cosine", "constant"] = "step"
+    decay: typing.Literal["step", "cosine", "linear", "constant"] = "step"
     milestones: typing.Annotated[tuple[float, ...], pydantic.Field(max_length=1000)] = (30, 60, 90)
     factor: float = pydantic.Field(0.1, gt=0, lt=1)
     mode: typing.Literal["decay", "hybrid", "increase_batch"] = "decay"
     growth_factor: float | None = pydantic.Field(None, gt=1)  # None: 1 / factor for steps, else 2
+    growth_exponent: float | None = pydantic.Field(None, gt=0, le=1)  # rate ~ batch^this; None: 1, Adam and LAMB 0.5
     max_batch_size: Positive | None = None  # None: a tenth of the training images
 
 

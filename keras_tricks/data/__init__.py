@@ -7,7 +7,8 @@ from keras_tricks.data import image_ops, pillow_affine
 from keras_tricks.data.alternating_flip import is_mirrored
 from keras_tricks.data.errors import explain_error
 from keras_tricks.data.mixing import cutmix, mixup
-from keras_tricks.data.pipeline import batch_indices, evaluation_batches, training_batches, training_examples
+from keras_tricks.data.pipeline import batch_indices, evaluation_batches, first_images, training_batches
+from keras_tricks.data.pipeline import training_examples
 from keras_tricks.data.preprocessing import evaluation_image
 from keras_tricks.data.open_source import open_evaluation, open_source
 from keras_tricks.data.rand_augment import rand_augment

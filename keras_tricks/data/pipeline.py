@@ -152,6 +152,21 @@ def evaluation_batches(split: Split, data: typing.Any, num_classes: int, batch_s
     return _finish(batches.apply(tf.data.experimental.assert_cardinality(steps)))
 
 
+def first_images(split: Split, data: typing.Any, count: int = 5000) -> np.ndarray:
+    """Up to `count` intact images with the evaluation crop, normalized: float32 `(n, size, size, 3)`.
+
+    Evenly spaced ones of a split that is read by index, the first ones of a stream.
+    """
+    count = min(count, split.num_examples)
+    if split.fetch is None:
+        examples = split.scan(tf.constant(0, tf.int64), None).map(lambda _, *example: example).take(count)
+    else:
+        examples = tf.data.Dataset.range(count).map(lambda i: split.fetch(i * split.num_examples // count))
+    cropped = parallel_map(examples, lambda image, _, intact: (evaluation_image(image, data), intact), data)
+    batches = cropped.batch(500).map(lambda images, intact: (normalize(images, data), intact))
+    return np.concatenate([images[intact] for images, intact in batches.as_numpy_iterator()])
+
+
 def _finish(batches):
     options = tf.data.Options()
     options.deterministic = True

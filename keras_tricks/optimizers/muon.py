@@ -62,10 +62,9 @@ class Muon(SGD):
             update, through their momentum. Kernels have a fixed norm and no decay. Defaults to `None`.
         no_bias_decay: bool, whether SGD decays only tensors with two or more axes. Defaults to `False`.
         other_momentum: float in [0, 1), of the other variables. Defaults to `0.85` (airbench).
-        vector_ratio: float > 0, learning rate of vectors relative to that of the kernels. Defaults to `0.22`
-            (airbench: 0.053 / 0.24).
-        matrix_ratio: float > 0, the same for the other tensors, such as the classifier. Defaults to `2.8` (airbench:
-            0.67 / 0.24).
+        vector_ratio: float > 0, learning rate of vectors relative to that of the kernels. Defaults to `1.0`. It depends
+            on the scale of the loss, the learning rate of the kernels does not.
+        matrix_ratio: float > 0, the same for the other tensors, such as the classifier. Defaults to `1.0`.
         newton_schulz_steps: integer > 0, iterations. Defaults to `3` (airbench).
         normalize_kernels: bool, whether the norm of a kernel is kept at sqrt(out). Defaults to `True` (airbench).
         name, **kwargs: as in `keras.optimizers.Optimizer`.
@@ -77,8 +76,8 @@ class Muon(SGD):
     """
 
     def __init__(self, learning_rate: LearningRate = 0.24, momentum: float = 0.6, weight_decay: float | None = None,
-                 no_bias_decay: bool = False, other_momentum: float = 0.85, vector_ratio: float = 0.22,
-                 matrix_ratio: float = 2.8, newton_schulz_steps: int = 3, normalize_kernels: bool = True,
+                 no_bias_decay: bool = False, other_momentum: float = 0.85, vector_ratio: float = 1.0,
+                 matrix_ratio: float = 1.0, newton_schulz_steps: int = 3, normalize_kernels: bool = True,
                  name: str | None = "Muon", **kwargs: Any) -> None:
         super().__init__(learning_rate, momentum, True, weight_decay, no_bias_decay, name=name, **kwargs)
         if not 0 <= other_momentum < 1:

@@ -138,6 +138,8 @@ def decay_of(schedule):
     """The decay of a recipe's schedule as a `kt.schedules` object, or `None` if it is constant."""
     if schedule.decay == "cosine":
         return schedules.Cosine(schedule.epochs)
+    if schedule.decay == "linear":
+        return schedules.Linear(schedule.epochs)
     return schedules.Step(schedule.milestones, schedule.factor) if schedule.decay == "step" else None
 
 
@@ -152,6 +154,7 @@ def plan_of_recipe(recipe, dataset_size, replicas):
         warmup_epochs=schedule.warmup_epochs, replicas=replicas,
         max_batch_per_replica=recipe.train.max_batch_per_replica,
         accumulation_steps=recipe.optimizer.accumulation_steps,
+        growth_exponent=schedule.growth_exponent or (0.5 if recipe.optimizer.name in ("adam", "lamb") else 1.0),
     )
     per_call, lengths = recipe.train.steps_per_execution, {p.steps_per_epoch for p in plan}
     if per_call > 1 and (len(lengths) > 1 or plan[0].steps_per_epoch % per_call):

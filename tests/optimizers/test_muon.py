@@ -65,7 +65,7 @@ def by_keras(optimizer):
 
 
 def test_equals_the_formula_over_20_updates():
-    found, expected = by_keras(Muon(0.1, weight_decay=0.01)), by_numpy()
+    found, expected = by_keras(Muon(0.1, weight_decay=0.01, vector_ratio=0.22, matrix_ratio=2.8)), by_numpy()
     for name in SHAPES:
         np.testing.assert_allclose(found[name], expected[name], rtol=2e-3, atol=2e-4, err_msg=name)
 
