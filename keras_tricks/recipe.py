@@ -103,7 +103,7 @@ class Augment(Section):
     crop_aspect: Pair = (3 / 4, 4 / 3)
     pad: int = pydantic.Field(4, ge=0, le=2**14)
     pad_mode: typing.Literal["REFLECT", "CONSTANT"] = "REFLECT"
-    flip: bool = True
+    flip: bool | typing.Literal["alternating"] = True  # by chance, or in every second epoch
     color_jitter: typing.Literal["none", "paper", "gluoncv"] = "none"
     color_jitter_strength: float = pydantic.Field(0.4, ge=0, le=1)
     pca_noise: float = pydantic.Field(0.0, ge=0)  # standard deviation; 0.1 in the paper
@@ -111,6 +111,12 @@ class Augment(Section):
     rand_augment_magnitude: float = pydantic.Field(10.0, ge=0)  # on a scale of 10; larger values are allowed
     rand_augment_probability: float = pydantic.Field(1.0, ge=0, le=1)  # of applying each operation; 0.5 in timm
     rand_augment_translate: float = pydantic.Field(100.0, ge=0)  # pixels at magnitude 10
+    rand_augment_increasing: bool = False  # timm's "inc1": all operations grow stronger with the magnitude
+    rand_augment_magnitude_std: float = pydantic.Field(0.0, ge=0, le=10)  # of each operation, with the increasing ones
+    trivial_augment: bool = False
+    random_erasing: float = pydantic.Field(0.0, ge=0, le=1)  # probability; 0: off
+    random_erasing_mode: typing.Literal["constant", "pixel"] = "constant"
+    repeats: typing.Annotated[int, pydantic.Field(gt=0, le=64)] = 1  # augmented copies of each image in a batch
     mixup_alpha: float = pydantic.Field(0.0, ge=0)  # 0: no mixup; 0.2 in the paper
     cutmix_alpha: float = pydantic.Field(0.0, ge=0)  # 0: no CutMix; 1 in the paper
     mixup_per: typing.Literal["batch", "sample"] = "batch"  # one lambda per batch or per image
@@ -139,8 +145,11 @@ class Model(Section):
 
 
 class Loss(Section):
-    """Cross entropy with label smoothing and, optionally, a teacher for distillation."""
+    """Cross entropy, over all classes or of each class, with label smoothing and, optionally, a teacher."""
 
+    name: typing.Literal["crossentropy", "binary_crossentropy"] = "crossentropy"
+    target_threshold: Rate | None = None  # binary: labels above it become 1, others 0; None: as they are
+    sum_classes: bool = False  # binary: sum over the classes instead of the mean
     label_smoothing: Rate = 0.0
     smoothing: typing.Literal["others", "uniform"] = "others"
     teacher: Text | None = None  # registry key
@@ -150,18 +159,21 @@ class Loss(Section):
 
 
 class Optimizer(Section):
-    """SGD with momentum, whose decay is coupled (L2), or Keras' Adam, whose decay is decoupled.
+    """SGD with momentum or Muon, whose decay is coupled (L2), or Keras' Adam or Lamb, whose decay is decoupled.
 
     `no_bias_decay` excludes biases and normalization parameters from the decay.
     """
 
-    name: typing.Literal["sgd", "adam"] = "sgd"
-    momentum: Rate = 0.9  # Adam: decay of the first moment
+    name: typing.Literal["sgd", "adam", "lamb", "muon"] = "sgd"
+    options: Options = {}  # further arguments of its class, such as {"epsilon": 1e-6}
+    momentum: Rate = 0.9  # Adam, Lamb: decay of the first moment
     nesterov: bool = True
     weight_decay: float = pydantic.Field(1e-4, ge=0)
     no_bias_decay: bool = False
     agc_clip_factor: float = pydantic.Field(0.0, ge=0)  # adaptive gradient clipping; 0: off
     agc_exclude: Text = "classifier"
+    lookahead_steps: Natural = 0  # updates between synchronizations with slow weights; 0: off
+    lookahead_step_size: float = pydantic.Field(0.5, gt=0, le=1)
     accumulation_steps: Steps = 1  # micro-batches per update; schedule.batch_size is their sum
     ema_decay: Rate = 0.0  # decay of an average of all weights, which is evaluated as well; 0: off
 
@@ -177,11 +189,12 @@ class Schedule(Section):
     base_learning_rate: float = pydantic.Field(0.1, gt=0)
     base_batch_size: Positive = 256
     warmup_epochs: float = pydantic.Field(0, ge=0)
-    decay: typing.Literal["step", "cosine", "constant"] = "step"
+    decay: typing.Literal["step", "cosine", "linear", "constant"] = "step"
     milestones: typing.Annotated[tuple[float, ...], pydantic.Field(max_length=1000)] = (30, 60, 90)
     factor: float = pydantic.Field(0.1, gt=0, lt=1)
     mode: typing.Literal["decay", "hybrid", "increase_batch"] = "decay"
     growth_factor: float | None = pydantic.Field(None, gt=1)  # None: 1 / factor for steps, else 2
+    growth_exponent: float | None = pydantic.Field(None, gt=0, le=1)  # rate ~ batch^this; None: 1, Adam and LAMB 0.5
     max_batch_size: Positive | None = None  # None: a tenth of the training images
 
 

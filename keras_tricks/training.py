@@ -156,6 +156,8 @@ def prepare(recipe: Recipe, devices=None) -> Prepared:
 
     with devices.scope():
         network, trainer = _compiled(recipe, source.class_names, plan, devices)
+        if recipe.model.weights is None:
+            surgery.whiten(network, functools.partial(_first_images, recipe.data, source))
     return Prepared(recipe, source, network, trainer, devices, plan)
 
 
@@ -180,6 +182,12 @@ def prepare_evaluation(recipe, open_validation, make_metric):
         network.compile(loss=loss, weighted_metrics=[*build_metrics(loss, distilled=False), metric],
                         **devices.compile_arguments(recipe.train.jit_compile))
     return Prepared(recipe, source, network, network, devices, None), metric
+
+
+def _first_images(data, source):
+    from keras_tricks.data import first_images
+
+    return first_images(source.train, data)
 
 
 def _make_devices(recipe):
@@ -225,7 +233,7 @@ def _compiled(recipe, class_names, plan, devices):
 
     # --- optimizer ----------------------------------------------------------------------------------------------------
     optimizer = build_optimizer(recipe, accumulates=any(p.accumulation_steps > 1 for p in plan))
-    if recipe.optimizer.name == "adam" and recipe.optimizer.no_bias_decay:  # kt.optimizers.SGD has it as an argument
+    if recipe.optimizer.name in ("adam", "lamb") and recipe.optimizer.no_bias_decay:  # others have it as an argument
         optimizer.exclude_from_weight_decay(optimizers.no_decay(network, verbose=False))
 
     # --- schedule -----------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ schedules = st.builds(
     base_learning_rate=numbers,
     base_batch_size=st.integers(1, 10**6),
     warmup_epochs=st.floats(0, 1e6, allow_nan=False),
-    decay=st.sampled_from(["step", "cosine", "constant"]),
+    decay=st.sampled_from(["step", "cosine", "linear", "constant"]),
     milestones=st.lists(st.floats(0, 1e6, allow_nan=False), max_size=6).map(tuple),
     factor=st.floats(1e-9, 1, exclude_max=True),
 )
@@ -146,7 +146,7 @@ def test_a_recipe_cannot_be_changed_in_place():
         ("seed.x=5", ["`seed`", "integer"]),
         ("optimizer.momentum=1", ["`optimizer.momentum`", "less than 1"]),
         ("loss.label_smoothing=-0.1", ["`loss.label_smoothing`", "greater than or equal to 0", "-0.1"]),
-        ("schedule.decay=cosin", ["`schedule.decay`", "'step', 'cosine' or 'constant'", "'cosin'"]),
+        ("schedule.decay=cosin", ["`schedule.decay`", "'step', 'cosine', 'linear' or 'constant'", "'cosin'"]),
         ("data.mean=[1, 2]", ["`data.mean.2`", "required"]),
         ("train.precision=float16", ["`train.precision`", "mixed_float16"]),
         ("schedule.epochs", ["--set takes section.key=value", "'schedule.epochs'"]),

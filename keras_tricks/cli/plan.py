@@ -75,20 +75,29 @@ def _mixes(augment):
 def _augment_section(augment):
     crops = {"random_resized": "random-resized crop", "pad": f"pad {augment.pad} and crop", "none": "no crop"}
     parts = [crops[augment.crop]]
-    parts += ["flip"] if augment.flip else []
+    parts += ["alternating flip" if augment.flip == "alternating" else "flip"] if augment.flip else []
     parts += [f"colour jitter ({augment.color_jitter})"] if augment.color_jitter != "none" else []
     parts += [f"PCA noise {augment.pca_noise:g}"] if augment.pca_noise else []
     if augment.rand_augment_layers:
-        parts += [f"RandAugment({augment.rand_augment_layers}, {augment.rand_augment_magnitude:g})"]
+        std = augment.rand_augment_magnitude_std
+        increasing = f", increasing, std {std:g}" if augment.rand_augment_increasing else ""
+        parts += [f"RandAugment({augment.rand_augment_layers}, {augment.rand_augment_magnitude:g}{increasing})"]
+    parts += ["TrivialAugment"] if augment.trivial_augment else []
+    parts += [f"random erasing {augment.random_erasing:g}"] if augment.random_erasing else []
+    parts += [f"{augment.repeats} copies of each image"] if augment.repeats > 1 else []
     parts += [f"mixup {augment.mixup_alpha:g} per {augment.mixup_per}"] if augment.mixup_alpha else []
     parts += [f"CutMix {augment.cutmix_alpha:g} per {augment.mixup_per}"] if augment.cutmix_alpha else []
     return ", ".join(parts)
 
 
 def _loss(trainer):
-    from keras_tricks.losses import Distiller
+    from keras_tricks.losses import BinaryCrossentropy, Distiller
 
-    text = f"cross entropy, label smoothing {trainer.loss.label_smoothing:g} ({trainer.loss.smoothing})"
+    binary = isinstance(trainer.loss, BinaryCrossentropy)
+    smoothing = f"label smoothing {trainer.loss.label_smoothing:g} ({trainer.loss.smoothing})"
+    text = f"{'binary ' if binary else ''}cross entropy, {smoothing}"
+    if binary and trainer.loss.target_threshold is not None:
+        text += f", threshold {trainer.loss.target_threshold:g}"
     if isinstance(trainer, Distiller):
         text += f", taught by {trainer.teacher.name} at T = {trainer.temperature:g}"
     return text

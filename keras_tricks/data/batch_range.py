@@ -7,9 +7,11 @@ import typing
 
 import tensorflow as tf
 
+from keras_tricks.data.alternating_flip import is_mirrored
 from keras_tricks.data.mixing import mix
 from keras_tricks.data.parts import rows_of_part
 from keras_tricks.data.preprocessing import augment_randomly, normalize, training_image
+from keras_tricks.data.repeated_augmentation import COPY_STRIDE, copy_of
 from keras_tricks.data.tfds import EPOCH_STRIDE
 
 PARTNER_SEED = 500_009  # offset that separates the order of partners from that of the images they are mixed with
@@ -125,7 +127,12 @@ class BatchRange:
 
         def scanned(order):
             def one_epoch(epoch):
-                stream = self.split.scan(epoch, tf.constant(order, tf.int64)).take(self.epoch_size)
+                repeats = self.augment.repeats
+                stream = self.split.scan(epoch, tf.constant(order, tf.int64)).take(self.epoch_size // repeats)
+                if repeats > 1:
+                    copies = lambda index, *contents: tf.data.Dataset.range(repeats).map(  # noqa: E731
+                        lambda copy: (index + copy * COPY_STRIDE, *contents))
+                    stream = stream.flat_map(copies)
                 if not self.rows.whole:  # the whole stream is read, but other rows are not decoded
                     stream = stream.enumerate().filter(lambda i, _: self._is_made(i)).map(lambda _, example: example)
                 return stream.map(lambda *contents: (tf.constant(order, tf.int64), epoch, *contents))
@@ -145,14 +152,16 @@ class BatchRange:
 
     def _example_at(self, order, position):
         epoch = position // self.epoch_size
-        index = shuffle_index(position % self.epoch_size, order, epoch, self.split.num_examples)
-        return self._example(order, epoch, index, *self.split.fetch(index))
+        place, copy = copy_of(position % self.epoch_size, self.augment.repeats)
+        index = shuffle_index(place, order, epoch, self.split.num_examples)
+        return self._example(order, epoch, index + copy * COPY_STRIDE, *self.split.fetch(index))
 
     def _example(self, order, epoch, index, image, label, intact):
         """(seed, image, label, intact) of a cropped example, augmented unless it will be mixed first."""
         example_seed = tf.stack([order + epoch * EPOCH_STRIDE, index])
-        image = training_image(image, self.data, self.augment, example_seed)
-        image = image if self.pairs else augment_randomly(image, self.augment, example_seed)
+        mirrored = is_mirrored(order, index, epoch) if self.augment.flip == "alternating" else None
+        image = training_image(image, self.data, self.augment, example_seed, mirrored)
+        image = image if self.pairs else augment_randomly(image, self.data, self.augment, example_seed)
         return example_seed, image, check_label(label, self.num_classes), intact
 
     def _mix_pairs(self, steps, own, partner):
@@ -162,7 +171,7 @@ class BatchRange:
         return steps, intact & others_intact, seeds, *self._mix(steps[0], images, self._one_hot(labels), partners)
 
     def _augment_mixture(self, step, intact, example_seed, image, label):
-        return step, intact, augment_randomly(image, self.augment, example_seed), label
+        return step, intact, augment_randomly(image, self.data, self.augment, example_seed), label
 
     # --- before the device ------------------------------------------------------------------------------------------
 

@@ -35,22 +35,29 @@ def invert(image: tf.Tensor) -> tf.Tensor:
     return 255 - image
 
 
-def posterize(image: tf.Tensor, bits: int) -> tf.Tensor:
+def posterize(image: tf.Tensor, bits: tf.Tensor | int) -> tf.Tensor:
     """Keeps the highest `bits` (integer, 1 to 8) of each byte. 0 means 1, as in TensorFlow's code; Pillow rejects 0."""
+    if tf.is_tensor(bits):
+        return tf.bitwise.bitwise_and(image, tf.gather(tf.constant([128, *(256 - 2**b for b in range(7, -1, -1))],
+                                                                   tf.uint8), bits))
     bits = min(max(int(bits), 1), 8)
     return tf.bitwise.bitwise_and(image, tf.constant(256 - 2 ** (8 - bits), tf.uint8))
 
 
-def solarize(image: tf.Tensor, threshold: int = 128) -> tf.Tensor:
-    """255 - x where x >= `threshold` (integer, 0 to 256). 256 changes nothing."""
+def solarize(image: tf.Tensor, threshold: tf.Tensor | int = 128) -> tf.Tensor:
+    """255 - x where x >= `threshold` (0 to 256). 256 changes nothing."""
+    if tf.is_tensor(threshold):
+        return _map_bytes(image, lambda x: tf.where(x >= tf.cast(threshold, x.dtype), 255 - x, x))
     if threshold > 255:
         return image
     bright = tf.cast(image >= tf.constant(max(threshold, 0), tf.uint8), tf.uint8)
     return tf.bitwise.bitwise_xor(image, bright * 255)
 
 
-def solarize_add(image: tf.Tensor, addition: int, threshold: int = 128) -> tf.Tensor:
+def solarize_add(image: tf.Tensor, addition: tf.Tensor | int, threshold: int = 128) -> tf.Tensor:
     """min(x + addition, 255) where x < `threshold`."""
+    if tf.is_tensor(addition):
+        return _map_bytes(image, lambda x: tf.where(x < threshold, x + tf.cast(addition, x.dtype), x))
     dark = tf.cast(image < tf.constant(threshold, tf.uint8), tf.float32)
     return _bytes(tf.cast(image, tf.float32) + float(addition) * dark)
 
@@ -78,6 +85,12 @@ def equalize(image: tf.Tensor) -> tf.Tensor:
     return _look_up(image, tf.cast(tf.where(step > 0, flat, tf.range(256)[None]), tf.uint8))
 
 
+def _map_bytes(image, function):
+    """Applies a function of float64 `(256,)`, the values of a byte, to each byte; results above 255 become 255."""
+    table = tf.cast(tf.minimum(function(tf.range(256, dtype=tf.float64)), 255.0), tf.uint8)
+    return _look_up(image, tf.tile(table[None], [3, 1]))
+
+
 def _look_up(image, table):
     """Replaces byte x of channel c by `table[c, x]`, uint8 `(3, 256)`."""
     return _compiled(_look_up_bytes)(image, table)
@@ -87,28 +100,32 @@ def _look_up_bytes(image, table):
     return tf.gather(tf.reshape(table, [-1]), tf.cast(image, tf.int32) + tf.constant([0, 256, 512]))
 
 
-def brightness(image: tf.Tensor, factor: float) -> tf.Tensor:
+def brightness(image: tf.Tensor, factor: tf.Tensor | float) -> tf.Tensor:
     """factor * x."""
-    return image if factor == 1.0 else _bytes(tf.cast(image, tf.float32) * factor)
+    return image if _is_one(factor) else _bytes(tf.cast(image, tf.float32) * tf.cast(factor, tf.float32))
 
 
-def contrast(image: tf.Tensor, factor: float) -> tf.Tensor:
+def _is_one(factor):
+    return not tf.is_tensor(factor) and factor == 1.0
+
+
+def contrast(image: tf.Tensor, factor: tf.Tensor | float) -> tf.Tensor:
     """Blends the image with its mean grey: factor 0 is grey, 1 the image."""
-    if factor == 1.0:
+    if _is_one(factor):
         return image
     grey = _grey(image, channels=1)
     mean = tf.floor(tf.cast(tf.reduce_mean(tf.cast(grey, tf.float64)), tf.float32) + 0.5)
     return _blend(mean, tf.cast(image, tf.float32), factor)
 
 
-def color(image: tf.Tensor, factor: float) -> tf.Tensor:
+def color(image: tf.Tensor, factor: tf.Tensor | float) -> tf.Tensor:
     """Blends the image with its grey version: factor 0 is grey, 1 the image."""
-    return image if factor == 1.0 else _blend(_grey(image), tf.cast(image, tf.float32), factor)
+    return image if _is_one(factor) else _blend(_grey(image), tf.cast(image, tf.float32), factor)
 
 
-def sharpness(image: tf.Tensor, factor: float) -> tf.Tensor:
+def sharpness(image: tf.Tensor, factor: tf.Tensor | float) -> tf.Tensor:
     """Blends with the image smoothed by [[1, 1, 1], [1, 5, 1], [1, 1, 1]] / 13. The border pixels do not change."""
-    if factor == 1.0 or any(size is not None and size < 3 for size in image.shape[:2]):
+    if _is_one(factor) or any(size is not None and size < 3 for size in image.shape[:2]):
         return image
     pixels = tf.cast(image, tf.float32)
     rows = pixels[:-2] + pixels[1:-1] + pixels[2:]
@@ -128,7 +145,7 @@ def _grey(image, channels=3):
 
 def _blend(degenerate, pixels, factor):
     """degenerate + factor * (pixels - degenerate), clipped to 0-255 and truncated to integers."""
-    return _bytes(degenerate + tf.constant(factor, tf.float32) * (pixels - degenerate))
+    return _bytes(degenerate + tf.cast(factor, tf.float32) * (pixels - degenerate))
 
 
 def _bytes(pixels):

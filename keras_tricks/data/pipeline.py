@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from keras_tricks.data.batch_range import PARALLEL_CALLS, PREFETCH, BatchRange, check_label, parallel_map, shuffle_index
 from keras_tricks.data.parts import rows_of_part
-from keras_tricks.data.preprocessing import evaluation_image, normalize
+from keras_tricks.data.preprocessing import check_policies, evaluation_image, normalize
+from keras_tricks.data.repeated_augmentation import check_repeats, copy_of
 from keras_tricks.data.source import Split
 
 
@@ -61,7 +62,9 @@ def batch_ranges(split, data, augment, num_classes, plan, seed, epochs, part=0, 
     """Yields the `BatchRange`s of some epochs. Arguments as for `training_batches`."""
     off = plan.epochs if augment.mix_off_epoch is None else augment.mix_off_epoch
     unmixed = augment.model_copy(update={"mixup_alpha": 0.0, "cutmix_alpha": 0.0})
+    check_policies(augment)
     for phase in plan:
+        check_repeats(phase.step_size, augment.repeats)
         for span, section in ((range(0, off), augment), (range(off, plan.epochs), unmixed)):
             common = range(max(phase.epochs.start, epochs.start, span.start),
                            min(phase.epochs.stop, epochs.stop, span.stop))
@@ -77,10 +80,13 @@ def from_step(parts, first_step):
     return [dataclasses.replace(first, steps=first.steps[first_step:]), *others]
 
 
-def batch_indices(split: Split, plan: typing.Any, seed: int, epoch: int, step: int) -> list[int]:
-    """Indices in the split of the training examples of a 0-based `step` of a 0-based `epoch`."""
+def batch_indices(split: Split, plan: typing.Any, seed: int, epoch: int, step: int, repeats: int = 1) -> list[int]:
+    """Indices in the split of the training examples of a 0-based `step` of a 0-based `epoch`.
+
+    `repeats`: as `augment.repeats` of the recipe.
+    """
     size = plan.phase(epoch).step_size
-    return [int(shuffle_index(tf.constant(p, tf.int64), seed, epoch, split.num_examples))
+    return [int(shuffle_index(tf.constant(copy_of(p, repeats)[0], tf.int64), seed, epoch, split.num_examples))
             for p in range(step * size, (step + 1) * size)]
 
 
@@ -144,6 +150,21 @@ def evaluation_batches(split: Split, data: typing.Any, num_classes: int, batch_s
     batches = padded.batch(len(rows.own), drop_remainder=True).map(
         lambda x, y, w: (normalize(x, data), tf.one_hot(y, num_classes), w))
     return _finish(batches.apply(tf.data.experimental.assert_cardinality(steps)))
+
+
+def first_images(split: Split, data: typing.Any, count: int = 5000) -> np.ndarray:
+    """Up to `count` intact images with the evaluation crop, normalized: float32 `(n, size, size, 3)`.
+
+    Evenly spaced ones of a split that is read by index, the first ones of a stream.
+    """
+    count = min(count, split.num_examples)
+    if split.fetch is None:
+        examples = split.scan(tf.constant(0, tf.int64), None).map(lambda _, *example: example).take(count)
+    else:
+        examples = tf.data.Dataset.range(count).map(lambda i: split.fetch(i * split.num_examples // count))
+    cropped = parallel_map(examples, lambda image, _, intact: (evaluation_image(image, data), intact), data)
+    batches = cropped.batch(500).map(lambda images, intact: (normalize(images, data), intact))
+    return np.concatenate([images[intact] for images, intact in batches.as_numpy_iterator()])
 
 
 def _finish(batches):

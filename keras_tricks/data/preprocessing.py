@@ -6,6 +6,11 @@ import tensorflow as tf
 
 from keras_tricks.data import color, crops
 from keras_tricks.data.rand_augment import rand_augment
+from keras_tricks.data.rand_augment_increasing import rand_augment_increasing
+from keras_tricks.data.random_erasing import SEED as ERASING_SEED
+from keras_tricks.data.random_erasing import random_erasing
+from keras_tricks.data.trivial_augment import trivial_augment
+from keras_tricks.utils.errors import UserError
 
 RAND_AUGMENT_SEED = 250_007  # offset that separates its random numbers from the others of the same example
 
@@ -22,13 +27,15 @@ def evaluation_image(image: tf.Tensor, data: typing.Any) -> tf.Tensor:
     return crops.resize_whole(image, size, **resizing)
 
 
-def training_image(image: tf.Tensor, data: typing.Any, augment: typing.Any, seed: tf.Tensor) -> tf.Tensor:
+def training_image(image: tf.Tensor, data: typing.Any, augment: typing.Any, seed: tf.Tensor,
+                   mirrored: tf.Tensor | None = None) -> tf.Tensor:
     """Crops, flips and changes the colours of one encoded or uint8 image: float32 `(size, size, 3)` in 0-255.
 
     Args:
         image: string or uint8 tensor.
         data, augment: the sections of a `Recipe`.
         seed: integer tensor `(2,)` that determines every random number.
+        mirrored: bool scalar, whether to flip, for `augment.flip="alternating"`. Defaults to `None`: a random half.
     """
     size, resizing = data.image_size, dict(interpolation=data.interpolation, antialias=data.antialias)
     seeds = tf.random.split(seed, 4)
@@ -39,7 +46,7 @@ def training_image(image: tf.Tensor, data: typing.Any, augment: typing.Any, seed
     else:
         image = crops.resize_whole(image, size, **resizing)
     if augment.flip:
-        flipped = tf.random.stateless_uniform([], seeds[1]) < 0.5
+        flipped = tf.random.stateless_uniform([], seeds[1]) < 0.5 if mirrored is None else mirrored
         image = tf.cond(flipped, lambda: tf.reverse(image, [1]), lambda: image)
     if augment.color_jitter != "none":
         image = color.color_jitter(image, seeds[2], augment.color_jitter, augment.color_jitter_strength)
@@ -48,14 +55,35 @@ def training_image(image: tf.Tensor, data: typing.Any, augment: typing.Any, seed
     return tf.ensure_shape(image, (size, size, 3))
 
 
-def augment_randomly(image: tf.Tensor, augment: typing.Any, seed: tf.Tensor) -> tf.Tensor:
-    """Applies RandAugment if the recipe has it (float32 in 0-255 -> uint8), else returns the image unchanged."""
-    if not augment.rand_augment_layers:
-        return image
-    return rand_augment(
-        tf.saturate_cast(image, tf.uint8), seed + RAND_AUGMENT_SEED, augment.rand_augment_layers,
-        augment.rand_augment_magnitude, augment.rand_augment_probability, augment.rand_augment_translate,
-    )
+def check_policies(augment: typing.Any) -> None:
+    """Raises `UserError` for settings of the `augment` section that exclude each other, or have no effect."""
+    if augment.trivial_augment and augment.rand_augment_layers:
+        raise UserError("`augment.trivial_augment` and `augment.rand_augment_layers` are two policies: switch one off.")
+    if augment.rand_augment_magnitude_std and not augment.rand_augment_increasing:
+        raise UserError("`augment.rand_augment_magnitude_std` needs `augment.rand_augment_increasing=true`.")
+
+
+def augment_randomly(image: tf.Tensor, data: typing.Any, augment: typing.Any, seed: tf.Tensor) -> tf.Tensor:
+    """Applies RandAugment or TrivialAugment (float32 in 0-255 -> uint8) and random erasing (-> float32).
+
+    A recipe without them returns the image unchanged.
+    """
+    if augment.rand_augment_layers and augment.rand_augment_increasing:
+        fill = tuple(round(mean) for mean in data.mean)
+        image = rand_augment_increasing(
+            tf.saturate_cast(image, tf.uint8), seed + RAND_AUGMENT_SEED, augment.rand_augment_layers,
+            augment.rand_augment_magnitude, augment.rand_augment_magnitude_std, augment.rand_augment_probability, fill)
+    elif augment.rand_augment_layers:
+        image = rand_augment(
+            tf.saturate_cast(image, tf.uint8), seed + RAND_AUGMENT_SEED, augment.rand_augment_layers,
+            augment.rand_augment_magnitude, augment.rand_augment_probability, augment.rand_augment_translate,
+        )
+    if augment.trivial_augment:
+        image = trivial_augment(tf.saturate_cast(image, tf.uint8), seed + RAND_AUGMENT_SEED)
+    if augment.random_erasing:
+        image = random_erasing(image, seed + ERASING_SEED, augment.random_erasing, augment.random_erasing_mode,
+                               data.mean, data.std)
+    return image
 
 
 def normalize(images: tf.Tensor, data: typing.Any) -> tf.Tensor:

@@ -44,7 +44,7 @@ def stages(augment):
     """{name: `augment` section with the later stages off} of the stages that a recipe uses, in order."""
     off = {
         COLOUR: {"flip": False, "color_jitter": "none", "pca_noise": 0.0},
-        RAND_AUGMENT: {"rand_augment_layers": 0},
+        RAND_AUGMENT: {"rand_augment_layers": 0, "trivial_augment": False, "random_erasing": 0.0},
         MIXING: {"mixup_alpha": 0.0, "cutmix_alpha": 0.0},
     }
     order = [COLOUR, MIXING, RAND_AUGMENT] if augment.mix_first else [COLOUR, RAND_AUGMENT, MIXING]

@@ -11,4 +11,5 @@ from keras_tricks.layers.scaled_activation import ScaledActivation
 from keras_tricks.layers.scaled_ws_conv2d import ScaledWSConv2D
 from keras_tricks.layers.skip_gain import SkipGain
 from keras_tricks.layers.squeeze_excite import SqueezeExcite
+from keras_tricks.layers.whitening_conv2d import WhiteningConv2D, whitening_kernel
 from keras_tricks.layers.ws_conv2d import WSConv2D

@@ -1,5 +1,6 @@
 """The model zoo: one file per published family, one line per variant, and a registry of names."""
 
+from keras_tricks.models.airbench import Airbench94, AirbenchNet
 from keras_tricks.models.applications import InceptionV3, MobileNet
 from keras_tricks.models.efficientnet_rs import (
     EfficientNetRS,

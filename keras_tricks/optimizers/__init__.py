@@ -3,6 +3,8 @@
 from keras_tricks.optimizers.agc import AGC
 from keras_tricks.optimizers.describe import describe
 from keras_tricks.optimizers.gradient_accumulation import GradientAccumulation
+from keras_tricks.optimizers.lookahead import Lookahead
 from keras_tricks.optimizers.loss_scale import LossScale
+from keras_tricks.optimizers.muon import Muon, orthogonalize
 from keras_tricks.optimizers.no_decay import no_decay
 from keras_tricks.optimizers.sgd import SGD

@@ -6,6 +6,7 @@ import keras
 
 from keras_tricks.optimizers.agc import AGC
 from keras_tricks.optimizers.gradient_accumulation import GradientAccumulation
+from keras_tricks.optimizers.lookahead import Lookahead
 from keras_tricks.optimizers.sgd import SGD
 from keras_tricks.optimizers.wrapper import has_decoupled_decay, innermost, nested, variable_index
 
@@ -83,6 +84,8 @@ def _wrapper(wrapper):
         return f"AGC {wrapper.clip_factor:g}"
     if isinstance(wrapper, GradientAccumulation):
         return f"accumulation of {wrapper.steps} batches"
+    if isinstance(wrapper, Lookahead):
+        return f"Lookahead {wrapper.slow_step_size:g} every {wrapper.sync_period} updates"
     if isinstance(wrapper, keras.optimizers.LossScaleOptimizer):
         if wrapper.initial_scale == 1.0:
             return "skips non-finite updates"

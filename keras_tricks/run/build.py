@@ -7,7 +7,7 @@ import keras
 from keras_tricks import losses, models, optimizers, schedules
 from keras_tricks.run.weights import resolve_weights, teacher_options
 from keras_tricks.utils.class_names import difference
-from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.errors import UserError, one_line
 from keras_tricks.weights import find, load, match_classifier
 
 log = logging.getLogger("absl")
@@ -78,7 +78,13 @@ def _layout(name, weights):
 
 def build_loss(recipe):
     """The recipe's cross entropy."""
-    return losses.LabelSmoothingCrossentropy(recipe.loss.label_smoothing, recipe.loss.smoothing, from_logits=True)
+    section = recipe.loss
+    if section.name == "binary_crossentropy":
+        return losses.BinaryCrossentropy(section.label_smoothing, section.smoothing, section.target_threshold,
+                                         section.sum_classes, from_logits=True)
+    if section.target_threshold is not None or section.sum_classes:
+        raise UserError("`loss.target_threshold` and `loss.sum_classes` need `loss.name=binary_crossentropy`.")
+    return losses.LabelSmoothingCrossentropy(section.label_smoothing, section.smoothing, from_logits=True)
 
 
 def build_metrics(loss, distilled):
@@ -98,13 +104,11 @@ def build_metrics(loss, distilled):
 def build_optimizer(recipe, accumulates=False):
     """The recipe's optimizer with its wrappers; `accumulates`: whether any phase divides its batches."""
     section = recipe.optimizer
-    if section.name == "adam":
-        optimizer = keras.optimizers.Adam(0.0, section.momentum, weight_decay=section.weight_decay or None)
-    else:
-        optimizer = optimizers.SGD(0.0, section.momentum, section.nesterov, section.weight_decay,
-                                   section.no_bias_decay)
+    optimizer = _innermost(section)
     if section.agc_clip_factor:
         optimizer = optimizers.AGC(optimizer, section.agc_clip_factor, exclude=section.agc_exclude)
+    if section.lookahead_steps:
+        optimizer = optimizers.Lookahead(optimizer, section.lookahead_steps, section.lookahead_step_size)
     if accumulates:
         optimizer = optimizers.GradientAccumulation(optimizer, section.accumulation_steps)
     if recipe.train.precision == "mixed_float16":
@@ -114,10 +118,28 @@ def build_optimizer(recipe, accumulates=False):
     return optimizer
 
 
+def _innermost(section):
+    """The optimizer inside all wrappers, of the `optimizer` section of a recipe."""
+    decay = {"weight_decay": section.weight_decay or None}
+    coupled = {"no_bias_decay": section.no_bias_decay, "weight_decay": section.weight_decay}
+    cls, arguments = {
+        "adam": (keras.optimizers.Adam, {"beta_1": section.momentum, **decay}),
+        "lamb": (keras.optimizers.Lamb, {"beta_1": section.momentum, **decay}),
+        "muon": (optimizers.Muon, {"momentum": section.momentum, **coupled}),
+        "sgd": (optimizers.SGD, {"momentum": section.momentum, "nesterov": section.nesterov, **coupled}),
+    }[section.name]
+    try:
+        return cls(**{"learning_rate": 0.0, **arguments, **section.options})
+    except (TypeError, ValueError) as error:
+        raise UserError(f"`optimizer.options` of {cls.__name__}: {one_line(error)}") from None
+
+
 def decay_of(schedule):
     """The decay of a recipe's schedule as a `kt.schedules` object, or `None` if it is constant."""
     if schedule.decay == "cosine":
         return schedules.Cosine(schedule.epochs)
+    if schedule.decay == "linear":
+        return schedules.Linear(schedule.epochs)
     return schedules.Step(schedule.milestones, schedule.factor) if schedule.decay == "step" else None
 
 
@@ -132,12 +154,18 @@ def plan_of_recipe(recipe, dataset_size, replicas):
         warmup_epochs=schedule.warmup_epochs, replicas=replicas,
         max_batch_per_replica=recipe.train.max_batch_per_replica,
         accumulation_steps=recipe.optimizer.accumulation_steps,
+        growth_exponent=schedule.growth_exponent or (0.5 if recipe.optimizer.name in ("adam", "lamb") else 1.0),
     )
     per_call, lengths = recipe.train.steps_per_execution, {p.steps_per_epoch for p in plan}
     if per_call > 1 and (len(lengths) > 1 or plan[0].steps_per_epoch % per_call):
         steps = ", ".join(map(str, sorted(lengths)))
         raise UserError(f"`train.steps_per_execution` must divide the steps of an epoch ({steps}), and be 1 where the "
                         f"batch grows. Received: {per_call}")
+    if recipe.augment.repeats > 1:
+        from keras_tricks.data import check_repeats
+
+        for phase in plan:
+            check_repeats(phase.step_size, recipe.augment.repeats)
     if replicas > 1 and plan[0].micro_batch < FEW_IMAGES and not recipe.model.options.get("sync_bn"):
         log.warning("%d images per replica are few for the batch statistics of one replica: try "
                     "--set model.options.sync_bn=true", plan[0].micro_batch)

@@ -1,7 +1,8 @@
 """Batch-size plan: turns any decay of the learning rate into growth of the batch at the same noise scale.
 
-Formula    B(t) = the largest allowed size <= B_0 / f(t);  eps(t) = eps_0 * f(t) * B(t) / B_0        f: the decay
-           so eps(t) * N / (B(t) * (1 - m)) equals that of the decay at every t, below and above the cap
+Formula    B(t) = the largest allowed size <= B_0 / f(t);  eps(t) = eps_0 * f(t) * (B(t) / B_0)^p      f: the decay
+           p = 1 for SGD, 1/2 for Adam and LAMB (arXiv:2510.14717); with p = 1
+           eps(t) * N / (B(t) * (1 - m)) equals that of the decay at every t, below and above the cap
 Paper      Smith et al. 2017, arXiv:1711.00489, sections 3 to 5
 Recipe     grow_batch: schedule.mode=increase_batch; grow_once: schedule.mode=hybrid
 Use when   devices are idle at the small batch, or communication per update is expensive
@@ -70,6 +71,7 @@ class BatchSizePlan:
     momentum: float = 0.0
     warmup_epochs: float = 0.0
     replicas: int = 1
+    growth_exponent: float = 1.0
 
     def __iter__(self) -> Iterator[Phase]:
         return iter(self.phases)
@@ -113,10 +115,12 @@ class BatchSizePlan:
         phase = self.phase(epoch)
         per_epoch = phase.updates_per_epoch
         rate = rate_at(epoch * per_epoch + update, per_epoch, self.learning_rate, self.warmup_epochs, self.decay)
-        return float(rate) * (phase.batch_size / self.phases[0].batch_size)
+        return float(rate) * (phase.batch_size / self.phases[0].batch_size) ** self.growth_exponent
 
     def __str__(self) -> str:
-        head = ("epochs", "batch", "= replica", "x steps", "learning rate", "updates", "noise scale", "exact")
+        rule = {1.0: "", 0.5: " (root)"}.get(self.growth_exponent, f" (power {self.growth_exponent:g})")
+        shown = "learning rate" + (rule if len({p.batch_size for p in self.phases}) > 1 else "")
+        head = ("epochs", "batch", "= replica", "x steps", shown, "updates", "noise scale", "exact")
         rows = [(f"{p.epochs.start}-{p.epochs.stop - 1}", f"{p.batch_size:,}", f"{p.micro_batch:,} x {self.replicas}",
                  str(p.accumulation_steps), f"{p.learning_rate:.6g}", f"{p.updates:,}", f"{p.noise_scale:.5g}",
                  f"{p.exact_noise_scale:.5g}") for p in self.phases]
@@ -130,7 +134,7 @@ def batch_size_plan(learning_rate: float, batch_size: int, epochs: int, dataset_
                     mode: str = "increase_batch", factor: float = 2, multiples: Sequence[int] | None = None,
                     max_batch_size: int | None = None, momentum: float = 0.0, warmup_epochs: float = 0.0,
                     replicas: int = 1, max_batch_per_replica: int | None = None,
-                    accumulation_steps: int = 1) -> BatchSizePlan:
+                    accumulation_steps: int = 1, growth_exponent: float = 1.0) -> BatchSizePlan:
     """Turns a decay of the learning rate into a plan of batch sizes and learning rates.
 
     Args:
@@ -152,6 +156,9 @@ def batch_size_plan(learning_rate: float, batch_size: int, epochs: int, dataset_
         max_batch_per_replica: integer, images a replica can hold in one step; larger batches are accumulated. Defaults
             to `None`: no limit.
         accumulation_steps: integer > 0, minimum number of steps per update. Defaults to `1`.
+        growth_exponent: float in (0, 1]. A batch that is k times larger gets the rate of the decay times
+            k ** `growth_exponent`. Defaults to `1.0`, the rule for SGD. For Adam and its relatives it is 0.5: instead
+            of halving the rate, double the batch and divide the rate by sqrt 2 (Seesaw, arXiv:2510.14717).
 
     Returns:
         A `BatchSizePlan`.
@@ -160,6 +167,8 @@ def batch_size_plan(learning_rate: float, batch_size: int, epochs: int, dataset_
         UserError: a size is not an integer, exceeds the data set or cannot be divided among the replicas.
     """
     check_choice("mode", mode, MODES)
+    if not 0 < growth_exponent <= 1:
+        raise UserError(f"`growth_exponent` must be in (0, 1]. Received: {growth_exponent}")
     _check_start(learning_rate, batch_size, epochs, dataset_size)
     sizes = _allowed(batch_size, dataset_size, mode, factor, multiples, max_batch_size)
     milestones = tuple(getattr(decay, "milestones", ()))
@@ -183,11 +192,12 @@ def batch_size_plan(learning_rate: float, batch_size: int, epochs: int, dataset_
     for start, stop in zip(starts, [*starts[1:], epochs], strict=True):
         size = key(start)[0]
         steps = _accumulation(size, replicas, max_batch_per_replica, accumulation_steps)
-        rate = learning_rate * decay_factor(start) * size / batch_size
+        rate = learning_rate * decay_factor(start) * (size / batch_size) ** growth_exponent
         arguments = rate, size, dataset_size, momentum
         phases.append(Phase(range(start, stop), size, rate, size // (steps * replicas), steps, dataset_size // size,
                             noise_scale(*arguments), exact_noise_scale(*arguments)))
-    return BatchSizePlan(tuple(phases), learning_rate, dataset_size, decay, momentum, warmup_epochs, replicas)
+    return BatchSizePlan(tuple(phases), learning_rate, dataset_size, decay, momentum, warmup_epochs, replicas,
+                         growth_exponent)
 
 
 def _check_start(learning_rate, batch_size, epochs, dataset_size):

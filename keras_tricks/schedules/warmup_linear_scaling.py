@@ -17,12 +17,13 @@ import numpy
 
 from keras_tricks.schedules.cosine import Cosine
 from keras_tricks.schedules.exponential import Exponential
+from keras_tricks.schedules.linear import Linear
 from keras_tricks.schedules.linear_scaling import linear_scaling
 from keras_tricks.schedules.step import Step
 from keras_tricks.schedules.warmup import warmup
 from keras_tricks.utils.types import Decay
 
-DECAYS = {"Cosine": Cosine, "Exponential": Exponential, "Step": Step}
+DECAYS = {"Cosine": Cosine, "Exponential": Exponential, "Linear": Linear, "Step": Step}
 
 
 def learning_rate(step: Any, steps_per_epoch: float, peak: float, warmup_epochs: float = 0.0, decay: Decay = None,

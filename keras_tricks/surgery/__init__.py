@@ -1,4 +1,5 @@
 """Changes to an existing model, from this package or any other."""
 
 from keras_tricks.surgery.freeze import freeze
+from keras_tricks.surgery.whiten import whiten
 from keras_tricks.surgery.zero_gamma import zero_gamma

@@ -9,5 +9,5 @@ from keras_tricks.recipe import load_recipe
 RECIPE = load_recipe("dont_decay/cifar10_increase_batch").replace(
     about={"note": "section 5.1; 0.001 is Keras' default, not the paper's; the noise scale is not derived for Adam"},
     optimizer={"name": "adam", "weight_decay": 0.0},
-    schedule={"base_learning_rate": 0.001},
+    schedule={"base_learning_rate": 0.001, "growth_exponent": 1.0},
 )

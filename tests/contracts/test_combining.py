@@ -9,7 +9,7 @@ import pytest
 
 import keras_tricks as kt
 from keras_tricks.callbacks import BatchSizeScheduler, WarmupLinearScaling, WeightEMA
-from keras_tricks.optimizers import AGC, SGD, GradientAccumulation, LossScale
+from keras_tricks.optimizers import AGC, SGD, GradientAccumulation, Lookahead, LossScale
 from keras_tricks.optimizers.wrapper import OptimizerWrapper, find_wrapper, innermost
 from keras_tricks.recipe import Recipe
 from keras_tricks.utils.errors import UserError
@@ -244,10 +244,17 @@ def accumulation(inner):
     return GradientAccumulation(inner, 2)
 
 
+def accumulation_around_lookahead():
+    small = fit(model(GradientAccumulation(Lookahead(SGD(0.1), 2), 4)), batch_size=8, epochs=3)
+    large = fit(model(Lookahead(SGD(0.1), 2)), batch_size=32, epochs=3)
+    np.testing.assert_allclose(small.get_weights()[0], large.get_weights()[0], rtol=1e-5)
+
+
 WORKS, ERRORS = {  # (used, with) without backticks: a function that checks
     ("GradientAccumulation", "AGC inside"): accumulation_around_agc,
     ("GradientAccumulation", "clipnorm inside"): clipnorm_inside_accumulation,
     ("GradientAccumulation", "an epoch of too few batches"): too_few_batches,
+    ("GradientAccumulation", "Lookahead inside"): accumulation_around_lookahead,
     ("LossScale", "GradientAccumulation and AGC inside"): the_right_order,
     ("BatchSizeScheduler", "GradientAccumulation"): scheduler_with_accumulation,
     ("BatchSizeScheduler", "a wrapper of yours with an attribute steps"): scheduler_with_a_wrapper_of_ones_own,

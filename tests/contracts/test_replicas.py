@@ -9,7 +9,6 @@ import pytest
 tf = pytest.importorskip("tensorflow")
 
 from support import replicas  # noqa: E402
-from support.lookahead import Lookahead  # noqa: E402
 
 import keras_tricks as kt  # noqa: E402
 from keras_tricks import distribution  # noqa: E402
@@ -187,7 +186,7 @@ def test_random_layers_differ_by_replica_and_repeat_by_seed(layer, rate):
 
 def test_a_wrapper_that_acts_after_updates_trains_as_one_device():
     """With accumulation inside: whether there was an update is decided for all replicas together."""
-    case = replicas.Case(lambda: Lookahead(kt.optimizers.GradientAccumulation(replicas.sgd(), 2)))
+    case = replicas.Case(lambda: kt.optimizers.Lookahead(kt.optimizers.GradientAccumulation(replicas.sgd(), 2), 2))
     one, several = replicas.train(case), replicas.train(case, mirrored(2))
     plain = replicas.train(replicas.Case(lambda: kt.optimizers.GradientAccumulation(replicas.sgd(), 2)))
     assert replicas.difference(one, several) <= case.tolerance < replicas.difference(one, plain)

@@ -26,6 +26,9 @@ AUGMENTS = {
     "per sample": {"mixup_alpha": 0.4, "mixup_per": "sample"},
     "halves": {"mixup_alpha": 0.4, "cutmix_alpha": 1.0, "mixup_per": "sample"},
     "either": {"mixup_alpha": 0.4, "cutmix_alpha": 1.0, "mix_both": "either"},
+    "copies": {"repeats": 3, "flip": "alternating", "trivial_augment": True, "random_erasing": 0.5},
+    "mixed copies": {"repeats": 3, "mixup_alpha": 0.4, "rand_augment_layers": 1, "rand_augment_increasing": True,
+                     "random_erasing": 0.5, "random_erasing_mode": "pixel"},
     "partners of their own": {"mixup_alpha": 0.4, "cutmix_alpha": 1.0, "mix_first": True, "mixup_per": "sample"},
 }
 
@@ -69,7 +72,7 @@ def epoch(split, augment, batch, part, parts):
 @pytest.mark.parametrize("make", [lambda: Counted(40).split, lambda: stream(40)], ids=["by index", "stream"])
 def test_the_parts_are_the_whole(make, augment, batch, parts):
     images, labels = epoch(make(), augment, batch, 0, 1)
-    pairs = bool(augment) and not augment.get("mix_first")
+    pairs = "mixup_alpha" in augment and not augment.get("mix_first")
     for part in range(parts):
         rows = rows_of_part(batch, part, parts, pairs).own
         own_images, own_labels = epoch(make(), augment, batch, part, parts)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_tricks.recipe import list_recipes, load_recipe
+from keras_tricks.recipe import Recipe, list_recipes, load_recipe
 from keras_tricks.schedules import BatchSizePlan, Cosine, Exponential, Step, batch_size_plan, learning_rate
 from keras_tricks.training import plan_of_recipe as plan_of
 from keras_tricks.utils.errors import UserError
@@ -337,3 +337,24 @@ def test_the_last_sizes_that_are_allowed():
 def test_the_size_of_the_data_must_be_given():
     with pytest.raises(TypeError, match="dataset_size"):
         batch_size_plan(0.1, 10, 9)
+
+
+def test_the_square_root_rule_of_adam():
+    """Where the decay halves the rate, the batch doubles and the rate falls by sqrt 2 (Seesaw)."""
+    decay = Step((2, 4), 0.5)
+    plan = batch_size_plan(0.1, 8, 6, 640, decay, growth_exponent=0.5, max_batch_size=64)
+    assert [p.batch_size for p in plan] == [8, 16, 32]
+    expected = [0.1, 0.1 / 2**0.5, 0.05]
+    np.testing.assert_allclose([p.learning_rate for p in plan], expected, rtol=1e-9)
+    np.testing.assert_allclose([plan.rate(epoch) for epoch in (0, 2, 4)], expected, rtol=1e-6)
+    assert "learning rate (root)" in str(plan) and "(root)" not in str(batch_size_plan(0.1, 8, 6, 640, decay))
+    with pytest.raises(UserError, match="growth_exponent"):
+        batch_size_plan(0.1, 8, 6, 640, decay, growth_exponent=0.0)
+
+
+@pytest.mark.parametrize("changes, exponent", [
+    ([], 1.0), (["optimizer.name=adam"], 0.5), (["optimizer.name=lamb"], 0.5), (["optimizer.name=muon"], 1.0),
+    (["optimizer.name=adam", "schedule.growth_exponent=1"], 1.0)], ids=str)
+def test_the_rule_of_a_recipe_follows_its_optimizer(changes, exponent):
+    recipe = Recipe(schedule={"mode": "increase_batch", "epochs": 120, "batch_size": 32}).override(changes)
+    assert plan_of(recipe, 3200, 1).growth_exponent == exponent

@@ -27,6 +27,7 @@ class Case:
     optimizer: typing.Callable = sgd
     policy: str = "float32"
     soft_labels: bool = False  # label smoothing on labels mixed by mixup
+    loss: typing.Callable = kt.losses.LabelSmoothingCrossentropy
     sync_bn: bool = False
     family: str = ""  # registry name of the network; "": a network of a few layers
     ema: bool = False
@@ -41,9 +42,13 @@ CASES = {
     "agc_keras_decoupled": Case(lambda: kt.optimizers.AGC(keras_sgd(weight_decay=1e-2), 0.02)),
     "accumulation": Case(lambda: kt.optimizers.GradientAccumulation(sgd(), 2)),
     "agc_accumulation": Case(lambda: kt.optimizers.GradientAccumulation(kt.optimizers.AGC(sgd(), 0.02), 2)),
+    "lookahead_agc": Case(lambda: kt.optimizers.Lookahead(kt.optimizers.AGC(sgd(), 0.02), 3)),
+    "lamb": Case(lambda: keras.optimizers.Lamb(0.01, weight_decay=1e-2)),
+    "muon": Case(lambda: kt.optimizers.Muon(0.05, weight_decay=1e-3)),
     "loss_scale_agc_float16": Case(
         lambda: kt.optimizers.LossScale(kt.optimizers.AGC(sgd(), 0.02)), "mixed_float16", tolerance=2e-3),
     "ema": Case(ema=True),
+    "binary_crossentropy_mixup": Case(soft_labels=True, loss=kt.losses.BinaryCrossentropy),
     "label_smoothing_mixup": Case(soft_labels=True),
     "sync_bn": Case(sync_bn=True),
     "nf_resnet_agc": Case(lambda: kt.optimizers.AGC(sgd(), 0.02), family="test_nf_resnet"),
@@ -97,7 +102,7 @@ def train(case, devices=None, steps=None):
     try:
         with scope():
             model = network(case.sync_bn, case.family)
-            loss = kt.losses.LabelSmoothingCrossentropy(0.1 if case.soft_labels else 0.0, from_logits=True)
+            loss = case.loss(0.1 if case.soft_labels else 0.0, from_logits=True)
             model.compile(case.optimizer(), loss, jit_compile=keras.backend.backend() == "jax")
         average = kt.callbacks.WeightEMA(0.9)
         with fit_scope():
