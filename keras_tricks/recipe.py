@@ -129,7 +129,7 @@ class Augment(Section):
 class Model(Section):
     """The network. `options` are further arguments of its builder."""
 
-    name: Text = "resnet50d"
+    name: Text = "resnet50d"  # registry key, or import path of your own function: mypackage.nets:build
     classes: Positive | None = None  # None: those of the data
     weights: Text | None = None  # file, run or name such as timm/resnet50d.ra2_in1k; another classifier is reset
     freeze: tuple[Text, ...] = ()  # parts that are not trained: stem, stage1, stage2_block1, ...
@@ -202,6 +202,7 @@ class Train(Section):
     checkpoint_steps: Positive | None = None  # further interval in steps of an epoch; None: off
     keep_checkpoints: int = pydantic.Field(2, gt=0, le=10_000)
     stall_minutes: float = pydantic.Field(10.0, gt=0)  # time without a step after which the log reports it
+    callbacks: tuple[Text, ...] = ()  # import paths of functions that return callbacks: mypackage.hooks:make
     skip_non_finite: bool = False  # skip updates with a non-finite gradient, as float16 does; false: stop
 
 

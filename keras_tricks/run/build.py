@@ -8,6 +8,7 @@ from keras_tricks import losses, models, optimizers, schedules
 from keras_tricks.run.weights import resolve_weights, teacher_options
 from keras_tricks.utils.class_names import difference
 from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.import_path import is_import_path
 from keras_tricks.weights import find, load, match_classifier
 
 log = logging.getLogger("absl")
@@ -15,7 +16,7 @@ log = logging.getLogger("absl")
 FEW_IMAGES = 16  # images per replica below which batch statistics are poor
 
 
-def build_network(recipe, classes, class_names=(), initial=True):
+def build_network(recipe, classes, class_names=(), initial=True, build=None):
     """The recipe's network, logits out, in the current precision policy.
 
     Args:
@@ -24,10 +25,12 @@ def build_network(recipe, classes, class_names=(), initial=True):
         class_names: names of the classes. If the weights of `model.weights` have other ones, their classifier is
             reordered, or initialized again. Defaults to `()`: not compared.
         initial: bool, whether to load `model.weights`. Defaults to `True`.
+        build: function of the user that builds the model. Defaults to `None`: `model.name` is a registry key or an
+            import path.
     """
     model, options = recipe.model, dict(recipe.model.options)
     weights = resolve_weights(model.weights) if initial else None
-    if model.weights is not None and not initial:
+    if model.weights is not None and not initial and build is None:
         options = _layout(model.name, model.weights) | options
     if model.zero_gamma:
         options["zero_gamma"] = True
@@ -35,10 +38,22 @@ def build_network(recipe, classes, class_names=(), initial=True):
     if recipe.data.test_size != size and "input_shape" not in options:
         size = None  # trained and evaluated at different sizes
     options.setdefault("input_shape", (size, size, 3))
-    network = models.create_model(model.name, classes=classes, classifier_activation=None, weights=weights, **options)
+    network = models.create_model(build or model.name, classes=classes, classifier_activation=None, weights=weights,
+                                  **options)
+    if build is not None or is_import_path(model.name):
+        _check_normalization(network, recipe)
     if weights is not None:
         match_classifier(network, find(weights).class_names, class_names or find(weights).class_names, weights)
     return network
+
+
+def _check_normalization(network, recipe):
+    """Raises a `UserError` if the network normalizes its images and the pipeline does so as well."""
+    layer = models.own.normalizes_itself(network)
+    if layer and (recipe.data.mean, recipe.data.std) != ((0.0,) * 3, (1.0,) * 3):
+        raise UserError(f"{recipe.model.name} normalizes its images itself (layer {layer!r}), and the data are "
+                        "normalized before: set data.mean=[0,0,0] and data.std=[1,1,1], which gives it pixels from 0 "
+                        "to 255, or leave out that layer.")
 
 
 def build_teacher(recipe, classes, class_names=()):
