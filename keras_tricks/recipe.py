@@ -203,6 +203,7 @@ class Train(Section):
     keep_checkpoints: int = pydantic.Field(2, gt=0, le=10_000)
     stall_minutes: float = pydantic.Field(10.0, gt=0)  # time without a step after which the log reports it
     callbacks: tuple[Text, ...] = ()  # import paths of functions that return callbacks: mypackage.hooks:make
+    loggers: tuple[typing.Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ("tensorboard",)
     skip_non_finite: bool = False  # skip updates with a non-finite gradient, as float16 does; false: stop
 
 

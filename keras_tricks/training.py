@@ -4,6 +4,7 @@ The functions of `train` follow this order. `prepare` does everything before the
 it as well.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -33,6 +34,7 @@ from keras_tricks.run.failures import translate_data_errors, translate_errors
 from keras_tricks.run.folder import is_run, recipe_of
 from keras_tricks.run.lock import locked, locked_output
 from keras_tricks.run.log import log_bad_images, log_file, log_result
+from keras_tricks.run.loggers import check_loggers, open_loggers
 from keras_tricks.run.own import Handed, follows_plateau, make_callbacks
 from keras_tricks.run.peers import experiment, report_failures
 from keras_tricks.run.process import own_process
@@ -118,6 +120,7 @@ def train(recipe: Recipe | str | None = None, output: str | pathlib.Path | None 
 
     run = resolve_run(recipe, output, resume, changes, Handed(model, callbacks))
     check_packages(run.recipe.export.formats)
+    check_loggers(run.recipe.train.loggers)
     check_limits()
     with own_process("kt.train"):
         devices = _make_devices(run.recipe)
@@ -278,12 +281,12 @@ def _train(ready, run, folder, resume_from, verbose):
     # --- train --------------------------------------------------------------------------------------------------------
     with ready.devices.fit_scope(), watchers.interruption, \
             translate_errors(ready, resume_from, watchers.checkpoint, training_batches), \
-            watchers.watchdog, watchers.run_log:
+            watchers.watchdog, watchers.run_log, _loggers(ready, folder) as loggers:
         write_text(folder / "recipe.json", ready.recipe.to_json())
         write_class_names(folder, ready.source.class_names)
         write_text(folder / "env.json", json.dumps(environment(ready.devices.describe()), indent=2) + "\n")
         _log_start(ready, start, run, resume_from)
-        history = _fit(ready, start, first_step, [*watchers.callbacks, scheduler], clock, validation, verbose,
+        history = _fit(ready, start, first_step, [*watchers.ordered(loggers), scheduler], clock, validation, verbose,
                        watchers.checkpoint)
     log_bad_images(ready.source)
 
@@ -304,11 +307,22 @@ class _Watchers:
     interruption: callbacks.Interruption
     callbacks: tuple
 
+    def ordered(self, loggers):
+        """All of them with the loggers, which come before the checkpoint: an epoch is logged before it is kept."""
+        place = self.callbacks.index(self.watchdog)
+        return *self.callbacks[:place], *loggers, *self.callbacks[place:]
+
+
+def _loggers(ready, folder):
+    """A context with the callbacks of the recipe's trackers, in one of several processes."""
+    return open_loggers(ready.recipe, folder) if ready.devices.is_chief else contextlib.nullcontext(())
+
 
 def _watchers(ready, folder, validation, clock, scheduler):
     recipe, section = ready.recipe, ready.recipe.train
     several = ready.devices.processes > 1  # whose clocks differ
-    run_log, overflows = callbacks.RunLog(folder, ready.plan, clock), callbacks.OverflowLog()
+    run_log = callbacks.RunLog(folder, ready.plan, clock, events="tensorboard" in section.loggers)
+    overflows = callbacks.OverflowLog()
     ema = None
     if recipe.optimizer.ema_decay:
         ema = callbacks.WeightEMA(recipe.optimizer.ema_decay, validation, evaluate_every=section.evaluate_every)

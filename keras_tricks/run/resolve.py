@@ -18,7 +18,7 @@ CHANGEABLE_ON_RESUME = {
     "train.strategy", "train.logical_devices", "train.max_batch_per_replica", "train.static_shapes",
     "train.deterministic", "train.eval_batch_size", "train.evaluate_every",
     "train.jit_compile", "train.checkpoint_minutes", "train.checkpoint_steps", "train.keep_checkpoints",
-    "train.stall_minutes",
+    "train.stall_minutes", "train.loggers",
 }
 
 
