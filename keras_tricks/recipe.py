@@ -143,10 +143,23 @@ class Loss(Section):
 
     label_smoothing: Rate = 0.0
     smoothing: typing.Literal["others", "uniform"] = "others"
+    class_weight: str | dict[str, float] = "none"  # "none", "balanced", or {class name: weight}; classes left out: 1
     teacher: Text | None = None  # registry key
     teacher_weights: Text | None = None  # file or run folder
     teacher_options: Options = {}
     temperature: float = pydantic.Field(20.0, gt=0)
+
+    @pydantic.field_validator("class_weight", mode="before")
+    @classmethod
+    def _check_class_weight(cls, weights):
+        if isinstance(weights, dict):
+            good = all(type(w) in (int, float) and 0 <= w < float("inf") for w in weights.values())
+            good = good and all(isinstance(name, str) for name in weights)
+        else:
+            good = weights in ("none", "balanced")
+        if not good:
+            raise ValueError('expected "none", "balanced" or {"class name": weight >= 0}')
+        return weights
 
 
 class Optimizer(Section):

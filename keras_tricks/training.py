@@ -27,6 +27,7 @@ from keras_tricks.run.build import (
     build_network,
     build_optimizer,
     build_teacher,
+    class_weights,
     plan_of_recipe,
 )
 from keras_tricks.run.environment import check_limits, environment
@@ -169,7 +170,7 @@ def prepare(recipe: Recipe, devices=None, handed=None) -> Prepared:
 
     build = handed and handed.model
     with devices.scope():
-        network, trainer = _compiled(recipe, source.class_names, plan, devices, build)
+        network, trainer = _compiled(recipe, source.class_names, plan, devices, build, class_weights(recipe, source))
     own_callbacks = make_callbacks(recipe, handed)
     return Prepared(recipe, source, network, trainer, devices, plan, build=build, own_callbacks=own_callbacks)
 
@@ -222,7 +223,7 @@ def class_names_of_data(data):
         return None
 
 
-def _compiled(recipe, class_names, plan, devices, build=None):
+def _compiled(recipe, class_names, plan, devices, build=None, weights=None):
     """(network, trainer) of a recipe: the trainer is compiled, and is the network unless there is a teacher."""
     # --- model --------------------------------------------------------------------------------------------------------
     if keeps_last_statistics(recipe) and not recipe.optimizer.ema_decay:
@@ -233,7 +234,7 @@ def _compiled(recipe, class_names, plan, devices, build=None):
     surgery.freeze(network, recipe.model.freeze, recipe.model.freeze_norms)
 
     # --- loss ---------------------------------------------------------------------------------------------------------
-    loss, trainer = build_loss(recipe), network
+    loss, trainer = build_loss(recipe, weights), network
     if recipe.loss.teacher is not None:
         teacher = build_teacher(recipe, len(class_names), class_names)
         trainer = losses.Distiller(network, teacher, recipe.loss.temperature)
@@ -248,7 +249,7 @@ def _compiled(recipe, class_names, plan, devices, build=None):
     trainer.compile(
         optimizer=optimizer,
         loss=loss,
-        weighted_metrics=build_metrics(loss, distilled=trainer is not network),
+        weighted_metrics=build_metrics(build_loss(recipe), trainer is not network, weights and len(weights)),
         steps_per_execution=recipe.train.steps_per_execution,
         **devices.compile_arguments(recipe.train.jit_compile),
     )

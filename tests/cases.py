@@ -27,6 +27,8 @@ LAYERS = [  # class, arguments, input shape
     (Normalize, {"mean": (1.0, 2.0, 3.0), "std": (4.0, 5.0, 6.0)}, (2, 4, 4, 3)),
 ]
 LOSSES = [  # class, arguments
+    (kt.losses.ClassWeightedCrossentropy, {"class_weight": [0.5, 1.0, 4.0], "label_smoothing": 0.1,
+                                           "from_logits": True}),
     (kt.losses.LabelSmoothingCrossentropy, {"label_smoothing": 0.2, "smoothing": "uniform", "from_logits": True}),
 ]
 INITIALIZERS = [  # class, arguments

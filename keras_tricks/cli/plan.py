@@ -108,9 +108,12 @@ def _augment_section(augment):
 
 
 def _loss(trainer):
-    from keras_tricks.losses import Distiller
+    from keras_tricks.losses import ClassWeightedCrossentropy, Distiller
 
     text = f"cross entropy, label smoothing {trainer.loss.label_smoothing:g} ({trainer.loss.smoothing})"
+    if isinstance(trainer.loss, ClassWeightedCrossentropy):
+        weights = trainer.loss.class_weight
+        text += f", class weights {min(weights):.4g} to {max(weights):.4g}"
     if isinstance(trainer, Distiller):
         text += f", taught by {trainer.teacher.name} at T = {trainer.temperature:g}"
     return text

@@ -3,11 +3,12 @@
 import logging
 
 import keras
+import numpy as np
 
-from keras_tricks import losses, models, optimizers, schedules
+from keras_tricks import analysis, losses, models, optimizers, schedules
 from keras_tricks.run.weights import resolve_weights, teacher_options
 from keras_tricks.utils.class_names import difference
-from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.errors import UserError, nearest
 from keras_tricks.utils.import_path import is_import_path
 from keras_tricks.weights import find, load, match_classifier
 
@@ -91,22 +92,50 @@ def _layout(name, weights):
     return {"layout": models.normalizer_free.layout_for(resolve_weights(weights))}
 
 
-def build_loss(recipe):
-    """The recipe's cross entropy."""
+def class_weights(recipe, source):
+    """The weight of each class of a `Source`, a list; `None` if the recipe has no class weights.
+
+    Raises:
+        UserError: a weight of an unknown class, or data whose labels are not known without reading every image.
+    """
+    wanted, names = recipe.loss.class_weight, source.class_names
+    if wanted == "none":
+        return None
+    if wanted == "balanced":
+        if source.train.labels is None:
+            raise UserError(f"`loss.class_weight` is balanced, and {source.name} gives labels only with the images: "
+                            'name the weights, --set \'loss.class_weight={"class name": 2.0}\'.')
+        counts = np.bincount(source.train.labels, minlength=len(names))
+        return losses.balanced_class_weights(counts)
+    unknown = next((name for name in wanted if name not in names), None)
+    if unknown is not None:
+        raise UserError(f"`loss.class_weight` has the class {unknown!r}, and {source.name} has no such class."
+                        f"{nearest(unknown, names)} Its classes: {', '.join(names[:5])}{', ...' * (len(names) > 5)}.")
+    return [wanted.get(name, 1.0) for name in names]
+
+
+def build_loss(recipe, weights=None):
+    """The recipe's cross entropy; `weights` are those of the classes, or `None`."""
+    if weights is not None:
+        return losses.ClassWeightedCrossentropy(weights, recipe.loss.label_smoothing, recipe.loss.smoothing,
+                                                from_logits=True)
     return losses.LabelSmoothingCrossentropy(recipe.loss.label_smoothing, recipe.loss.smoothing, from_logits=True)
 
 
-def build_metrics(loss, distilled):
+def build_metrics(loss, distilled, balanced_classes=None):
     """Metrics of a run, each a sum over images divided by the sum of their weights.
 
     The loss is one of them: Keras divides the weighted loss of a batch by its size, so that it shrinks with every
     padded or broken image. A metric named "loss" takes its place in the logs. A distiller's training loss has a second
-    term; there the metric is reported in addition.
+    term; there the metric is reported in addition. With class weights the metric is the loss without them, which other
+    runs and `evaluate` report, and `balanced_classes`, the number of classes, adds the mean accuracy of the classes.
     """
+    further = [] if balanced_classes is None else [analysis.BalancedAccuracy(balanced_classes)]
     return [
         keras.metrics.CategoricalAccuracy(name="top1"),
         keras.metrics.TopKCategoricalAccuracy(k=5, name="top5"),
         keras.metrics.MeanMetricWrapper(loss.call, name="cross_entropy" if distilled else "loss"),
+        *further,
     ]
 
 

@@ -3,6 +3,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import typing
 
 import keras
@@ -27,6 +28,7 @@ class Case:
     optimizer: typing.Callable = sgd
     policy: str = "float32"
     soft_labels: bool = False  # label smoothing on labels mixed by mixup
+    loss: typing.Callable = kt.losses.LabelSmoothingCrossentropy
     sync_bn: bool = False
     family: str = ""  # registry name of the network; "": a network of a few layers
     ema: bool = False
@@ -45,6 +47,8 @@ CASES = {
         lambda: kt.optimizers.LossScale(kt.optimizers.AGC(sgd(), 0.02)), "mixed_float16", tolerance=2e-3),
     "ema": Case(ema=True),
     "label_smoothing_mixup": Case(soft_labels=True),
+    "class_weight_mixup": Case(
+        soft_labels=True, loss=functools.partial(kt.losses.ClassWeightedCrossentropy, (0.2, 1.0, 1.0, 5.0))),
     "sync_bn": Case(sync_bn=True),
     "nf_resnet_agc": Case(lambda: kt.optimizers.AGC(sgd(), 0.02), family="test_nf_resnet"),
     # Few steps: one device and several sum in different orders, and batch normalization over 16 numbers amplifies this.
@@ -92,7 +96,7 @@ def train(case, strategy=None, steps=None):
     try:
         with strategy.scope() if strategy is not None else contextlib.nullcontext():
             model = network(case.sync_bn, case.family)
-            loss = kt.losses.LabelSmoothingCrossentropy(0.1 if case.soft_labels else 0.0, from_logits=True)
+            loss = case.loss(0.1 if case.soft_labels else 0.0, from_logits=True)
             model.compile(case.optimizer(), loss, jit_compile=False)
         average = kt.callbacks.WeightEMA(0.9)
         model.fit(batches(case.soft_labels, steps), epochs=1, verbose=0, shuffle=False,
