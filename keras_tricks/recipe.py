@@ -135,7 +135,7 @@ class Augment(Section):
 class Model(Section):
     """The network. `options` are further arguments of its builder."""
 
-    name: Text = "resnet50d"
+    name: Text = "resnet50d"  # registry key, or import path of your own function: mypackage.nets:build
     classes: Positive | None = None  # None: those of the data
     weights: Text | None = None  # file, run or name such as timm/resnet50d.ra2_in1k; another classifier is reset
     freeze: tuple[Text, ...] = ()  # parts that are not trained: stem, stage1, stage2_block1, ...
@@ -152,10 +152,23 @@ class Loss(Section):
     sum_classes: bool = False  # binary: sum over the classes instead of the mean
     label_smoothing: Rate = 0.0
     smoothing: typing.Literal["others", "uniform"] = "others"
+    class_weight: str | dict[str, float] = "none"  # "none", "balanced", or {class name: weight}; classes left out: 1
     teacher: Text | None = None  # registry key
     teacher_weights: Text | None = None  # file or run folder
     teacher_options: Options = {}
     temperature: float = pydantic.Field(20.0, gt=0)
+
+    @pydantic.field_validator("class_weight", mode="before")
+    @classmethod
+    def _check_class_weight(cls, weights):
+        if isinstance(weights, dict):
+            good = all(type(w) in (int, float) and 0 <= w < float("inf") for w in weights.values())
+            good = good and all(isinstance(name, str) for name in weights)
+        else:
+            good = weights in ("none", "balanced")
+        if not good:
+            raise ValueError('expected "none", "balanced" or {"class name": weight >= 0}')
+        return weights
 
 
 class Optimizer(Section):
@@ -215,6 +228,8 @@ class Train(Section):
     checkpoint_steps: Positive | None = None  # further interval in steps of an epoch; None: off
     keep_checkpoints: int = pydantic.Field(2, gt=0, le=10_000)
     stall_minutes: float = pydantic.Field(10.0, gt=0)  # time without a step after which the log reports it
+    callbacks: tuple[Text, ...] = ()  # import paths of functions that return callbacks: mypackage.hooks:make
+    loggers: tuple[typing.Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ("tensorboard",)
     skip_non_finite: bool = False  # skip updates with a non-finite gradient, as float16 does; false: stop
 
 

@@ -4,6 +4,7 @@ The functions of `train` follow this order. `prepare` does everything before the
 it as well.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -13,6 +14,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 
 import keras
 
@@ -25,6 +27,7 @@ from keras_tricks.run.build import (
     build_network,
     build_optimizer,
     build_teacher,
+    class_weights,
     plan_of_recipe,
 )
 from keras_tricks.run.environment import check_limits, environment
@@ -32,6 +35,8 @@ from keras_tricks.run.failures import translate_data_errors, translate_errors
 from keras_tricks.run.folder import is_run, recipe_of
 from keras_tricks.run.lock import locked, locked_output
 from keras_tricks.run.log import log_bad_images, log_file, log_result
+from keras_tricks.run.loggers import check_loggers, open_loggers
+from keras_tricks.run.own import Handed, follows_plateau, make_callbacks
 from keras_tricks.run.peers import experiment, report_failures
 from keras_tricks.run.process import own_process
 from keras_tricks.run.resolve import create_run_folder, flatten, resolve_run
@@ -77,11 +82,14 @@ class Prepared:
     devices: object  # see `distribution/devices.py`
     plan: schedules.BatchSizePlan | None  # batch size, learning rate and steps of every epoch
     service: object = None  # the data service that makes the training batches, if there is one
+    build: Callable[..., keras.Model] | None = None  # the user's function that builds the network, if handed over
+    own_callbacks: Sequence[keras.callbacks.Callback] = ()  # of the user
 
 
 def train(recipe: Recipe | str | None = None, output: str | pathlib.Path | None = None,
           resume: bool | str | pathlib.Path = False, dry_run: bool = False, verbose: int | None = None,
-          changes: str | None = None) -> Run:
+          changes: str | None = None, model: Callable[..., keras.Model] | None = None,
+          callbacks: Sequence[keras.callbacks.Callback] = ()) -> Run:
     """Trains a recipe.
 
     Args:
@@ -92,6 +100,10 @@ def train(recipe: Recipe | str | None = None, output: str | pathlib.Path | None 
         dry_run: bool, build everything, do one training and one evaluation step, write nothing.
         verbose: 0, 1 (bar) or 2 (one line per epoch). Defaults to 1 on a terminal and to 2 otherwise.
         changes: which recipe to use if a run is resumed with another one: `"run"`, `"new"`, or `None`, an error.
+        model: function `(input_shape, classes, **options)` that returns a `keras.Model` with logits. Defaults to
+            `None`: the recipe's `model.name`.
+        callbacks: `keras.callbacks.Callback` objects, whose state is part of checkpoints. Defaults to `()`: those of
+            the recipe's `train.callbacks`.
 
     Returns:
         A `Run`; after a dry run its `folder` is `None`.
@@ -107,8 +119,9 @@ def train(recipe: Recipe | str | None = None, output: str | pathlib.Path | None 
     """
     from keras_tricks.distribution import worker_names
 
-    run = resolve_run(recipe, output, resume, changes)
+    run = resolve_run(recipe, output, resume, changes, Handed(model, callbacks))
     check_packages(run.recipe.export.formats)
+    check_loggers(run.recipe.train.loggers)
     check_limits()
     with own_process("kt.train"):
         devices = _make_devices(run.recipe)
@@ -119,7 +132,7 @@ def train(recipe: Recipe | str | None = None, output: str | pathlib.Path | None 
 
 def _train_on(devices, run, dry_run, verbose):
     """Prepares and trains a `ResolvedRun`."""
-    ready = prepare(run.recipe, devices)
+    ready = prepare(run.recipe, devices, run.handed)
     if run.recipe.data.service is not None:
         from keras_tricks.data import service
 
@@ -136,12 +149,13 @@ def _train_on(devices, run, dry_run, verbose):
         return _train(ready, run, pathlib.Path(scratch), run.folder, verbose=0)
 
 
-def prepare(recipe: Recipe, devices=None) -> Prepared:
+def prepare(recipe: Recipe, devices=None, handed=None) -> Prepared:
     """Opens the data, builds and compiles the model. Reads and writes no file of a run.
 
     Args:
         recipe: `Recipe`.
         devices: devices of the run. Defaults to `None`, those of the recipe, after all workers have started.
+        handed: `Handed`, the model and callbacks given to `train`. Defaults to `None`: those of the recipe.
 
     Raises:
         UserError: the recipe contradicts the data or the model.
@@ -154,11 +168,13 @@ def prepare(recipe: Recipe, devices=None) -> Prepared:
     _check_against_data(recipe, source)
     plan = plan_of_recipe(recipe, source.train.num_examples, devices.replicas)
 
+    build = handed and handed.model
     with devices.scope():
-        network, trainer = _compiled(recipe, source.class_names, plan, devices)
+        network, trainer = _compiled(recipe, source.class_names, plan, devices, build, class_weights(recipe, source))
         if recipe.model.weights is None:
             surgery.whiten(network, functools.partial(_first_images, recipe.data, source))
-    return Prepared(recipe, source, network, trainer, devices, plan)
+    own_callbacks = make_callbacks(recipe, handed)
+    return Prepared(recipe, source, network, trainer, devices, plan, build=build, own_callbacks=own_callbacks)
 
 
 def prepare_evaluation(recipe, open_validation, make_metric):
@@ -215,18 +231,18 @@ def class_names_of_data(data):
         return None
 
 
-def _compiled(recipe, class_names, plan, devices):
+def _compiled(recipe, class_names, plan, devices, build=None, weights=None):
     """(network, trainer) of a recipe: the trainer is compiled, and is the network unless there is a teacher."""
     # --- model --------------------------------------------------------------------------------------------------------
     if keeps_last_statistics(recipe) and not recipe.optimizer.ema_decay:
         raise UserError("bn_momentum is 0 and there is no weight average: evaluation would use only the statistics of "
                         "the last batch. Set optimizer.ema_decay=0.9999, as the paper does, or "
                         "model.options.bn_momentum=0.9.")
-    network = build_network(recipe, len(class_names), class_names)
+    network = build_network(recipe, len(class_names), class_names, build=build)
     surgery.freeze(network, recipe.model.freeze, recipe.model.freeze_norms)
 
     # --- loss ---------------------------------------------------------------------------------------------------------
-    loss, trainer = build_loss(recipe), network
+    loss, trainer = build_loss(recipe, weights), network
     if recipe.loss.teacher is not None:
         teacher = build_teacher(recipe, len(class_names), class_names)
         trainer = losses.Distiller(network, teacher, recipe.loss.temperature)
@@ -241,7 +257,7 @@ def _compiled(recipe, class_names, plan, devices):
     trainer.compile(
         optimizer=optimizer,
         loss=loss,
-        weighted_metrics=build_metrics(loss, distilled=trainer is not network),
+        weighted_metrics=build_metrics(build_loss(recipe), trainer is not network, weights and len(weights)),
         steps_per_execution=recipe.train.steps_per_execution,
         **devices.compile_arguments(recipe.train.jit_compile),
     )
@@ -262,23 +278,26 @@ def _train(ready, run, folder, resume_from, verbose):
     clock, validation = WaitClock(), validation_batches(ready)
 
     # --- schedule, and callbacks that monitor the run -----------------------------------------------------------------
-    watchers = _watchers(ready, folder, validation, clock)
+    scheduler = callbacks.BatchSizeScheduler(ready.plan, batched=True, follows=follows_plateau(ready.own_callbacks))
+    watchers = _watchers(ready, folder, validation, clock, scheduler)
     start = callbacks.Position()
     if run.resume:
         start = watchers.checkpoint.restore(ready.trainer, resume_from, may_differ=_may_differ(run, resume_from))
+        watchers.checkpoint.stopped &= run.changes != "new"
     first_step = _first_step(ready.plan, start, ready.recipe.train.steps_per_execution)
-    scheduler = callbacks.BatchSizeScheduler(ready.plan, (start.epoch, first_step), batched=True)
-    further = [*ready.devices.callbacks(ready.recipe.seed, (start.epoch, first_step)), scheduler]
+    scheduler.start = start.epoch, first_step
+    further = [*ready.devices.callbacks(ready.recipe.seed, scheduler.start), scheduler]
 
     # --- train --------------------------------------------------------------------------------------------------------
     with ready.devices.fit_scope(), watchers.interruption, \
             translate_errors(ready, resume_from, watchers.checkpoint, training_batches), \
-            watchers.watchdog, watchers.run_log:
+            watchers.watchdog, watchers.run_log, _loggers(ready, folder) as loggers:
         write_text(folder / "recipe.json", ready.recipe.to_json())
         write_class_names(folder, ready.source.class_names)
         write_text(folder / "env.json", json.dumps(environment(ready.devices.describe()), indent=2) + "\n")
         _log_start(ready, start, run, resume_from)
-        history = _fit(ready, start, first_step, [*watchers.callbacks, *further], clock, validation, verbose)
+        history = _fit(ready, start, first_step, [*watchers.ordered(loggers), *further], clock, validation, verbose,
+                       watchers.checkpoint)
     log_bad_images(ready.source)
 
     # --- export -------------------------------------------------------------------------------------------------------
@@ -298,21 +317,34 @@ class _Watchers:
     interruption: callbacks.Interruption
     callbacks: tuple
 
+    def ordered(self, loggers):
+        """All of them with the loggers, which come before the checkpoint: an epoch is logged before it is kept."""
+        place = self.callbacks.index(self.watchdog)
+        return *self.callbacks[:place], *loggers, *self.callbacks[place:]
 
-def _watchers(ready, folder, validation, clock):
+
+def _loggers(ready, folder):
+    """A context with the callbacks of the recipe's trackers, in one of several processes."""
+    return open_loggers(ready.recipe, folder) if ready.devices.is_chief else contextlib.nullcontext(())
+
+
+def _watchers(ready, folder, validation, clock, scheduler):
     recipe, section = ready.recipe, ready.recipe.train
     several = ready.devices.processes > 1  # whose clocks differ
-    run_log, overflows = callbacks.RunLog(folder, ready.plan, clock), callbacks.OverflowLog()
+    run_log = callbacks.RunLog(folder, ready.plan, clock, events="tensorboard" in section.loggers)
+    overflows = callbacks.OverflowLog()
     ema = None
     if recipe.optimizer.ema_decay:
         ema = callbacks.WeightEMA(recipe.optimizer.ema_decay, validation, evaluate_every=section.evaluate_every)
+    own = list(ready.own_callbacks)
+    tracked = [run_log, overflows, *own, *([scheduler] if follows_plateau(own) else [])]
     checkpoint = callbacks.Checkpoint(
         folder, ema=ema, plan=ready.plan, every_steps=section.checkpoint_steps,
         every_minutes=None if several else section.checkpoint_minutes,
-        keep=section.keep_checkpoints, fingerprint=_fingerprint(ready.source), callbacks=[run_log, overflows])
+        keep=section.keep_checkpoints, fingerprint=_fingerprint(ready.source), callbacks=tracked)
     interruption = callbacks.Interruption(checkpoint, agreement=ready.devices.stop_agreement())
     watchdog = callbacks.Watchdog(checkpoint, section.stall_minutes)
-    order = (*([ema] if ema else []), overflows, run_log, watchdog, checkpoint, interruption)
+    order = (*([ema] if ema else []), overflows, run_log, *own, watchdog, checkpoint, interruption)
     return _Watchers(run_log, watchdog, checkpoint, interruption, order)
 
 
@@ -327,9 +359,12 @@ def _log_start(ready, start, run, resume_from):
         log.info("no checkpoint in %s: starting from the beginning", resume_from)
 
 
-def _fit(ready, start, first_step, callback_list, clock, validation, verbose):
-    """Fits from `start` to the last epoch. Returns the history."""
+def _fit(ready, start, first_step, callback_list, clock, validation, verbose, checkpoint):
+    """Fits from `start` to the last epoch, or to the epoch at which a callback stops it. Returns the history."""
     history = {}
+    if checkpoint.stopped and not start.images:
+        log.info("a callback had stopped the run %s: nothing is left to train", start)
+        return history
     for epochs in _epochs_of_fits(ready, start.epoch, first_step):
         skipped = first_step if epochs.start == start.epoch else 0
         # --- data, augment --------------------------------------------------------------------------------------------
@@ -348,6 +383,11 @@ def _fit(ready, start, first_step, callback_list, clock, validation, verbose):
         )
         for name, values in fitted.history.items():
             history.setdefault(name, []).extend(values)
+        if checkpoint.stopped:
+            log.info("a callback stopped the run after epoch %d", checkpoint.position.epoch)
+            break
+        if ready.own_callbacks:
+            checkpoint.keep_states()
     return history
 
 
@@ -357,7 +397,7 @@ def _export(ready, folder):
     from keras_tricks.data import evaluation_image
 
     recipe, source = ready.recipe, ready.source
-    build = functools.partial(build_network, recipe, source.num_classes, initial=False)
+    build = functools.partial(build_network, recipe, source.num_classes, initial=False, build=ready.build)
     model = export.deployable(build, ready.network, recipe.data)
     pixels_of = functools.partial(evaluation_image, data=recipe.data)
     (folder / "export").mkdir(exist_ok=True)

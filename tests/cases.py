@@ -29,6 +29,8 @@ LAYERS = [  # class, arguments, input shape
 ]
 LOSSES = [  # class, arguments
     (kt.losses.BinaryCrossentropy, {"label_smoothing": 0.2, "target_threshold": 0.1, "from_logits": True}),
+    (kt.losses.ClassWeightedCrossentropy, {"class_weight": [0.5, 1.0, 4.0], "label_smoothing": 0.1,
+                                           "from_logits": True}),
     (kt.losses.LabelSmoothingCrossentropy, {"label_smoothing": 0.2, "smoothing": "uniform", "from_logits": True}),
 ]
 INITIALIZERS = [  # class, arguments

@@ -61,6 +61,19 @@ class ClassCounts(keras.metrics.Metric):
         return tuple(np.rint(keras.ops.convert_to_numpy(v)).astype("int64") for v in (self.images, self.correct))
 
 
+class BalancedAccuracy(ClassCounts):
+    """The mean accuracy of the classes, each with the same weight. Arguments and labels as for `ClassCounts`."""
+
+    def __init__(self, classes: int, name: str | None = "balanced_accuracy", **kwargs: Any) -> None:
+        super().__init__(classes, name=name, **kwargs)
+
+    def result(self) -> Any:
+        ops = keras.ops
+        seen = ops.cast(self.images > 0, self.images.dtype)
+        shares = self.correct / ops.where(self.images > 0, self.images, 1.0)
+        return ops.sum(shares) / ops.maximum(ops.sum(seen), 1.0)
+
+
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
     """The result of an evaluation.

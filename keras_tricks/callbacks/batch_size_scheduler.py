@@ -50,6 +50,8 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
             start at the same position. Defaults to `(0, 0)`.
         batched: bool, whether `fit` receives batches of the planned sizes that `batch` did not make. Defaults to
             `False`.
+        follows: bool, whether another callback may multiply the learning rate after an epoch, as
+            `keras.callbacks.ReduceLROnPlateau` does; it must precede this one. Defaults to `False`: an error.
 
     Attributes: `plan`; `epoch`, the current 0-based epoch.
 
@@ -68,11 +70,12 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
     ```
     """
 
-    def __init__(self, plan: BatchSizePlan, start: tuple[int, int] = (0, 0), batched: bool = False) -> None:
+    def __init__(self, plan: BatchSizePlan, start: tuple[int, int] = (0, 0), batched: bool = False,
+                 follows: bool = False) -> None:
         super().__init__()
         self.plan, self.start, self.batched = plan, start, batched
         self.served = None  # whether `fit` requested our batches; `None`: unknown for a `tf.data.Dataset`
-        self.learning_rate, self.size = LearningRate(type(self).__name__), BatchSize()
+        self.learning_rate, self.size = LearningRate(type(self).__name__, follows), BatchSize()
         self.epoch, self.phase = 0, None
         self.state = None  # see `epoch_variable`
         self.suppressed_warnings = contextlib.ExitStack()  # until the epoch ends
@@ -129,6 +132,15 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
         if self.state is None:
             self.state = keras.Variable(self.epoch, dtype="int32", trainable=False, name="epoch")
         return self.state
+
+    # --- state, if the learning rate follows another callback -----------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """The factor of the learning rate, for a checkpoint."""
+        return {"scale": self.learning_rate.scale_now(self.model.optimizer)}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.learning_rate.scale = state["scale"]
 
     # --- during fit ---------------------------------------------------------------------------------------------
 
@@ -194,6 +206,8 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self.suppressed_warnings.close()
+        if self.learning_rate.follows:
+            self.learning_rate.check(self.model.optimizer)
         if isinstance(self.model.stop_training, _EndOfEpoch):
             self.model.stop_training = False
         if self.steps < self.target and not self.model.stop_training:

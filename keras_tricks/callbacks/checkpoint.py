@@ -69,8 +69,8 @@ class Checkpoint(keras.callbacks.Callback):
         keep: integer > 0, number of checkpoints to keep. Defaults to `2`.
         fingerprint: {str: str} that must be equal when the run is resumed, such as the data. Defaults to `None`.
         callbacks: other callbacks whose state is saved and restored, such as `keras.callbacks.EarlyStopping`: the
-            result of their `state()`, or else their plain attributes. They must precede this one in the list given to
-            `fit`. Defaults to `()`.
+            result of their `state()` or `get_state()`, or else their plain public attributes. They must precede this
+            one in the list given to `fit`. Defaults to `()`.
 
     A thread writes the files. `flush()` waits for it; `fit` calls it at the end.
     """
@@ -89,6 +89,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.best = None
         self.position = self.start = Position()
         self.resumed, self.pending, self.states = {}, {}, None  # read from the file, until `fit` starts
+        self.stopped = False  # whether a callback ended the training early
         self.writer, self.writing = concurrent.futures.ThreadPoolExecutor(1, "checkpoint"), None
         self.saved, self.offset, self.last_step = time.monotonic(), 0, (0, 0)
 
@@ -130,6 +131,7 @@ class Checkpoint(keras.callbacks.Callback):
             self.save()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.stopped = getattr(self.model, "stop_training", False) is True
         value = (logs or {}).get(self.monitor)
         improved = value is not None and np.isfinite(value) and (self.best is None or value > self.best)
         if improved:
@@ -186,12 +188,16 @@ class Checkpoint(keras.callbacks.Callback):
         except UserError as error:
             log.warning("%s", error)
 
+    def keep_states(self) -> None:
+        """Keeps the state of the other callbacks for the next call of `fit`, at whose start they reset themselves."""
+        self.states = [_state(callback) for callback in self.tracked_callbacks]
+
     def _metadata(self):
         states = [_state(callback) for callback in self.tracked_callbacks]
         return {"format": FORMAT, "version": _version(), "epoch": self.position.epoch, "images": self.position.images,
                 "best": "" if self.best is None else repr(self.best), "monitor": self.monitor,
                 "about": json.dumps(self.fingerprint, sort_keys=True),
-                "callbacks": json.dumps(states)}
+                "callbacks": _as_json(states, self.tracked_callbacks), **({"stopped": "1"} if self.stopped else {})}
 
     def _write(self, state, averages, metadata, improved):
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -278,6 +284,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.best = float(metadata["best"]) if metadata["best"] and same_monitor else None
         states = json.loads(metadata["callbacks"])
         self.states = states if len(states) == len(self.tracked_callbacks) else None
+        self.stopped = "stopped" in metadata
         self.resumed = _with_loss_metric({n: t for n, t in tensors.items() if n.startswith("metrics/")})
         self.start = self.position = Position(int(metadata["epoch"]), int(metadata["images"]))
         return self.start
@@ -342,14 +349,17 @@ def _copies(variables):
     return {name: np.array(keras.ops.convert_to_numpy(variable)) for name, variable in variables.items()}
 
 
-def _has_state(callback):
-    """Whether a callback has the methods `state` and `set_state`; attributes of that name do not count."""
-    return all(callable(getattr(callback, name, None)) for name in ("state", "set_state"))
+def _state_method(callback):
+    """The method of a callback that returns its state: `state` or `get_state`, if it has `set_state`; else `None`."""
+    has_setter = callable(getattr(callback, "set_state", None))
+    methods = (getattr(callback, name, None) for name in ("state", "get_state"))
+    return next((method for method in methods if has_setter and callable(method)), None)
 
 
 def _state(callback):
-    if _has_state(callback):
-        return callback.state()
+    method = _state_method(callback)
+    if method is not None:
+        return method()
     plain = (int, float, bool, str, type(None))
     found = {k: v for k, v in vars(callback).items() if not k.startswith("_")}
     return {k: v.item() if isinstance(v, np.generic) else v
@@ -357,11 +367,24 @@ def _state(callback):
 
 
 def _set_state(callback, state):
-    if _has_state(callback):
+    if _state_method(callback) is not None:
         callback.set_state(state)
         return
     for key, value in state.items():
-        setattr(callback, key, value)
+        # Keras turns the sign of `min_delta` once, after the first epoch of a callback: it must find its own value.
+        if key != "min_delta" or not hasattr(callback, "monitor_op"):
+            setattr(callback, key, value)
+
+
+def _as_json(states, callbacks):
+    """The states as JSON. Raises a `UserError` that names the callback whose state is something else."""
+    for state, callback in zip(states, callbacks, strict=True):
+        try:
+            json.dumps(state)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"The state of the callback {type(callback).__name__} must be numbers, texts, lists and "
+                            f"dicts, which JSON can hold ({error}).") from None
+    return json.dumps(states)
 
 
 def _version():

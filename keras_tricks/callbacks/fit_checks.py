@@ -42,10 +42,14 @@ class LearningRate:
 
     Args:
         owner: name of the callback that sets it.
+        follows: bool, whether another callback may multiply the rate after an epoch, as `ReduceLROnPlateau` does.
+            Otherwise that is an error.
+
+    `scale` is the product of these factors.
     """
 
-    def __init__(self, owner):
-        self.owner = owner
+    def __init__(self, owner, follows=False):
+        self.owner, self.follows, self.scale = owner, follows, 1.0
         self.begin()
 
     def begin(self):
@@ -55,7 +59,7 @@ class LearningRate:
     def assign(self, optimizer, rate):
         """Raises a `UserError` if the optimizer has a schedule, whose rate cannot be set."""
         # A NumPy number, because TensorFlow 2.21 caches a tensor for every Python number it receives.
-        self.assigned = np.float32(rate)
+        self.assigned = np.float32(rate * self.scale)
         try:
             optimizer.learning_rate = self.assigned
         except TypeError:
@@ -66,11 +70,18 @@ class LearningRate:
         """Call it at the end of every batch: JAX begins one more batch than there are."""
         self.used = self.assigned
 
+    def scale_now(self, optimizer):
+        """The scale, with the change since the last batch."""
+        rate = np.float32(keras.ops.convert_to_numpy(optimizer.learning_rate))
+        return self.scale if self.used is None or rate == self.used else self.scale * float(rate) / float(self.used)
+
     def check(self, optimizer):
-        """Raises a `UserError` if the rate is no longer that of the last batch."""
+        """Raises a `UserError` if the rate is no longer that of the last batch; or follows that change."""
         if self.used is None:
             return
         rate = np.float32(keras.ops.convert_to_numpy(optimizer.learning_rate))
-        if rate != self.used:
+        if rate != self.used and self.follows:
+            self.scale, self.used = self.scale_now(optimizer), rate
+        elif rate != self.used:
             raise UserError(f"{self.owner} set the learning rate to {self.used:g}, but another callback set it to "
                             f"{rate:g}: use only one callback that sets the learning rate.")

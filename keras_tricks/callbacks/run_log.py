@@ -28,14 +28,15 @@ class RunLog(keras.callbacks.Callback):
         folder: run folder.
         plan: `BatchSizePlan`, which gives the batch size, images and noise scale of each epoch.
         clock: object whose `seconds` is the time spent waiting for input so far, or `None`. Defaults to `None`.
+        events: bool, whether to write events for TensorBoard. Defaults to `True`.
 
     Used as a context around `fit`, it draws the plot even if `fit` raises.
     """
 
-    def __init__(self, folder: Path, plan: BatchSizePlan, clock: Any = None) -> None:
+    def __init__(self, folder: Path, plan: BatchSizePlan, clock: Any = None, events: bool = True) -> None:
         super().__init__()
         self.folder = pathlib.Path(folder)
-        self.plan, self.clock = plan, clock
+        self.plan, self.clock, self.writes_events = plan, clock, events
         self.started = self.waited = 0.0
         self.before = {"seconds": 0.0, "waited": 0.0}  # of this epoch, in an earlier process
         self.writer, self.drawn = None, False
@@ -86,7 +87,8 @@ class RunLog(keras.callbacks.Callback):
         row = {k: _text(v) for k, v in row.items()}
         before = (r for r in iterate_summary(self.folder) if int(r["epoch"]) <= epoch)
         write_summary(self.folder, itertools.chain(before, [row]))
-        self._events([row])
+        if self.writes_events:
+            self._events([row])
         self.drawn = False
         self.started, self.waited = time.perf_counter(), self.clock.seconds if self.clock else 0.0
 

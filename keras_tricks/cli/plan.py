@@ -22,23 +22,24 @@ def run(args):
 
 def describe(ready):
     """The plan of a prepared run as text: data, model, optimizer, learning rate by phase, memory."""
-    from keras_tricks.analysis import cost
     from keras_tricks.optimizers.describe import slots
 
     recipe, source, schedule, plan = ready.recipe, ready.source, ready.recipe.schedule, ready.plan
     size = recipe.data.image_size
-    spent = cost(ready.network)
+    spent, cost = _cost(ready.network)
     bytes_per_number = 4 if recipe.train.precision == "float32" else 2
     replicas, accumulation = plan.replicas, plan[0].accumulation_steps
     held = slots(ready.trainer.optimizer, ready.network.trainable_variables)
-    memory = spent.training_memory(max(p.micro_batch for p in plan), bytes_per_number, held)
+    memory = "unknown: the model is subclassed"
+    if spent is not None:
+        needed = spent.training_memory(max(p.micro_batch for p in plan), bytes_per_number, held)
+        memory = f"about {needed / 2**30:.2f} GiB per replica (weights, gradients, optimizer, activations)"
     lines = [
         f"recipe      {recipe.name}   {recipe.about.paper}",
         f"data        {source.name}: {source.train.num_examples:,} training, {source.validation.num_examples:,} "
         f"validation images, {source.num_classes} classes",
         f"augment     {_augment(ready)}",
-        f"model       {recipe.model.name} at {size} px: {spent.parameters:,} parameters, {spent.macs / 1e9:.3f} G "
-        "multiply-adds per image",
+        f"model       {recipe.model.name} at {size} px: {cost}",
         f"loss        {_loss(ready.trainer)}",
         f"optimizer   {_optimizer(ready)}",
         *_decayed(ready),
@@ -50,10 +51,31 @@ def describe(ready):
         *_phases(ready),
         *(f"  {line}" for line in str(plan).splitlines()[:-1]),
         f"precision   {recipe.train.precision}",
-        f"memory      about {memory / 2**30:.2f} GiB per replica (weights, gradients, optimizer, activations)",
+        f"memory      {memory}",
+        *_callbacks(ready),
         f"export      {', '.join(recipe.export.formats)}",
     ]
     return "\n".join(lines)
+
+
+def _cost(network):
+    """(`Cost` or `None`, text) of a network; a subclassed one has no graph from which to count."""
+    from keras_tricks.analysis import cost
+    from keras_tricks.utils.errors import UserError
+
+    try:
+        found = cost(network)
+    except UserError:
+        return None, f"{network.count_params():,} parameters"
+    return found, f"{found.parameters:,} parameters, {found.macs / 1e9:.3f} G multiply-adds per image"
+
+
+def _callbacks(ready):
+    """Yields a line about the callbacks of the user, if there are any."""
+    names = [type(callback).__name__ for callback in ready.own_callbacks]
+    if names:
+        paths = [path for path in ready.recipe.train.callbacks if not path.startswith("<")]
+        yield f"callbacks   {', '.join(names)}" + (f" (from {', '.join(paths)})" if paths else "")
 
 
 def _augment(ready):
@@ -91,13 +113,16 @@ def _augment_section(augment):
 
 
 def _loss(trainer):
-    from keras_tricks.losses import BinaryCrossentropy, Distiller
+    from keras_tricks.losses import BinaryCrossentropy, ClassWeightedCrossentropy, Distiller
 
     binary = isinstance(trainer.loss, BinaryCrossentropy)
     smoothing = f"label smoothing {trainer.loss.label_smoothing:g} ({trainer.loss.smoothing})"
     text = f"{'binary ' if binary else ''}cross entropy, {smoothing}"
     if binary and trainer.loss.target_threshold is not None:
         text += f", threshold {trainer.loss.target_threshold:g}"
+    if isinstance(trainer.loss, ClassWeightedCrossentropy):
+        weights = trainer.loss.class_weight
+        text += f", class weights {min(weights):.4g} to {max(weights):.4g}"
     if isinstance(trainer, Distiller):
         text += f", taught by {trainer.teacher.name} at T = {trainer.temperature:g}"
     return text

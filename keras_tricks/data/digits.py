@@ -31,9 +31,10 @@ def digits(minival: float = 0.0) -> Source:
 
 def array_split(images: np.ndarray, labels: np.ndarray, identity: str = "") -> Split:
     """A split over arrays in memory: uint8 `(n, height, width, 3)` and int32 `(n,)`; `identity` as in `Split`."""
+    known = np.asarray(labels, "int32")
     images, labels = tf.constant(images, "uint8"), tf.constant(labels, "int32")
 
     def fetch(index):
         return tf.gather(images, index), tf.gather(labels, index), tf.constant(True)
 
-    return Split(num_examples=len(labels), fetch=fetch, identity=identity)
+    return Split(num_examples=len(labels), fetch=fetch, labels=known, identity=identity)

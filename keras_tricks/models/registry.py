@@ -14,8 +14,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 import keras
 
+from keras_tricks.models import own
 from keras_tricks.utils import imagenet
 from keras_tricks.utils.errors import UserError, nearest
+from keras_tricks.utils.import_path import is_import_path
 
 P = ParamSpec("P")
 A = TypeVar("A")
@@ -137,16 +139,21 @@ def _parts(name):
 
 
 def _entry(name):
+    if name.startswith("<"):
+        raise UserError(f"The model of this recipe is {name}, which was handed to kt.train and has no import path. Put "
+                        "the function into a module and set model.name=mypackage.nets:build; to resume the run, pass "
+                        "the function to kt.train again.")
     if name not in _MODELS:
         raise UserError(f"There is no model {name!r}.{nearest(name, _MODELS)} `keras-tricks list models` shows all.")
     return _MODELS[name]
 
 
-def create_model(name: str, **kwargs: Any) -> keras.Model:
-    """Builds a registered model.
+def create_model(name: str | Callable[..., keras.Model], **kwargs: Any) -> keras.Model:
+    """Builds a registered model, or one of a function of your own; see `keras_tricks/models/own.py`.
 
     Args:
-        name: registry key, for instance `"resnet50d"`.
+        name: registry key, for instance `"resnet50d"`; or a function `build(input_shape, classes)` that returns a
+            `keras.Model` with logits, or its import path, for instance `"mypackage.nets:build"`.
         **kwargs: arguments of the family's builder (`include_top, weights, input_shape, classes, ...`). `num_classes`
             is an alias of `classes`.
 
@@ -156,11 +163,16 @@ def create_model(name: str, **kwargs: Any) -> keras.Model:
     Raises:
         UserError: an unknown name (the message suggests the nearest one) or an unknown argument.
     """
-    entry = _entry(name)
     if "num_classes" in kwargs:
         if "classes" in kwargs:
             raise UserError("`classes` and `num_classes` have the same meaning: pass only one of them.")
         kwargs["classes"] = kwargs.pop("num_classes")
+    if callable(name) or is_import_path(name):
+        build, shown = (name, own.name_of(name)) if callable(name) else (own.load_builder(name), name)
+        if kwargs.pop("classifier_activation", None) is not None:
+            raise UserError(f"{shown} returns logits: leave out `classifier_activation`, or pass None.")
+        return own.create_own_model(build, shown, **kwargs)
+    entry = _entry(name)
     known = inspect.signature(entry.build).parameters
     for argument in kwargs:
         if argument not in known:
@@ -170,10 +182,14 @@ def create_model(name: str, **kwargs: Any) -> keras.Model:
 
 
 def model_info(name: str) -> ModelInfo:
-    """The `ModelInfo` of a registered model. Raises `UserError` for an unknown name."""
+    """The `ModelInfo` of a registered model; the defaults for an import path. Raises `UserError` for other names."""
+    if is_import_path(name):
+        return ModelInfo(name, "")
     return _entry(name).info
 
 
 def arguments_of(name: str) -> tuple[str, ...]:
-    """Names of the arguments that `create_model` takes for a registered model. Raises `UserError` as `model_info`."""
+    """Names of the arguments that `create_model` takes for a model. Raises `UserError` as `model_info`."""
+    if is_import_path(name):
+        return tuple(inspect.signature(own.load_builder(name)).parameters)
     return tuple(inspect.signature(_entry(name).build).parameters)

@@ -6,6 +6,8 @@
     process.py      the state of the process, which a training changes and restores
     lock.py         one writer per folder
     log.py          log.txt, and the closing lines
+    loggers.py      W&B, MLflow and Trackio
+    own.py          models and callbacks of the user
     environment.py  env.json: versions and devices
     failures.py     errors during training, translated into one line
     peers.py        workers of one run: what they have in common, and which failed first

@@ -3,11 +3,13 @@
 import logging
 
 import keras
+import numpy as np
 
-from keras_tricks import losses, models, optimizers, schedules
+from keras_tricks import analysis, losses, models, optimizers, schedules
 from keras_tricks.run.weights import resolve_weights, teacher_options
 from keras_tricks.utils.class_names import difference
-from keras_tricks.utils.errors import UserError, one_line
+from keras_tricks.utils.errors import UserError, nearest, one_line
+from keras_tricks.utils.import_path import is_import_path
 from keras_tricks.weights import find, load, match_classifier
 
 log = logging.getLogger("absl")
@@ -15,7 +17,7 @@ log = logging.getLogger("absl")
 FEW_IMAGES = 16  # images per replica below which batch statistics are poor
 
 
-def build_network(recipe, classes, class_names=(), initial=True):
+def build_network(recipe, classes, class_names=(), initial=True, build=None):
     """The recipe's network, logits out, in the current precision policy.
 
     Args:
@@ -24,10 +26,12 @@ def build_network(recipe, classes, class_names=(), initial=True):
         class_names: names of the classes. If the weights of `model.weights` have other ones, their classifier is
             reordered, or initialized again. Defaults to `()`: not compared.
         initial: bool, whether to load `model.weights`. Defaults to `True`.
+        build: function of the user that builds the model. Defaults to `None`: `model.name` is a registry key or an
+            import path.
     """
     model, options = recipe.model, dict(recipe.model.options)
     weights = resolve_weights(model.weights) if initial else None
-    if model.weights is not None and not initial:
+    if model.weights is not None and not initial and build is None:
         options = _layout(model.name, model.weights) | options
     if model.zero_gamma:
         options["zero_gamma"] = True
@@ -35,10 +39,22 @@ def build_network(recipe, classes, class_names=(), initial=True):
     if recipe.data.test_size != size and "input_shape" not in options:
         size = None  # trained and evaluated at different sizes
     options.setdefault("input_shape", (size, size, 3))
-    network = models.create_model(model.name, classes=classes, classifier_activation=None, weights=weights, **options)
+    network = models.create_model(build or model.name, classes=classes, classifier_activation=None, weights=weights,
+                                  **options)
+    if build is not None or is_import_path(model.name):
+        _check_normalization(network, recipe)
     if weights is not None:
         match_classifier(network, find(weights).class_names, class_names or find(weights).class_names, weights)
     return network
+
+
+def _check_normalization(network, recipe):
+    """Raises a `UserError` if the network normalizes its images and the pipeline does so as well."""
+    layer = models.own.normalizes_itself(network)
+    if layer and (recipe.data.mean, recipe.data.std) != ((0.0,) * 3, (1.0,) * 3):
+        raise UserError(f"{recipe.model.name} normalizes its images itself (layer {layer!r}), and the data are "
+                        "normalized before: set data.mean=[0,0,0] and data.std=[1,1,1], which gives it pixels from 0 "
+                        "to 255, or leave out that layer.")
 
 
 def build_teacher(recipe, classes, class_names=()):
@@ -76,28 +92,59 @@ def _layout(name, weights):
     return {"layout": models.normalizer_free.layout_for(resolve_weights(weights))}
 
 
-def build_loss(recipe):
-    """The recipe's cross entropy."""
+def class_weights(recipe, source):
+    """The weight of each class of a `Source`, a list; `None` if the recipe has no class weights.
+
+    Raises:
+        UserError: a weight of an unknown class, or data whose labels are not known without reading every image.
+    """
+    wanted, names = recipe.loss.class_weight, source.class_names
+    if wanted == "none":
+        return None
+    if wanted == "balanced":
+        if source.train.labels is None:
+            raise UserError(f"`loss.class_weight` is balanced, and {source.name} gives labels only with the images: "
+                            'name the weights, --set \'loss.class_weight={"class name": 2.0}\'.')
+        counts = np.bincount(source.train.labels, minlength=len(names))
+        return losses.balanced_class_weights(counts)
+    unknown = next((name for name in wanted if name not in names), None)
+    if unknown is not None:
+        raise UserError(f"`loss.class_weight` has the class {unknown!r}, and {source.name} has no such class."
+                        f"{nearest(unknown, names)} Its classes: {', '.join(names[:5])}{', ...' * (len(names) > 5)}.")
+    return [wanted.get(name, 1.0) for name in names]
+
+
+def build_loss(recipe, weights=None):
+    """The recipe's cross entropy; `weights` are those of the classes, or `None`."""
     section = recipe.loss
     if section.name == "binary_crossentropy":
+        if weights is not None:
+            raise UserError("`loss.class_weight` needs `loss.name=crossentropy`: the binary cross entropy has no class "
+                            "weights.")
         return losses.BinaryCrossentropy(section.label_smoothing, section.smoothing, section.target_threshold,
                                          section.sum_classes, from_logits=True)
     if section.target_threshold is not None or section.sum_classes:
         raise UserError("`loss.target_threshold` and `loss.sum_classes` need `loss.name=binary_crossentropy`.")
-    return losses.LabelSmoothingCrossentropy(section.label_smoothing, section.smoothing, from_logits=True)
+    arguments = section.label_smoothing, section.smoothing
+    if weights is not None:
+        return losses.ClassWeightedCrossentropy(weights, *arguments, from_logits=True)
+    return losses.LabelSmoothingCrossentropy(*arguments, from_logits=True)
 
 
-def build_metrics(loss, distilled):
+def build_metrics(loss, distilled, balanced_classes=None):
     """Metrics of a run, each a sum over images divided by the sum of their weights.
 
     The loss is one of them: Keras divides the weighted loss of a batch by its size, so that it shrinks with every
     padded or broken image. A metric named "loss" takes its place in the logs. A distiller's training loss has a second
-    term; there the metric is reported in addition.
+    term; there the metric is reported in addition. With class weights the metric is the loss without them, which other
+    runs and `evaluate` report, and `balanced_classes`, the number of classes, adds the mean accuracy of the classes.
     """
+    further = [] if balanced_classes is None else [analysis.BalancedAccuracy(balanced_classes)]
     return [
         keras.metrics.CategoricalAccuracy(name="top1"),
         keras.metrics.TopKCategoricalAccuracy(k=5, name="top5"),
         keras.metrics.MeanMetricWrapper(loss.call, name="cross_entropy" if distilled else "loss"),
+        *further,
     ]
 
 

@@ -7,8 +7,8 @@ from keras_tricks.utils import class_names
 from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.summary import read_summary
 
-FILES = ("recipe.json", "classes.json", "env.json", "log.txt", "summary.csv", "curves.png", "non_finite.json", ".lock",
-         ".owner")
+FILES = ("recipe.json", "classes.json", "env.json", "log.txt", "summary.csv", "curves.png", "non_finite.json",
+         "loggers.json", ".lock", ".owner")
 FOLDERS = ("checkpoints", "events", "export")
 
 

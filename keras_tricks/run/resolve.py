@@ -7,6 +7,7 @@ import pathlib
 
 from keras_tricks.recipe import Recipe, load_recipe
 from keras_tricks.run.folder import check_entries, is_run, recipe_of
+from keras_tricks.run.own import Handed
 from keras_tricks.utils.atomic_files import writable_folder
 from keras_tricks.utils.errors import UserError, check_choice
 from keras_tricks.utils.plain_values import shown
@@ -17,7 +18,7 @@ CHANGEABLE_ON_RESUME = {
     "train.strategy", "train.logical_devices", "train.max_batch_per_replica", "train.static_shapes",
     "train.deterministic", "train.eval_batch_size", "train.evaluate_every",
     "train.jit_compile", "train.checkpoint_minutes", "train.checkpoint_steps", "train.keep_checkpoints",
-    "train.stall_minutes",
+    "train.stall_minutes", "train.loggers",
 }
 
 
@@ -31,6 +32,7 @@ class ResolvedRun:
         resume: bool, continue from the checkpoints in `folder`, if there are any.
         numbered: bool, whether `folder` is the default, which gets a number if it exists.
         changes: which recipe to use on resume: `"run"`, `"new"` or `None`.
+        handed: model and callbacks that are not in the recipe.
     """
 
     recipe: Recipe
@@ -38,9 +40,10 @@ class ResolvedRun:
     resume: bool
     numbered: bool
     changes: str | None = None
+    handed: Handed = Handed()
 
 
-def resolve_run(recipe, output, resume, changes):
+def resolve_run(recipe, output, resume, changes, handed=None):
     """The `ResolvedRun` that the arguments of `train` describe.
 
     Raises:
@@ -53,11 +56,12 @@ def resolve_run(recipe, output, resume, changes):
         recipe = own if recipe is None else recipe
     if recipe is None:
         raise UserError("train needs a recipe, or --resume and a run folder.")
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    handed = handed or Handed()
+    recipe = handed.named(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
     folder = pathlib.Path(output or pathlib.Path("runs") / _folder_name(recipe.name))
     if resume and is_run(folder):
         recipe = resumed_recipe(folder, recipe, changes)
-    return ResolvedRun(recipe, folder, bool(resume), output is None and not resume, changes)
+    return ResolvedRun(recipe, folder, bool(resume), output is None and not resume, changes, handed)
 
 
 def _folder_name(name):

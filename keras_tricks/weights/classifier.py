@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_tricks.utils.class_names import difference
+from keras_tricks.utils.errors import UserError
 
 log = logging.getLogger("absl")
 
@@ -29,6 +30,21 @@ def has_other_classes(head, tensors, name, model):
     return True
 
 
+def classifier_of(model: keras.Model) -> keras.layers.Layer | None:
+    """The layer `head` of a model, else its last layer with weights, if that gives the classes; else `None`."""
+    layers = [layer for layer in model.layers if layer.weights]
+    named = next((layer for layer in layers if layer.name == "head"), None)
+    last = named or next(iter(reversed(layers)), None)
+    kinds = (keras.layers.Dense, keras.layers.Conv2D)
+    return last if named is not None or isinstance(last, kinds) else None
+
+
+def variables_of_classifier(model: keras.Model) -> list[keras.Variable]:
+    """The weights of a model's classifier; empty if it has none."""
+    found = classifier_of(model)
+    return [] if found is None else found.weights
+
+
 def match_classifier(model: keras.Model, known: Sequence[str], wanted: Sequence[str], name: str) -> None:
     """Adapts the classifier of a model to its class names after loading weights.
 
@@ -36,7 +52,7 @@ def match_classifier(model: keras.Model, known: Sequence[str], wanted: Sequence[
     differ. Logs both. Changes nothing if the names are equal or unknown.
 
     Args:
-        model: `keras.Model` whose classifier is the layer `head`.
+        model: `keras.Model` whose classifier is the layer `head`, or else its last layer with weights.
         known: names of the classes of the weights, in the order of the outputs; empty if unknown.
         wanted: names of the classes of the model.
         name: name of the weights in messages.
@@ -44,7 +60,10 @@ def match_classifier(model: keras.Model, known: Sequence[str], wanted: Sequence[
     known, wanted = tuple(known), tuple(wanted)
     if not known or known == wanted or len(known) != len(wanted):
         return  # with another number of classes `load` did not change the classifier
-    head = model.get_layer("head")
+    head = classifier_of(model)
+    if head is None:
+        raise UserError(f"{name} has the classes of the data in another order, or other ones, and {model.name} has no "
+                        "Dense layer as its last one: name its classifier 'head'.")
     if set(known) == set(wanted):
         order = np.array([known.index(label) for label in wanted])
         head.set_weights([values[..., order] for values in head.get_weights()])

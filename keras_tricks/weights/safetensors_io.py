@@ -21,7 +21,8 @@ from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.types import Path
 from keras_tricks.weights import timm
 from keras_tricks.weights.checks import check_floats, check_keras_file
-from keras_tricks.weights.classifier import has_other_classes
+from keras_tricks.weights.classifier import has_other_classes, variables_of_classifier
+from keras_tricks.weights.renumbering import renumbered
 from keras_tricks.weights.sources import find
 
 HEAD = re.compile(r"(^|/)head/")  # variables of the classifier
@@ -153,8 +154,9 @@ def load(model: keras.Model, weights: Path, new_head: bool = False) -> None:
             timm.assign_timm(model, tensors, source.name, new_head, architecture)
             return
         prefix = "model/" if any(name.startswith("model/") for name in tensors) else ""
-        variables = {f"{prefix}{n}": v for n, v in weights_of(model).items()}
-        head = {n: v for n, v in variables.items() if HEAD.search(n)}
+        variables = renumbered({f"{prefix}{n}": v for n, v in weights_of(model).items()}, tensors)
+        own = variables_of_classifier(model)
+        head = {n: v for n, v in variables.items() if HEAD.search(n) or any(v is w for w in own)}
         if new_head and has_other_classes(head, tensors, source.name, model):
             variables = {n: v for n, v in variables.items() if n not in head}
         floats = (n for n, v in variables.items() if n in tensors and "float" in v.dtype)

@@ -3,6 +3,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import typing
 
 import keras
@@ -50,6 +51,8 @@ CASES = {
     "ema": Case(ema=True),
     "binary_crossentropy_mixup": Case(soft_labels=True, loss=kt.losses.BinaryCrossentropy),
     "label_smoothing_mixup": Case(soft_labels=True),
+    "class_weight_mixup": Case(
+        soft_labels=True, loss=functools.partial(kt.losses.ClassWeightedCrossentropy, (0.2, 1.0, 1.0, 5.0))),
     "sync_bn": Case(sync_bn=True),
     "nf_resnet_agc": Case(lambda: kt.optimizers.AGC(sgd(), 0.02), family="test_nf_resnet"),
     # Few steps: one device and several sum in different orders, and batch normalization over 16 numbers amplifies this.
