@@ -131,7 +131,7 @@ def measure(recipe, weights, trained_on=None, mapping=None, verbose=0):
     found = find(weights)
     with own_process("kt.evaluate"):
         ready, counts = training.prepare_evaluation(
-            recipe, lambda: _open_labelled(recipe.data, found, trained_on, mapping), ClassCounts)
+            recipe, lambda: open_labelled(recipe.data, found, trained_on, mapping), ClassCounts)
         load(ready.network, weights)
         batches = training.validation_batches(ready)
         with ready.devices.fit_scope(), translate_data_errors(ready.source):
@@ -142,7 +142,7 @@ def measure(recipe, weights, trained_on=None, mapping=None, verbose=0):
                       images, correct, len(bad.reasons) if bad is not None else 0)
 
 
-def _open_labelled(data, weights, trained_on, mapping):
+def open_labelled(data, weights, trained_on, mapping):
     """A `Source` to evaluate on. Its labels are those of the weights, or its own if the weights do not name theirs."""
     from keras_tricks.data import Source
 

@@ -76,3 +76,8 @@ def number(low=0, below=math.inf, above=None):
 
 def _shown(text):
     return repr(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+def size_of(path):
+    """The size of a file as text, such as `"210 kB"`."""
+    return f"{max(path.stat().st_size / 1000, 1):,.0f} kB"

@@ -15,8 +15,9 @@ from keras_tricks.utils.errors import UserError
 
 MINIMAL = {  # words without which a command cannot be parsed
     "train": ["quickstart"], "launch": ["-n", "2", "--", "doctor"], "plan": ["quickstart"], "compare": ["a", "b"],
-    "evaluate": ["run"], "predict": ["run", "x.png"], "export": ["run"], "benchmark": ["quickstart", "--data"],
-    "inspect": ["resnet20"], "scale": [], "ablate": ["quickstart", "--add", "warmup"], "list": [],
+    "evaluate": ["run"], "report": ["run"], "predict": ["run", "x.png"], "export": ["run"],
+    "benchmark": ["quickstart", "--data"], "inspect": ["resnet20"], "scale": [],
+    "ablate": ["quickstart", "--add", "warmup"], "list": [],
     "data check": ["digits"], "data pack": ["digits", "--output", "o"], "data serve": [], "doctor": [],
 }
 LIMITS = {  # option: (smallest value, largest value or None); a float where fractions are allowed
@@ -224,7 +225,7 @@ JUNK = ["no such thing", "/", ".", "..", "-", "[", "*", "é", "x" * 5000, "/dev/
 
 
 @pytest.mark.parametrize("junk", JUNK, ids=lambda text: ascii(text[:12]))
-@pytest.mark.parametrize("command", ["train", "plan", "evaluate", "benchmark", "export", "compare", "predict",
+@pytest.mark.parametrize("command", ["train", "plan", "evaluate", "report", "benchmark", "export", "compare", "predict",
                                      "inspect", "ablate", "data check"])
 def test_a_place_that_is_none(command, junk, stubs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
