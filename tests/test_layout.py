@@ -38,7 +38,7 @@ MAY_IMPORT = {
                  "surgery", "export", "weights"},
     "evaluation": {"training", "run", "recipe", "data", "models", "weights", "export", "analysis"},
     "report": {"evaluation", "training", "run", "recipe", "data", "weights", "analysis"},
-    "studies": {"training", "run", "recipe", "callbacks", "models", "analysis"},
+    "studies": {"training", "run", "recipe", "callbacks", "models", "analysis", "weights"},
     "cli": {"studies", "report", "training", "evaluation", "run", "recipe", "distribution", "data", "models", "losses",
             "optimizers", "schedules", "export", "weights", "analysis"},
     "__main__": {"cli"},

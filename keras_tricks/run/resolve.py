@@ -108,7 +108,7 @@ def resumed_recipe(folder, recipe, changes):
     """
     check_choice("changes", changes, (None, "new", "run"))
     old, new = flatten(recipe_of(folder)), flatten(recipe)
-    different = [key for key in {**old, **new} if old.get(key) != new.get(key) and not _is_changeable(key)]
+    different = _differences(old, new)
     if changes == "new" or not different:
         return recipe
     if changes == "run":
@@ -117,6 +117,15 @@ def resumed_recipe(folder, recipe, changes):
     more = f" and {len(different) - 3} more" if len(different) > 3 else ""
     raise UserError(f"The run in {folder} was started with another recipe ({shown}{more}). Choose one: "
                     "--changes run continues with the recipe of the run, --changes new with the new values.")
+
+
+def is_same_training(recipe, other):
+    """Whether two recipes train the same weights: they differ at most in keys that may change on resume."""
+    return not _differences(flatten(recipe), flatten(other))
+
+
+def _differences(old, new):
+    return [key for key in {**old, **new} if old.get(key) != new.get(key) and not _is_changeable(key)]
 
 
 def _with_changeable_keys(recipe, other):
