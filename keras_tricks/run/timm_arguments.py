@@ -146,7 +146,8 @@ class _Reader:
         options = {}
         if not self.known:
             self.drop("model", "there is no such model here: set model.name")
-        wanted = {"dropout_rate": self("drop") or None, "drop_path_rate": self("drop_path", self("drop_connect")) or None,
+        path_rate = self("drop_path", self("drop_connect"))
+        wanted = {"dropout_rate": self("drop") or None, "drop_path_rate": path_rate or None,
                   "sync_bn": self("sync_bn") or None}
         if (momentum := self("bn_momentum")) is not None:
             wanted["bn_momentum"] = 1.0 - float(momentum)  # torch's is the weight of the new value
