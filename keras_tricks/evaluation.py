@@ -18,7 +18,7 @@ from keras_tricks.run.process import own_process
 from keras_tricks.run.weights import WHICH, resolve_weights, run_weights
 from keras_tricks.utils import class_names
 from keras_tricks.utils.errors import UserError, nearest
-from keras_tricks.weights import find, load
+from keras_tricks.weights import find, load, pretrained
 
 log = logging.getLogger("absl")
 
@@ -272,6 +272,7 @@ def _of_published_model(name, weights, assignments):
     if is_run(weights):
         check_model_of_run(name, weights)
         return _of_run(weights, None, assignments)
+    weights = pretrained.best(name) if weights == "pretrained" else weights
     published = recipe_for_pretrained(name, weights)
     recipe = published.override(assignments)
     log_preprocessing(recipe, published, weights, "model")
@@ -289,10 +290,10 @@ def check_model_of_run(name, folder):
 def pretrained_network(recipe, weights, dtype="float32"):
     """(network, class names or `None`) of a recipe made by `recipe_for_pretrained`: logits out, with its weights."""
     found, size = find(weights), recipe.data.test_size
-    names = list(found.class_names) or None
-    classes = found.info.num_classes if found.info else len(names or ())
+    names = list(found.class_names)
+    classes = found.info.num_classes if found.info else len(names)
     classes = classes or models.model_info(recipe.model.name).num_classes
     with precision(dtype):
         network = models.create_model(recipe.model.name, classes=classes, classifier_activation=None, weights=weights,
                                       input_shape=(size, size, 3))
-    return network, names
+    return network, names or (list(pretrained.imagenet_names()) if classes == 1000 else []) or None

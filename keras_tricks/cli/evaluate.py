@@ -32,6 +32,7 @@ def _recipe_and_weights(args):
     from keras_tricks.recipe import load_recipe
     from keras_tricks.run.folder import recipe_of
     from keras_tricks.run.weights import WHICH, resolve_weights, run_of_weights, run_weights
+    from keras_tricks.weights import pretrained
 
     folder, weights = pathlib.Path(args.recipe), args.weights
     if folder.is_dir():
@@ -41,7 +42,8 @@ def _recipe_and_weights(args):
     elif weights is None:
         raise UserError("evaluate needs weights: name a run folder, or give --weights FILE.")
     else:
-        recipe, weights = load_recipe(args.recipe), resolve_weights(weights)
+        recipe = load_recipe(args.recipe)
+        weights = resolve_weights(pretrained.best(recipe.model.name) if weights == "pretrained" else weights)
     trained = run_of_weights(weights)
     return recipe, weights, recipe_of(trained).data if trained else None
 

@@ -113,6 +113,7 @@ def export_model(name, options, output, weights):
     from keras_tricks import evaluation
     from keras_tricks.export.model_card import Exported
     from keras_tricks.run.folder import is_run
+    from keras_tricks.weights import pretrained
 
     if weights is None or output is None:
         raise UserError(f"To export {name}, give --weights and --output; or name the folder of a run.")
@@ -121,6 +122,7 @@ def export_model(name, options, output, weights):
     if is_run(weights):
         evaluation.check_model_of_run(name, weights)
         return export_run(weights, options, output)
+    weights = pretrained.best(name) if weights == "pretrained" else weights
     recipe = evaluation.recipe_for_pretrained(name, weights)
     with output_folder(output, options) as output:
         network, names = evaluation.pretrained_network(recipe, weights, options.dtype)
