@@ -5,3 +5,4 @@ from keras_tricks.export.formats import FORMS, check_packages, export, split_by_
 from keras_tricks.export.formats import without_classifier
 from keras_tricks.export.fold import fold
 from keras_tricks.export.stock import needs_package, stock
+from keras_tricks.export.verify import Verified, verify
