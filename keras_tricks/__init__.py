@@ -22,8 +22,8 @@ The data flow, which is also the order of a `Recipe`'s sections, of `training.py
 training it.
 
 The package has two halves. In the library, `data` to `export`, each folder works alone, in your own `fit`. The program
-is built on the library: `recipe.py`, `training.py`, `evaluation.py`, `run/` (one run), `studies/` (many runs) and
-`cli/`. `utils/` imports no other part of the package.
+is built on the library: `recipe.py`, `training.py`, `evaluation.py`, `run/` (one run), `report/` (its report),
+`studies/` (many runs) and `cli/`. `utils/` imports no other part of the package.
 
 Models, layers, losses, optimizers and schedules use only `keras` and `keras.ops` and run on every Keras backend. Parts
 that need TensorFlow (`kt.data`, `kt.distribution`, training) are imported on first use.

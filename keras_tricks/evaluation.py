@@ -9,15 +9,16 @@ import numpy as np
 
 from keras_tricks import models, training
 from keras_tricks.analysis import ClassCounts, Evaluation
-from keras_tricks.export import deployable, precision
+from keras_tricks.export import deployable, precision, with_features
 from keras_tricks.recipe import Data, Model, Recipe, load_recipe
 from keras_tricks.run.failures import translate_data_errors
 from keras_tricks.run.folder import is_run, recipe_of
+from keras_tricks.run.log import log_preprocessing
 from keras_tricks.run.process import own_process
 from keras_tricks.run.weights import WHICH, resolve_weights, run_weights
 from keras_tricks.utils import class_names
 from keras_tricks.utils.errors import UserError, nearest
-from keras_tricks.weights import find, load
+from keras_tricks.weights import find, load, pretrained
 
 log = logging.getLogger("absl")
 
@@ -68,28 +69,6 @@ def recipe_for_pretrained(name, weights):
     return recipe if info is None else recipe.replace(data=info.data() | {"image_size": info.test_image_size})
 
 
-def log_preprocessing(final, published, weights, otherwise):
-    """Logs the preprocessing and the source of each value: the command line, the weights or `otherwise`.
-
-    Args:
-        final: `Recipe` that will be used.
-        published: the same recipe before the command line changed it.
-        weights: file or name.
-        otherwise: `"recipe"` or `"model"`, the source of the remaining values.
-    """
-    info = find(weights).info
-    from_weights = info.data() if info else {}
-    items = []
-    for key in ("test_size", "eval_crop", "crop_pct", "crop_padding", "interpolation", "mean", "std"):
-        value = getattr(final.data, key)
-        field = "test_image_size" if key == "test_size" else key
-        changed = value != getattr(published.data, key)
-        source = "command line" if changed else "weights" if field in from_weights else otherwise
-        shown = tuple(round(v, 3) for v in value) if isinstance(value, tuple) else value
-        items.append(f"{field} {shown} ({source})")
-    log.info("preprocessing: %s", ", ".join(items))
-
-
 # --- evaluate ---------------------------------------------------------------------------------------------------------
 
 
@@ -131,7 +110,7 @@ def measure(recipe, weights, trained_on=None, mapping=None, verbose=0):
     found = find(weights)
     with own_process("kt.evaluate"):
         ready, counts = training.prepare_evaluation(
-            recipe, lambda: _open_labelled(recipe.data, found, trained_on, mapping), ClassCounts)
+            recipe, lambda: open_labelled(recipe.data, found, trained_on, mapping), ClassCounts)
         load(ready.network, weights)
         batches = training.validation_batches(ready)
         with ready.devices.fit_scope(), translate_data_errors(ready.source):
@@ -142,7 +121,7 @@ def measure(recipe, weights, trained_on=None, mapping=None, verbose=0):
                       images, correct, len(bad.reasons) if bad is not None else 0)
 
 
-def _open_labelled(data, weights, trained_on, mapping):
+def open_labelled(data, weights, trained_on, mapping):
     """A `Source` to evaluate on. Its labels are those of the weights, or its own if the weights do not name theirs."""
     from keras_tricks.data import Source
 
@@ -206,7 +185,8 @@ def _is_same_data(data, other):
 
 def predict(what: str | pathlib.Path, paths: Iterable[str | pathlib.Path], top: int = 5,
             weights: str | pathlib.Path | None = None, assignments: Sequence[str] = (),
-            failed: Callable | None = None) -> Iterator[tuple[str | pathlib.Path, list[tuple[str, float]]]]:
+            failed: Callable | None = None, features: Callable | None = None
+            ) -> Iterator[tuple[str | pathlib.Path, list[tuple[str, float]]]]:
     """Yields (path, [(label, probability), ...]) for image files.
 
     Args:
@@ -217,6 +197,8 @@ def predict(what: str | pathlib.Path, paths: Iterable[str | pathlib.Path], top: 
             used.
         assignments: `"data.key=value"` strings that change the preprocessing of a model.
         failed: function `(path, reason)` called for a file that cannot be read. Defaults to `None`: an error.
+        features: function called before each result with the input of the classifier, float32 `(features,)`, as the
+            exported `feature_vector` returns it. Defaults to `None`.
 
     Raises:
         UserError: the run has no checkpoint, a model has no weights, or a file is not an image.
@@ -228,21 +210,37 @@ def predict(what: str | pathlib.Path, paths: Iterable[str | pathlib.Path], top: 
 
     is_folder = pathlib.Path(what).is_dir()
     model, data, classes = (_of_run if is_folder else _of_published_model)(what, weights, assignments)
+    model = model if features is None else with_features(model)
+    crop = tf.function(lambda content: evaluation_image(content, data), input_signature=[tf.TensorSpec((), tf.string)])
+
+    def pixels_of(path):
+        """The pixels of a file, or the error that says why it cannot be read."""
+        try:
+            return crop(check_image(path)).numpy()
+        except (OSError, ValueError, SyntaxError) as error:
+            return error
+
     paths = list(paths)
     for start in range(0, len(paths), BATCH):
         readable, pixels = [], []
-        for path in paths[start : start + BATCH]:
-            try:
-                pixels.append(evaluation_image(tf.constant(check_image(path)), data))
+        for path, found in zip(paths[start : start + BATCH], map(pixels_of, paths[start : start + BATCH]), strict=True):
+            if not isinstance(found, Exception):
                 readable.append(path)
-            except (OSError, ValueError, SyntaxError) as error:
-                if failed is None:
-                    raise UserError(f"{path} is not an image that can be read ({error}).") from None
-                failed(path, str(error))
+                pixels.append(found)
+            elif failed is None:
+                raise UserError(f"{path} is not an image that can be read ({found}).")
+            else:
+                failed(path, str(found))
         if not readable:
             continue
-        answers = keras.ops.convert_to_numpy(model(np.stack(pixels), training=False))
-        for path, probabilities in zip(readable, answers, strict=True):
+        if len(paths) > BATCH:  # compiled, for one shape
+            outputs = model.predict_on_batch(np.stack(pixels + pixels[:1] * (BATCH - len(pixels))))
+        else:
+            outputs = keras.tree.map_structure(keras.ops.convert_to_numpy, model(np.stack(pixels), training=False))
+        vectors, outputs = (readable, outputs) if features is None else outputs
+        for path, vector, probabilities in zip(readable, vectors, outputs, strict=False):
+            if features is not None:
+                features(vector)
             best = probabilities.argsort()[::-1][:top]
             yield path, [(classes[i] if classes else f"class {i}", float(probabilities[i])) for i in best]
 
@@ -274,6 +272,7 @@ def _of_published_model(name, weights, assignments):
     if is_run(weights):
         check_model_of_run(name, weights)
         return _of_run(weights, None, assignments)
+    weights = pretrained.best(name) if weights == "pretrained" else weights
     published = recipe_for_pretrained(name, weights)
     recipe = published.override(assignments)
     log_preprocessing(recipe, published, weights, "model")
@@ -291,10 +290,10 @@ def check_model_of_run(name, folder):
 def pretrained_network(recipe, weights, dtype="float32"):
     """(network, class names or `None`) of a recipe made by `recipe_for_pretrained`: logits out, with its weights."""
     found, size = find(weights), recipe.data.test_size
-    names = list(found.class_names) or None
-    classes = found.info.num_classes if found.info else len(names or ())
+    names = list(found.class_names)
+    classes = found.info.num_classes if found.info else len(names)
     classes = classes or models.model_info(recipe.model.name).num_classes
     with precision(dtype):
         network = models.create_model(recipe.model.name, classes=classes, classifier_activation=None, weights=weights,
                                       input_shape=(size, size, 3))
-    return network, names
+    return network, names or (list(pretrained.imagenet_names()) if classes == 1000 else []) or None

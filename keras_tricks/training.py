@@ -39,6 +39,7 @@ from keras_tricks.run.loggers import check_loggers, open_loggers
 from keras_tricks.run.own import Handed, follows_plateau, make_callbacks
 from keras_tricks.run.peers import experiment, report_failures
 from keras_tricks.run.process import own_process
+from keras_tricks.run.provenance import provenance
 from keras_tricks.run.resolve import create_run_folder, flatten, resolve_run
 from keras_tricks.run.weights import keeps_last_statistics, load_result
 from keras_tricks.utils.atomic_files import write_text
@@ -341,7 +342,8 @@ def _watchers(ready, folder, validation, clock, scheduler):
     checkpoint = callbacks.Checkpoint(
         folder, ema=ema, plan=ready.plan, every_steps=section.checkpoint_steps,
         every_minutes=None if several else section.checkpoint_minutes,
-        keep=section.keep_checkpoints, fingerprint=_fingerprint(ready.source), callbacks=tracked)
+        keep=section.keep_checkpoints, fingerprint=fingerprint(ready.source), callbacks=tracked,
+        metadata=provenance(recipe, ready.devices.replicas))
     interruption = callbacks.Interruption(checkpoint, agreement=ready.devices.stop_agreement())
     watchdog = callbacks.Watchdog(checkpoint, section.stall_minutes)
     order = (*([ema] if ema else []), overflows, run_log, *own, watchdog, checkpoint, interruption)
@@ -424,7 +426,7 @@ def _export_on_tensorflow(folder, formats):
     log.info("exported %s on TensorFlow", ", ".join(formats))
 
 
-def _fingerprint(source):
+def fingerprint(source):
     """Properties of the data that must not change when a run resumes, {str: str}."""
     found = {"number of training images": str(source.train.num_examples),
              "set of classes": ", ".join(source.class_names)}

@@ -37,8 +37,9 @@ MAY_IMPORT = {
     "training": {"recipe", "run", "distribution", "data", "models", "losses", "optimizers", "schedules", "callbacks",
                  "surgery", "export", "weights"},
     "evaluation": {"training", "run", "recipe", "data", "models", "weights", "export", "analysis"},
-    "studies": {"training", "run", "recipe", "callbacks", "models", "analysis"},
-    "cli": {"studies", "training", "evaluation", "run", "recipe", "distribution", "data", "models", "losses",
+    "report": {"evaluation", "training", "run", "recipe", "data", "weights", "analysis"},
+    "studies": {"training", "run", "recipe", "callbacks", "models", "analysis", "weights"},
+    "cli": {"studies", "report", "training", "evaluation", "run", "recipe", "distribution", "data", "models", "losses",
             "optimizers", "schedules", "export", "weights", "analysis"},
     "__main__": {"cli"},
 }
@@ -115,7 +116,7 @@ def test_the_order_has_no_circle():
 
 
 def test_the_library_does_not_import_the_program():
-    program = {"recipe", "run", "training", "evaluation", "studies", "cli"}
+    program = {"recipe", "run", "training", "evaluation", "report", "studies", "cli"}
     assert all(not MAY_IMPORT[name] & program for name in MAY_IMPORT if name not in program | {"__main__"})
 
 

@@ -71,6 +71,7 @@ class Checkpoint(keras.callbacks.Callback):
         callbacks: other callbacks whose state is saved and restored, such as `keras.callbacks.EarlyStopping`: the
             result of their `state()` or `get_state()`, or else their plain public attributes. They must precede this
             one in the list given to `fit`. Defaults to `()`.
+        metadata: {str: str}, further entries of the files' metadata, such as the recipe. Defaults to `None`.
 
     A thread writes the files. `flush()` waits for it; `fit` calls it at the end.
     """
@@ -78,7 +79,7 @@ class Checkpoint(keras.callbacks.Callback):
     def __init__(self, folder: Path, monitor: str | None = None, ema: WeightEMA | None = None,
                  plan: BatchSizePlan | None = None, every_steps: int | None = None, every_minutes: float | None = None,
                  keep: int = 2, fingerprint: dict[str, str] | None = None,
-                 callbacks: Sequence[keras.callbacks.Callback] = ()) -> None:
+                 callbacks: Sequence[keras.callbacks.Callback] = (), metadata: dict[str, str] | None = None) -> None:
         super().__init__()
         self.folder = pathlib.Path(folder) / "checkpoints"
         evaluates_average = ema is not None and ema.validation_data is not None
@@ -86,6 +87,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.ema, self.plan = ema, plan
         self.every_steps, self.every_minutes, self.keep = every_steps, every_minutes, keep
         self.fingerprint, self.tracked_callbacks = dict(fingerprint or {}), list(callbacks)
+        self.metadata = dict(metadata or {})
         self.best = None
         self.position = self.start = Position()
         self.resumed, self.pending, self.states = {}, {}, None  # read from the file, until `fit` starts
@@ -194,9 +196,9 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _metadata(self):
         states = [_state(callback) for callback in self.tracked_callbacks]
-        return {"format": FORMAT, "version": _version(), "epoch": self.position.epoch, "images": self.position.images,
-                "best": "" if self.best is None else repr(self.best), "monitor": self.monitor,
-                "about": json.dumps(self.fingerprint, sort_keys=True),
+        return {**self.metadata, "format": FORMAT, "version": _version(), "epoch": self.position.epoch,
+                "images": self.position.images, "best": "" if self.best is None else repr(self.best),
+                "monitor": self.monitor, "about": json.dumps(self.fingerprint, sort_keys=True),
                 "callbacks": _as_json(states, self.tracked_callbacks), **({"stopped": "1"} if self.stopped else {})}
 
     def _write(self, state, averages, metadata, improved):

@@ -19,9 +19,9 @@ from keras_tricks.cli.boundary import TRACEBACK, boundary
 from keras_tricks.utils import witness
 from keras_tricks.utils.errors import UserError, is_ours
 
-COMMANDS = ("train", "launch", "plan", "compare", "evaluate", "predict", "export", "benchmark", "inspect", "scale",
-            "ablate", "list", "data", "doctor")
-WRITERS = ("train", "launch", "compare", "export", "scale", "ablate")  # they finish when their reader has left
+COMMANDS = ("train", "launch", "plan", "compare", "evaluate", "report", "predict", "export", "reproduce", "benchmark",
+            "inspect", "scale", "ablate", "list", "data", "port", "doctor")
+WRITERS = ("train", "launch", "compare", "report", "export", "reproduce", "scale", "ablate", "port")  # outlive readers
 
 
 def main(argv=None):

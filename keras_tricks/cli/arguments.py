@@ -31,6 +31,7 @@ def recipe_from(args, recipe=None, **changes):
         **changes: further changes by section, `model={"weights": path}`.
     """
     from keras_tricks.recipe import load_recipe
+    from keras_tricks.run.resolve import with_pretrained
 
     recipe = (recipe or load_recipe(args.recipe)).override(args.assignments)
     sections = {"data": {"data_dir": args.data_dir, "minival": args.minival},
@@ -38,7 +39,7 @@ def recipe_from(args, recipe=None, **changes):
     for section, values in (*sections.items(), *changes.items()):
         given = {key: value for key, value in values.items() if value is not None}
         recipe = recipe.replace(**{section: given}) if given else recipe
-    return recipe if args.seed is None else recipe.replace(seed=args.seed)
+    return with_pretrained(recipe if args.seed is None else recipe.replace(seed=args.seed))
 
 
 def count(low=1, high=None):
@@ -76,3 +77,8 @@ def number(low=0, below=math.inf, above=None):
 
 def _shown(text):
     return repr(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+def size_of(path):
+    """The size of a file as text, such as `"210 kB"`."""
+    return f"{max(path.stat().st_size / 1000, 1):,.0f} kB"

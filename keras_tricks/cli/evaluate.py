@@ -1,5 +1,6 @@
 """evaluate a run or a weight file on labelled images"""
 
+import json
 import pathlib
 
 from keras_tricks.cli import arguments
@@ -13,6 +14,7 @@ def add_arguments(parser):
                                           "(default: the run's best)")
     parser.add_argument("--class-map", metavar="FILE",
                         help='map class folders of other names with this JSON: {"folder name": "class of the run"}')
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="set the output format")
 
 
 def run(args):
@@ -24,7 +26,11 @@ def run(args):
     recipe = arguments.recipe_from(args, published)
     evaluation.log_preprocessing(recipe, published, weights, "recipe")
     mapping = read_mapping(args.class_map) if args.class_map else None
-    print(*describe(evaluation.measure(recipe, weights, trained_on, mapping), weights), sep="\n")
+    found = evaluation.measure(recipe, weights, trained_on, mapping)
+    if args.format == "json":
+        print(json.dumps(facts(found, weights), indent=2))
+    else:
+        print(*describe(found, weights), sep="\n")
 
 
 def _recipe_and_weights(args):
@@ -32,6 +38,7 @@ def _recipe_and_weights(args):
     from keras_tricks.recipe import load_recipe
     from keras_tricks.run.folder import recipe_of
     from keras_tricks.run.weights import WHICH, resolve_weights, run_of_weights, run_weights
+    from keras_tricks.weights import pretrained
 
     folder, weights = pathlib.Path(args.recipe), args.weights
     if folder.is_dir():
@@ -41,9 +48,21 @@ def _recipe_and_weights(args):
     elif weights is None:
         raise UserError("evaluate needs weights: name a run folder, or give --weights FILE.")
     else:
-        recipe, weights = load_recipe(args.recipe), resolve_weights(weights)
+        recipe = load_recipe(args.recipe)
+        weights = resolve_weights(pretrained.best(recipe.model.name) if weights == "pretrained" else weights)
     trained = run_of_weights(weights)
     return recipe, weights, recipe_of(trained).data if trained else None
+
+
+def facts(found, weights):
+    """An `Evaluation` as plain values, for JSON: accuracies in [0, 1], intervals of 95 % (Wilson)."""
+    from keras_tricks.analysis import wilson_interval
+
+    classes = [{"name": name, "images": int(images), "correct": int(correct),
+                "top1": float(correct / images) if images else None, "interval": wilson_interval(correct, images)}
+               for name, images, correct in zip(found.class_names, found.images, found.correct, strict=True)]
+    return {"weights": str(weights), "images": found.n, "broken": found.broken, "loss": found.loss,
+            "top1": found.top1, "interval": found.interval, "top5": found.top5, "classes": classes}
 
 
 def describe(found, weights):

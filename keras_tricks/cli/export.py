@@ -5,11 +5,13 @@ import dataclasses
 import functools
 import pathlib
 
+from absl import logging
+
 from keras_tricks.cli import arguments
 from keras_tricks.utils.errors import UserError
 
 EXAMPLES = 100  # images that calibrate an 8-bit model
-OPTIONS = ("images", "fold", "dtype", "overwrite", "layout", "license", "owner")
+OPTIONS = ("images", "fold", "dtype", "overwrite", "layout", "license", "owner", "verify")
 
 
 def add_arguments(parser):
@@ -28,6 +30,8 @@ def add_arguments(parser):
     parser.add_argument("--license", default="", help="declare the licence of the weights, such as apache-2.0")
     parser.add_argument("--owner", default="", help="set the account, for --layout kaggle")
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    parser.add_argument("--verify", action="store_true",
+                        help="open each form in a process of its own, and compare its outputs with the model's")
 
 
 def run(args):
@@ -51,6 +55,7 @@ class ExportOptions:
         layout: `"huggingface"` or `"kaggle"`: a folder in their layout, see `keras_tricks/export/hub_layouts.py`.
         license: of the weights, such as `"apache-2.0"`. Defaults to what they say of themselves.
         owner: account on Kaggle.
+        verify: bool, open each form in a process of its own, see `keras_tricks.export.verify`.
     """
 
     formats: tuple
@@ -61,6 +66,7 @@ class ExportOptions:
     layout: str | None = None
     license: str = ""
     owner: str = ""
+    verify: bool = False
 
     def __post_init__(self):
         from keras_tricks import export
@@ -113,6 +119,7 @@ def export_model(name, options, output, weights):
     from keras_tricks import evaluation
     from keras_tricks.export.model_card import Exported
     from keras_tricks.run.folder import is_run
+    from keras_tricks.weights import pretrained
 
     if weights is None or output is None:
         raise UserError(f"To export {name}, give --weights and --output; or name the folder of a run.")
@@ -121,6 +128,7 @@ def export_model(name, options, output, weights):
     if is_run(weights):
         evaluation.check_model_of_run(name, weights)
         return export_run(weights, options, output)
+    weights = pretrained.best(name) if weights == "pretrained" else weights
     recipe = evaluation.recipe_for_pretrained(name, weights)
     with output_folder(output, options) as output:
         network, names = evaluation.pretrained_network(recipe, weights, options.dtype)
@@ -141,6 +149,8 @@ def write_export(what, options, output, examples):
     model = export.deployable(lambda: network, network, what.data, options.dtype)
     preprocess = functools.partial(evaluation_image, data=what.data)
     written = export.export(model, output, options.formats, what.class_names, preprocess, examples)
+    for outcome in export.verify(model, written) if options.verify else ():
+        logging.info("%s", outcome)
     info = find(what.weights).info
     license = options.license or (info.license if info else "")
     text = model_card(what, written, license, options.dtype, options.fold, _agreement(written, model, examples))

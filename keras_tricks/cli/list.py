@@ -1,17 +1,17 @@
-"""list models, tricks or recipes"""
+"""list models, tricks, recipes or published weights"""
 
 import fnmatch
 
 
 def add_arguments(parser):
-    parser.add_argument("what", nargs="?", choices=("models", "tricks", "recipes", "all"), default="all")
+    parser.add_argument("what", nargs="?", choices=("models", "tricks", "recipes", "weights", "all"), default="all")
     parser.add_argument("filter", nargs="?", default="*", help='pattern such as "resnet50*"')
     parser.add_argument("--cost", action="store_true", help="add parameters and multiply-adds of models (builds them)")
 
 
 def run(args):
     lists = {"models": lambda: _list_models(args.filter, args.cost), "tricks": lambda: _list_tricks(args.filter),
-             "recipes": lambda: _list_recipes(args.filter)}
+             "recipes": lambda: _list_recipes(args.filter), "weights": lambda: _list_weights(args.filter)}
     for number, what in enumerate(lists if args.what == "all" else [args.what]):
         if number:
             print()
@@ -50,6 +50,19 @@ def _list_recipes(pattern):
         about = load_recipe(name).about
         where = about.expected_from + ("" if about.measured else " (not run here)")
         print(f"{name:<46}{about.paper:<20}{_percent(about.expected_top1):>14}  {where.strip()}")
+
+
+def _list_weights(pattern):
+    from keras_tricks import models
+    from keras_tricks.weights import pretrained
+
+    print(f"{'model':<20}{'weights':<44}{'parameters':>12}{'px':>6}{'ImageNet top-1':>16}  licence")
+    for model in models.list_models():
+        for found in pretrained.checkpoints(model):
+            if fnmatch.fnmatch(model, pattern) or fnmatch.fnmatch(found.name, pattern):
+                line = (f"{model:<20}{found.name:<44}{found.parameters:>10.2f} M{found.image_size:>6}"
+                        f"{found.top1:>16.2f}  {pretrained.licence(found)}")
+                print(line.rstrip())
 
 
 def _percent(value):

@@ -1,6 +1,9 @@
 """show the plan of a run, without training"""
 
+import dataclasses
+import json
 import math
+import sys
 
 from keras_tricks.cli import arguments
 
@@ -8,31 +11,78 @@ from keras_tricks.cli import arguments
 def add_arguments(parser):
     arguments.add_recipe_arguments(parser)
     parser.add_argument("--plot", metavar="FILE", help="draw batch size, learning rate and noise scale as a PNG")
+    parser.add_argument("--measure", action="store_true",
+                        help="do some steps, and print the minutes of the run, memory and the largest batch that fits")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="set the output format")
 
 
 def run(args):
     from keras_tricks import training
+    from keras_tricks.studies import step_time
 
     ready = training.prepare(arguments.recipe_from(args))
-    print(describe(ready))
+    text, found = describe(ready), facts(ready)  # before the steps, which change the optimizer
+    spent = step_time.measure(ready, *_numbers(ready)) if args.measure else None
+    if args.format == "json":
+        print(json.dumps(found | ({"measured": dataclasses.asdict(spent)} if spent else {}), indent=2))
+    else:
+        print(text, *(describe_cost(spent, ready.plan) if spent else ()), sep="\n")
     if args.plot:
         draw(ready.plan, args.plot)
-        print(f"drawn to {args.plot}")
+        print(f"drawn to {args.plot}", file=sys.stderr if args.format == "json" else sys.stdout)
+
+
+def facts(ready):
+    """The plan of a prepared run as plain values, for JSON."""
+    recipe, source, plan, (spent, _) = ready.recipe, ready.source, ready.plan, _cost(ready.network)
+    phases = [{"first_epoch": p.epochs.start, "epochs": len(p.epochs), "batch_size": p.batch_size,
+               "micro_batch": p.micro_batch, "accumulation_steps": p.accumulation_steps,
+               "steps_per_epoch": p.steps_per_epoch, "updates_per_epoch": p.updates_per_epoch,
+               "learning_rate": plan.rate(p.epochs.start)} for p in plan]
+    return {"recipe": recipe.name, "model": recipe.model.name, "image_size": recipe.data.image_size,
+            "parameters": spent.parameters if spent else ready.network.count_params(),
+            "multiply_adds": spent.macs if spent else None, "data": source.name,
+            "training_images": source.train.num_examples, "validation_images": source.validation.num_examples,
+            "classes": source.num_classes, "epochs": plan.epochs, "updates": plan.updates, "replicas": plan.replicas,
+            "precision": recipe.train.precision, "phases": phases,
+            "memory": _memory(ready, spent) if spent else None}
+
+
+def describe_cost(spent, plan):
+    """The lines of a `RunCost`."""
+    size = plan[0].step_size
+    yield (f"measured    {1000 * spent.step_seconds:.0f} ms a step of {size} images: "
+           f"{size / spent.step_seconds:,.0f} images/s; {spent.evaluation_seconds:.1f} s an evaluation")
+    minutes = f"{spent.seconds / 60:,.1f} minutes" if spent.seconds > 120 else f"{spent.seconds:.0f} seconds"
+    yield f"time        about {minutes}, without checkpoints and export"
+    if spent.peak_memory is not None:
+        yield f"used        {spent.peak_memory / 2**30:.2f} GiB by this process at most"
+    largest = spent.largest_batch
+    yield f"fits        {'unknown on this device' if largest is None else f'about {largest:,} images per replica'}"
+
+
+def _numbers(ready):
+    """(bytes of an activation, numbers that the optimizer holds for each weight)."""
+    from keras_tricks.optimizers.describe import slots
+
+    return (4 if ready.recipe.train.precision == "float32" else 2,
+            slots(ready.trainer.optimizer, ready.network.trainable_variables))
+
+
+def _memory(ready, spent):
+    """Estimated bytes of a training step on one replica."""
+    return spent.training_memory(max(p.micro_batch for p in ready.plan), *_numbers(ready))
 
 
 def describe(ready):
     """The plan of a prepared run as text: data, model, optimizer, learning rate by phase, memory."""
-    from keras_tricks.optimizers.describe import slots
-
     recipe, source, schedule, plan = ready.recipe, ready.source, ready.recipe.schedule, ready.plan
     size = recipe.data.image_size
     spent, cost = _cost(ready.network)
-    bytes_per_number = 4 if recipe.train.precision == "float32" else 2
     replicas, accumulation = plan.replicas, plan[0].accumulation_steps
-    held = slots(ready.trainer.optimizer, ready.network.trainable_variables)
     memory = "unknown: the model is subclassed"
     if spent is not None:
-        needed = spent.training_memory(max(p.micro_batch for p in plan), bytes_per_number, held)
+        needed = _memory(ready, spent)
         memory = f"about {needed / 2**30:.2f} GiB per replica (weights, gradients, optimizer, activations)"
     lines = [
         f"recipe      {recipe.name}   {recipe.about.paper}",

@@ -5,6 +5,7 @@ import glob
 import json
 import os
 import sys
+import time
 
 from absl import logging
 
@@ -25,23 +26,84 @@ def add_arguments(parser):
     parser.add_argument("--top", type=arguments.count(1), default=5,
                         help="print this many labels per image (default: 5)")
     parser.add_argument("--format", choices=FORMATS, default="text", help="set the output format (default: text)")
+    parser.add_argument("--embeddings", metavar="FILE.npy", help="also write the input of the classifier, one row for "
+                                                                 "each image of the output, float32 (images, features)")
 
 
 def run(args):
     from keras_tricks import evaluation
 
-    failures = []
+    _check_embeddings(args.embeddings)
+    paths, failures, vectors = find_images(args.images), [], []
+    bar = _Bar(len(paths))
 
     def failed(path, reason):
         failures.append(path)
+        bar.clear()
         print(f"keras-tricks: {path} cannot be read ({reason})", file=sys.stderr)
 
-    predicted = evaluation.predict(args.what, find_images(args.images), args.top, args.weights, args.assignments,
-                                   failed)
-    {"text": _write_text, "json": _write_json, "csv": _write_csv}[args.format](predicted)
+    predicted = evaluation.predict(args.what, paths, args.top, args.weights, args.assignments, failed,
+                                   vectors.append if args.embeddings else None)
+    {"text": _write_text, "json": _write_json, "csv": _write_csv}[args.format](bar.watch(predicted, failures))
+    if args.embeddings:
+        _write_embeddings(vectors, args.embeddings)
     if failures:
         sys.stdout.flush()
         sys.exit(1)
+
+
+def _check_embeddings(path):
+    from keras_tricks.utils.atomic_files import writable_folder
+
+    if path is None:
+        return
+    if not path.endswith(".npy"):
+        raise UserError(f"--embeddings writes a NumPy file, whose name ends in .npy. Received: {path}")
+    if os.path.isdir(path):
+        raise UserError(f"--embeddings {path} is a folder: give the name of a file.")
+    writable_folder(os.path.dirname(path) or ".")
+
+
+def _write_embeddings(vectors, path):
+    import numpy as np
+
+    from keras_tricks.utils.atomic_files import atomic_write
+
+    if not vectors:
+        logging.warning("no image could be read: %s is not written", path)
+        return
+    with atomic_write(path, "--embeddings") as partial:
+        np.save(partial, np.stack(vectors).astype("float32"))
+
+
+class _Bar:
+    """A line on stderr that counts images, if stderr is a terminal. It is cleared before other output."""
+
+    EVERY = 0.2  # seconds between two updates
+
+    def __init__(self, total):
+        self.total, self.shown, self.is_on = total, False, sys.stderr.isatty()
+        self.started = self.updated = time.monotonic()
+
+    def watch(self, predicted, failures):
+        """Yields the results. `failures` is a list that grows with the files that cannot be read."""
+        for done, result in enumerate(predicted, start=1):
+            self.clear()
+            yield result
+            self.update(done + len(failures))
+        self.clear()
+
+    def update(self, done):
+        now = time.monotonic()
+        if self.is_on and now - self.updated > self.EVERY:
+            self.updated, self.shown = now, True
+            rate = done / (now - self.started)
+            print(f"{done:,} of {self.total:,} images, {rate:,.0f} images/s", end="", file=sys.stderr, flush=True)
+
+    def clear(self):
+        if self.shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            self.shown = False
 
 
 def find_images(words):

@@ -106,6 +106,17 @@ def without_classifier(model: keras.Model) -> keras.Model:
         UserError: the last layer with weights, in the model or in a model inside it, is not a `Dense` layer; the model
             has several outputs, or is subclassed.
     """
+    return keras.Model(*_split(model)[:2], name=f"{model.name}_features")
+
+
+def with_features(model: keras.Model) -> keras.Model:
+    """The deployable model with two outputs: that of `without_classifier`, and its own. Errors as there."""
+    inputs, features, outputs = _split(model)
+    return keras.Model(inputs, [features, outputs], name=f"{model.name}_with_features")
+
+
+def _split(model):
+    """(inputs, input of the classifier, output) of a model."""
     graph = Graph(model)
     if len(graph.outputs) != 1:
         raise UserError(f"{model.name} has {len(graph.outputs)} outputs: pass a model with one classifier.")
@@ -113,8 +124,8 @@ def without_classifier(model: keras.Model) -> keras.Model:
     if last is None or not isinstance(last.layer, keras.layers.Dense):
         raise UserError(f"{model.name} has no classifier to remove: its last layer with weights is not a Dense layer.")
     features = last.inputs[0]
-    values = graph.run(call_layer, model.inputs, wanted=[features])
-    return keras.Model(packed(model, "input", model.inputs), values[id(features)], name=f"{model.name}_features")
+    values = graph.run(call_layer, model.inputs, wanted=[features, *graph.outputs])
+    return packed(model, "input", model.inputs), values[id(features)], values[id(graph.outputs[0])]
 
 
 def _saved_model(model, path, class_names, preprocess):

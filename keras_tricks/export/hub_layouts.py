@@ -25,6 +25,7 @@ KAGGLE = {  # format: framework, suffix of the variation's name
     "litert": ("tfLite", ""),
     "litert_int8": ("tfLite", "-int8"),
 }
+ORIGIN = ("recipe", "seed", "about", "versions", "epoch", "images", "weights")  # see `keras_tricks/run/provenance.py`
 OWNER = "INSERT_OWNER_SLUG_HERE"  # the placeholder of Kaggle's templates
 
 
@@ -38,7 +39,7 @@ def hugging_face(folder, exported, card, license):
         license: identifier such as `"apache-2.0"`, or `""`.
     """
     weights = safetensors_io.weights_of(exported.network)
-    safetensors_io.save(folder / "model.safetensors", weights, {"format": "keras_tricks"})
+    safetensors_io.save(folder / "model.safetensors", weights, _origin(exported) | {"format": "keras_tricks"})
     data, size = exported.data, exported.data.test_size
     crops = {"center": (data.crop_pct, "center"), "squash": (size / (size + data.crop_padding), "squash"),
              "short_side": (size / data.short_side, "center"), "whole": (1.0, "squash")}
@@ -59,6 +60,14 @@ def hugging_face(folder, exported, card, license):
     header = {"library_name": "keras", "pipeline_tag": "image-classification", "license": license or "other",
               "tags": ["keras_tricks", "image-classification", exported.name]}
     return f"---\n{''.join(_yaml(key, value) for key, value in header.items())}---\n{card}"
+
+
+def _origin(exported):
+    """What the checkpoint of a run says of its origin: recipe, data, versions, seed and epoch."""
+    if exported.run_weights is None:
+        return {}
+    metadata = safetensors_io.read_metadata(exported.run_weights.path)
+    return {key: metadata[key] for key in ORIGIN if key in metadata}
 
 
 def kaggle(folder, exported, written, card, license, owner):

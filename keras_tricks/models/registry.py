@@ -8,6 +8,7 @@ import dataclasses
 import fnmatch
 import functools
 import inspect
+import logging
 import re
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
@@ -18,6 +19,9 @@ from keras_tricks.models import own
 from keras_tricks.utils import imagenet
 from keras_tricks.utils.errors import UserError, nearest
 from keras_tricks.utils.import_path import is_import_path
+from keras_tricks.weights import pretrained
+
+log = logging.getLogger("absl")
 
 P = ParamSpec("P")
 A = TypeVar("A")
@@ -155,7 +159,8 @@ def create_model(name: str | Callable[..., keras.Model], **kwargs: Any) -> keras
         name: registry key, for instance `"resnet50d"`; or a function `build(input_shape, classes)` that returns a
             `keras.Model` with logits, or its import path, for instance `"mypackage.nets:build"`.
         **kwargs: arguments of the family's builder (`include_top, weights, input_shape, classes, ...`). `num_classes`
-            is an alias of `classes`.
+            is an alias of `classes`. `pretrained=True`, and `weights="pretrained"`, load the checkpoint with the
+            highest top-1 that is known for the model, see `keras_tricks/weights/pretrained.py`.
 
     Returns:
         A `keras.Model`.
@@ -173,6 +178,13 @@ def create_model(name: str | Callable[..., keras.Model], **kwargs: Any) -> keras
             raise UserError(f"{shown} returns logits: leave out `classifier_activation`, or pass None.")
         return own.create_own_model(build, shown, **kwargs)
     entry = _entry(name)
+    wanted = kwargs.pop("pretrained", False)
+    if wanted not in (True, False) or (wanted and kwargs.get("weights") is not None):
+        raise UserError("`pretrained` is True or False, and chooses the weights itself: pass a name as `weights`, "
+                        f"without `pretrained`. Received: pretrained={wanted!r}, weights={kwargs.get('weights')!r}")
+    if wanted or kwargs.get("weights") == "pretrained":
+        kwargs["weights"] = pretrained.best(name)
+        log.info("weights of %s: %s", name, kwargs["weights"])
     known = inspect.signature(entry.build).parameters
     for argument in kwargs:
         if argument not in known:

@@ -8,8 +8,8 @@ from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.summary import read_summary
 
 FILES = ("recipe.json", "classes.json", "env.json", "log.txt", "summary.csv", "curves.png", "non_finite.json",
-         "loggers.json", ".lock", ".owner")
-FOLDERS = ("checkpoints", "events", "export")
+         "loggers.json", ".lock", ".owner", "report.html")
+FOLDERS = ("checkpoints", "events", "export", "report")
 
 
 def is_run(folder):

@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import logging
 import os
+import pathlib
 import socket
 
 import filelock
@@ -47,6 +48,21 @@ def locked(folder):
         with contextlib.suppress(OSError):
             owner.unlink(missing_ok=True)
         lock.release()
+
+
+def writer_of(folder):
+    """The process that writes to a run folder at this moment, as text; `""` if there is none, or locks do not work."""
+    lock = filelock.FileLock(pathlib.Path(folder) / ".lock")
+    if not os.path.isfile(lock.lock_file):
+        return ""
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return _read(pathlib.Path(folder) / ".owner") or "a process whose name is unknown"
+    except (OSError, NotImplementedError):
+        return ""
+    lock.release()
+    return ""
 
 
 @contextlib.contextmanager

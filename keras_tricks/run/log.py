@@ -10,6 +10,7 @@ import absl.logging
 from keras_tricks.utils.errors import UserError, is_ours, keep_traceback, one_line
 from keras_tricks.utils.summary import best_row, read_summary, top1_of
 from keras_tricks.utils.text import printable
+from keras_tricks.weights import find
 
 log = logging.getLogger("absl")
 
@@ -80,3 +81,25 @@ def log_result(folder):
         log.warning("input-bound: %.0f %% of the training time was spent waiting for images. Measure the pipeline with "
                     "`keras-tricks benchmark --data %s`, or let other machines prepare the batches (--data-service).",
                     100 * sum(waits) / len(waits), folder / "recipe.json")
+
+
+def log_preprocessing(final, published, weights, otherwise):
+    """Logs the preprocessing and the source of each value: the command line, the weights or `otherwise`.
+
+    Args:
+        final: `Recipe` that will be used.
+        published: the same recipe before the command line changed it.
+        weights: file or name.
+        otherwise: `"recipe"` or `"model"`, the source of the remaining values.
+    """
+    info = find(weights).info
+    from_weights = info.data() if info else {}
+    items = []
+    for key in ("test_size", "eval_crop", "crop_pct", "crop_padding", "interpolation", "mean", "std"):
+        value = getattr(final.data, key)
+        field = "test_image_size" if key == "test_size" else key
+        changed = value != getattr(published.data, key)
+        source = "command line" if changed else "weights" if field in from_weights else otherwise
+        shown = tuple(round(v, 3) for v in value) if isinstance(value, tuple) else value
+        items.append(f"{field} {shown} ({source})")
+    log.info("preprocessing: %s", ", ".join(items))

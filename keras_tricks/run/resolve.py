@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 import pathlib
 
@@ -11,6 +12,9 @@ from keras_tricks.run.own import Handed
 from keras_tricks.utils.atomic_files import writable_folder
 from keras_tricks.utils.errors import UserError, check_choice
 from keras_tricks.utils.plain_values import shown
+from keras_tricks.weights import pretrained
+
+log = logging.getLogger("absl")
 
 # Keys that may change when a run resumes: they do not affect the weights, or only the devices that compute them.
 CHANGEABLE_ON_RESUME = {
@@ -57,11 +61,20 @@ def resolve_run(recipe, output, resume, changes, handed=None):
     if recipe is None:
         raise UserError("train needs a recipe, or --resume and a run folder.")
     handed = handed or Handed()
-    recipe = handed.named(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
+    recipe = with_pretrained(handed.named(recipe if isinstance(recipe, Recipe) else load_recipe(recipe)))
     folder = pathlib.Path(output or pathlib.Path("runs") / _folder_name(recipe.name))
     if resume and is_run(folder):
         recipe = resumed_recipe(folder, recipe, changes)
     return ResolvedRun(recipe, folder, bool(resume), output is None and not resume, changes, handed)
+
+
+def with_pretrained(recipe):
+    """The recipe with the name of a checkpoint instead of `model.weights="pretrained"`. Raises as `pretrained.best`."""
+    if recipe.model.weights != "pretrained":
+        return recipe
+    name = pretrained.best(recipe.model.name)
+    log.info("weights of %s: %s", recipe.model.name, name)
+    return recipe.replace(model={"weights": name})
 
 
 def _folder_name(name):
@@ -108,7 +121,7 @@ def resumed_recipe(folder, recipe, changes):
     """
     check_choice("changes", changes, (None, "new", "run"))
     old, new = flatten(recipe_of(folder)), flatten(recipe)
-    different = [key for key in {**old, **new} if old.get(key) != new.get(key) and not _is_changeable(key)]
+    different = _differences(old, new)
     if changes == "new" or not different:
         return recipe
     if changes == "run":
@@ -117,6 +130,15 @@ def resumed_recipe(folder, recipe, changes):
     more = f" and {len(different) - 3} more" if len(different) > 3 else ""
     raise UserError(f"The run in {folder} was started with another recipe ({shown}{more}). Choose one: "
                     "--changes run continues with the recipe of the run, --changes new with the new values.")
+
+
+def is_same_training(recipe, other):
+    """Whether two recipes train the same weights: they differ at most in keys that may change on resume."""
+    return not _differences(flatten(recipe), flatten(other))
+
+
+def _differences(old, new):
+    return [key for key in {**old, **new} if old.get(key) != new.get(key) and not _is_changeable(key)]
 
 
 def _with_changeable_keys(recipe, other):

@@ -1,6 +1,7 @@
 """The free memory of the machine, and the recognition of out-of-memory errors."""
 
 import errno
+import sys
 
 # Messages of native libraries, which raise a `RuntimeError` or an error whose type suggests another cause.
 TEXTS = ("bad_alloc", "out of memory", "cannot allocate memory", "failed to allocate", "unable to allocate",
@@ -16,6 +17,16 @@ def free_memory():
     except (OSError, StopIteration):
         return None
     return int(line.split()[1]) * 1024
+
+
+def peak_memory():
+    """The largest memory of this process so far in bytes, or `None` on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def is_out_of_memory(error):

@@ -131,3 +131,19 @@ def _position(layer):
         kind = "first" if match[1] == "1" else "block"
         return f"{kind}{layer[match.end():]}", int(match[1]) - 1, ord(match[2]) - ord("a")
     return layer, None, None
+
+
+def zoo_name(architecture):
+    """The name here of a timm architecture: `resnet50` -> `resnet50b`, `resnetrs50` -> `resnet_rs50`.
+
+    timm's ResNets without a letter have the layout B. A name of another family is returned unchanged.
+    """
+    for pattern, form in (
+        (r"resnet(50|101|152|200)", r"resnet\1b"),
+        (r"resnetrs(\d+)", r"resnet_rs\1"),
+        (r"dm_(nfnet_f\d)", r"\1"),
+        (r"tf_efficientnet_(b[0-7])", r"efficientnet_rs_\1"),
+    ):
+        if re.fullmatch(pattern, architecture):
+            return re.sub(pattern, form, architecture)
+    return architecture

@@ -15,15 +15,18 @@ from keras_tricks.utils.errors import UserError
 
 MINIMAL = {  # words without which a command cannot be parsed
     "train": ["quickstart"], "launch": ["-n", "2", "--", "doctor"], "plan": ["quickstart"], "compare": ["a", "b"],
-    "evaluate": ["run"], "predict": ["run", "x.png"], "export": ["run"], "benchmark": ["quickstart", "--data"],
-    "inspect": ["resnet20"], "scale": [], "ablate": ["quickstart", "--add", "warmup"], "list": [],
+    "evaluate": ["run"], "report": ["run"], "reproduce": ["x"], "predict": ["run", "x.png"], "export": ["run"],
+    "benchmark": ["quickstart", "--data"], "inspect": ["resnet20"], "scale": [],
+    "ablate": ["quickstart", "--add", "warmup"], "list": [],
     "data check": ["digits"], "data pack": ["digits", "--output", "o"], "data serve": [], "doctor": [],
+    "port": ["args.yaml"],
 }
 LIMITS = {  # option: (smallest value, largest value or None); a float where fractions are allowed
     "--minival": (0.0, 0.999), "--logical-devices": (2, 64), "--seed": (0, 2**32 - 1), "--top": (1, None),
     "--batches": (1, None), "--image-size": (1, None), "--batch-size": (1, None), "--widths": (0.01, None),
     "--depths": (1, None), "--resolutions": (1, None), "--measure": (0, None), "--deepest": (1, None),
     "--steps": (1, None), "--seeds": (1, None), "--shard-mib": (1, None), "--port": (0, 65535), "--workers": (1, None),
+    "--processes": (1, None),
 }
 NOT_A_NUMBER = ["x", "nan", "-", "1,5", "0x10", "é", "9" * 5000 + "x", "--"]
 
@@ -224,8 +227,8 @@ JUNK = ["no such thing", "/", ".", "..", "-", "[", "*", "é", "x" * 5000, "/dev/
 
 
 @pytest.mark.parametrize("junk", JUNK, ids=lambda text: ascii(text[:12]))
-@pytest.mark.parametrize("command", ["train", "plan", "evaluate", "benchmark", "export", "compare", "predict",
-                                     "inspect", "ablate", "data check"])
+@pytest.mark.parametrize("command", ["train", "plan", "evaluate", "report", "reproduce", "benchmark", "export",
+                                     "compare", "predict", "inspect", "ablate", "port", "data check"])
 def test_a_place_that_is_none(command, junk, stubs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = {"predict": [junk, "x.png"], "compare": [junk, junk], "benchmark": [junk, "--data"],

@@ -8,6 +8,7 @@ import os
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from support.photos import CLASSES, answers, made_run, photos, recipe
 
 from keras_tricks import cli
@@ -140,3 +141,87 @@ def test_an_export_without_checkpoints_answers_too(run, images, tmp_path, capsys
     labels = [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1::2]]
     assert labels == [CLASSES[i] for i in answers(network, paths)]
     assert keras.config.dtype_policy().name == "float32" and len(np.unique(labels)) >= 1
+
+
+# ---- embeddings
+
+
+@pytest.mark.parametrize("form", ["text", "csv"])
+def test_embeddings_are_the_feature_vectors_of_the_images_that_can_be_read(run, images, tmp_path, capsys, form):
+    from keras_tricks.evaluation import load_run
+    from keras_tricks.export import deployable, without_classifier
+
+    own_recipe, _ = load_run(run[0])
+    model = without_classifier(deployable(lambda: run[1], run[1], own_recipe.data))
+    (tmp_path / "broken.png").write_bytes(b"broken")
+    with pytest.raises(SystemExit):
+        predict(run, tmp_path / "broken.png", images, "--format", form, "--embeddings", tmp_path / "new" / "e.npy")
+    found = np.load(tmp_path / "new" / "e.npy")
+    paths = sorted(map(str, images.rglob("*.png")))
+    pixels = np.stack([np.asarray(Image.open(path), "float32") for path in paths])
+    expected = keras.ops.convert_to_numpy(model(pixels))
+    assert found.dtype == "float32" and found.shape == expected.shape == (39, model.output_shape[-1])
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    capsys.readouterr()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow writes SavedModels")
+def test_embeddings_are_those_of_the_exported_feature_vector(run, images, tmp_path, capsys):
+    import tensorflow as tf
+
+    from keras_tricks.cli.export import ExportOptions, export_run
+
+    written = export_run(run[0], ExportOptions(("feature_vector",)), tmp_path / "export")
+    paths = sorted(map(str, images.rglob("1*.png")))
+    predict(run, *paths, "--embeddings", tmp_path / "e.npy")
+    loaded = tf.saved_model.load(str(written["feature_vector"]))
+    expected = loaded.serve(np.stack([np.asarray(Image.open(path), "float32") for path in paths]))
+    np.testing.assert_allclose(np.load(tmp_path / "e.npy"), expected, atol=1e-6)
+    capsys.readouterr()
+
+
+def test_embeddings_with_nowhere_to_go(run, images, tmp_path, capsys):
+    with pytest.raises(UserError, match="--embeddings writes a NumPy file, whose name ends in .npy. Received: .*e.csv"):
+        predict(run, images, "--embeddings", tmp_path / "e.csv")
+    (tmp_path / "f.npy").mkdir()
+    with pytest.raises(UserError, match="is a folder"):
+        predict(run, images, "--embeddings", tmp_path / "f.npy")
+    (tmp_path / "c.png").write_bytes(b"broken")
+    with pytest.raises(SystemExit):
+        predict(run, tmp_path / "c.png", "--embeddings", tmp_path / "e.npy")
+    assert not (tmp_path / "e.npy").exists() and capsys.readouterr().out == ""
+
+
+# ---- on a terminal
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_bar_on_a_terminal_leaves_the_output_clean(run, images, capsys, monkeypatch):
+    monkeypatch.setattr(cli.predict._Bar, "EVERY", 0.0)
+    monkeypatch.setattr("sys.stderr", Terminal())
+    predict(run, images, "--format", "csv", "--top", 1)
+    assert len(list(csv.DictReader(io.StringIO(capsys.readouterr().out)))) == 39
+    import sys
+
+    shown = sys.stderr.getvalue()
+    assert "38 of 39 images, " in shown and shown.endswith("\r\033[K")
+
+
+def test_no_bar_elsewhere(run, images, capsys):
+    predict(run, images)
+    assert "images/s" not in capsys.readouterr().err
+
+
+def test_a_list_that_names_a_missing_file(run, images, tmp_path, capsys, monkeypatch):
+    chosen = sorted(map(str, images.glob("cat/*.png")))[:2]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join([chosen[0], str(tmp_path / "no.png"), chosen[1]])))
+    with pytest.raises(SystemExit) as stopped:
+        predict(run, "-", "--top", 1)
+    out, err = capsys.readouterr()
+    assert stopped.value.code == 1 and out.splitlines()[::2] == chosen
+    assert [line for line in err.splitlines() if line.startswith("keras-tricks")] == [
+        f"keras-tricks: {tmp_path / 'no.png'} cannot be read (No such file or directory)"]

@@ -1,0 +1,126 @@
+"""Pretrained weights in one word: the table, the best of a model, a cache on disk, and no network."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+from support.hub_cache import in_timms_names, put
+
+import keras_tricks as kt
+from keras_tricks import cli
+from keras_tricks.recipe import Model, Recipe
+from keras_tricks.run.resolve import with_pretrained
+from keras_tricks.utils.errors import UserError
+from keras_tricks.weights import pretrained
+from keras_tricks.weights.timm_names import zoo_name
+
+huggingface_hub = pytest.importorskip("huggingface_hub")
+constants = pytest.importorskip("huggingface_hub.constants")
+CONFIG = {"architecture": "resnet18d", "num_classes": 1000, "pretrained_cfg": {
+    "input_size": [3, 32, 32], "interpolation": "bicubic", "crop_pct": 0.95, "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225], "license": "apache-2.0"}}
+
+
+@pytest.fixture
+def no_network(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return tmp_path / "hub"
+
+
+@pytest.fixture(scope="module")
+def original():
+    return kt.models.create_model("resnet18d")
+
+
+def test_every_checkpoint_is_of_a_model_with_as_many_parameters():
+    known = kt.models.list_models()
+    for found in pretrained.checkpoints():
+        assert found.model in known, found
+        paper = {"nfnet_f0": 71.49, "resnet18": 11.69, "resnet_rs50": 35.69, "efficientnet_rs_b0": 5.29}
+        assert found.parameters == paper.get(found.model, found.parameters)
+    assert len(pretrained.checkpoints()) > 100 and len({c.name for c in pretrained.checkpoints()}) > 100
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34d", "efficientnet_rs_b0", "nf_resnet50"])
+def test_sizes_are_those_of_the_models(name):
+    millions = kt.models.model_info(name).parameters / 1e6
+    assert pretrained.checkpoints(name)[0].parameters == pytest.approx(millions, abs=0.011)
+
+
+def test_the_best_has_the_highest_accuracy():
+    assert pretrained.best("resnet50d") == "timm/resnet50d.a1_in1k"
+    assert pretrained.best("resnet50b") == "timm/resnet50.a1_in1k"
+    assert pretrained.best("nfnet_f0") == "timm/dm_nfnet_f0.dm_in1k"
+    for model in kt.models.list_models():
+        names = [c for c in pretrained.checkpoints(model) if c.loaded_by == "weights"]
+        assert not names or pretrained.best(model) == max(names, key=lambda c: c.top1).name
+
+
+@pytest.mark.parametrize("architecture, name", [
+    ("resnet50", "resnet50b"), ("resnet18", "resnet18"), ("resnet200d", "resnet200d"), ("resnetrs420", "resnet_rs420"),
+    ("dm_nfnet_f3", "nfnet_f3"), ("nfnet_f3", "nfnet_f3"), ("tf_efficientnet_b7", "efficientnet_rs_b7"),
+    ("vit_base", "vit_base")])
+def test_names_of_timm(architecture, name):
+    assert zoo_name(architecture) == name
+
+
+def test_a_model_without_pretrained_weights():
+    with pytest.raises(UserError, match="No pretrained weights that resnet20 loads by name are known. `keras-tricks "
+                                        "list weights`"):
+        kt.models.create_model("resnet20", pretrained=True)
+    with pytest.raises(UserError, match="kt.weights.from_applications copies those of keras.applications.ResNet50.*"
+                                        "resnet50b, whose strides differ"):
+        pretrained.best("resnet50")
+    with pytest.raises(UserError, match="pass a name as `weights`, without `pretrained`"):
+        kt.models.create_model("resnet18", pretrained=True, weights="timm/resnet18.tv_in1k")
+    with pytest.raises(UserError, match="`pretrained` is True or False.*'a1_in1k'"):
+        kt.models.create_model("resnet18", pretrained="a1_in1k")
+
+
+def test_without_a_network_and_a_cache(no_network):
+    with pytest.raises(UserError, match="`weights` 'timm/resnet18d.ra2_in1k' are not in the cache, and the Hugging "
+                                        "Face Hub cannot be reached"):
+        kt.models.create_model("resnet18d", pretrained=True)
+
+
+def test_from_a_cache_on_disk(no_network, original, tmp_path, monkeypatch, capsys):
+    put(no_network, "timm/resnet18d.ra2_in1k", save(in_timms_names(original)), CONFIG)
+    for arguments in ({"pretrained": True}, {"weights": "pretrained"}):
+        model = kt.models.create_model("resnet18d", input_shape=(32, 32, 3), **arguments)
+        for a, b in zip(model.variables, original.variables, strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+    cli.parse(["keras-tricks", "list", "weights", "resnet18d"])
+    args = cli.parse(["keras-tricks", "list", "weights", "resnet18d"])
+    args.run(args)
+    assert capsys.readouterr().out.splitlines()[1].split() == [
+        "resnet18d", "timm/resnet18d.ra2_in1k", "11.71", "M", "288", "73.79", "apache-2.0"]
+
+    from support.photos import photos
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    words = ["keras-tricks", "predict", "resnet18d", str(photos(tmp_path / "p", ("a",), 1)), "--weights", "pretrained"]
+    args = cli.parse([*words, "--top", "1"])
+    args.run(args)
+    assert "class " in capsys.readouterr().out
+    (tmp_path / "keras" / "models").mkdir(parents=True)
+    index = {str(i): [f"n{i:08}", f"name_{i}"] for i in range(1000)}
+    (tmp_path / "keras" / "models" / pretrained.IMAGENET_NAMES).write_text(json.dumps(index))
+    args.run(args)
+    assert "name_" in capsys.readouterr().out, "the names that keras.applications keeps"
+
+
+def test_a_recipe_holds_the_name_that_was_chosen():
+    recipe = Recipe(model=Model(name="resnet50d", weights="pretrained"))
+    assert with_pretrained(recipe).model.weights == "timm/resnet50d.a1_in1k"
+    assert with_pretrained(Recipe()) == Recipe()
+
+
+def test_the_list_shows_all(capsys):
+    args = cli.parse(["keras-tricks", "list", "weights"])
+    args.run(args)
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [tuple(line.split()[:2]) for line in lines] == [
+        (c.model, c.name) for model in kt.models.list_models() for c in pretrained.checkpoints(model)]
+    assert len(lines) == len(pretrained.checkpoints())
