@@ -43,7 +43,8 @@ from keras_tricks.utils.errors import UserError
 log = logging.getLogger("absl")
 
 IDENTITY = "set of images (names and sizes)"  # in the fingerprint of a run
-CHOOSE_IMAGES = ("data.source", "data.train_split", "data.validation_split", "data.minival", "data.train_images")
+CHOOSE_IMAGES = ("data.source", "data.train_split", "data.validation_split", "data.minival", "data.train_images",
+                 "data.image_column", "data.label_column")
 
 
 @dataclasses.dataclass
@@ -193,7 +194,7 @@ def open_data(data):
     from keras_tricks.data import open_source
 
     source = open_source(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split,
-                         data.minival)
+                         data.minival, data.image_column, data.label_column)
     if data.train_images is None:
         return source
     return dataclasses.replace(source, train=source.train.take(data.train_images))

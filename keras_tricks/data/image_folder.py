@@ -193,10 +193,18 @@ def file_split(files: list[list[str]], bad: BadImages, broken: Mapping[str, str]
     """
     path_list = [path for paths in files for path in paths]
     label_array = np.repeat(np.arange(len(files), dtype="int32"), [len(paths) for paths in files])
-    paths, labels = tf.constant([os.fsencode(path) for path in path_list], tf.string), tf.constant(label_array)
+    return path_split(path_list, label_array, bad, broken)
+
+
+def path_split(path_list: Sequence[str], label_array: np.ndarray, bad: BadImages,
+               broken: Mapping[str, str] | None = None) -> Split:
+    """A split of image files in the given order; `label_array` int32 `(n,)`, other arguments as for `file_split`."""
+    broken = broken or {}
+    # A broken file is not opened, because it may be a pipe. No file has an empty path.
+    opened = [b"" if path in broken else os.fsencode(path) for path in path_list]
+    paths, labels = tf.constant(opened, tf.string), tf.constant(label_array)
     bad.total = len(path_list)
-    if broken:
-        bad.reasons |= {path: broken[path] for path in path_list if path in broken}
+    bad.reasons |= {path: broken[path] for path in path_list if path in broken}
 
     def repair(index):
         """The first readable file at or after `index`: (content, label, whether it is `index` itself)."""

@@ -2,6 +2,7 @@
 
     digits            scikit-learn's 1,797 8x8 images, part of the package's requirements: no download
     image_folder      `train/` and `val/` (or `test/`), with one sub-folder per class in each
+    csv               a file with the columns `path`, `label` and, optionally, `split`
     tfds:<name>       a TensorFlow Datasets builder found on disk
     tfrecord          shards written by `keras-tricks data pack`
 """
@@ -10,6 +11,7 @@ import os
 import typing
 from collections.abc import Sequence
 
+from keras_tricks.data.csv_table import csv_table
 from keras_tricks.data.digits import digits
 from keras_tricks.data.image_folder import evaluation_folder, image_folder
 from keras_tricks.data.source import Source, Split, match_classes
@@ -17,20 +19,22 @@ from keras_tricks.data.tfds import tfds
 from keras_tricks.data.tfrecord import tfrecord
 from keras_tricks.utils.errors import UserError, nearest
 
-KINDS = ("digits", "image_folder", "tfds:<name>", "tfrecord")
+KINDS = ("digits", "image_folder", "csv", "tfds:<name>", "tfrecord")
 
 
 def open_source(name: str, data_dir: str | os.PathLike | None = None, max_bad_images: int = 100,
-                train_split: str = "train", validation_split: str | None = None, minival: float = 0.0) -> Source:
+                train_split: str = "train", validation_split: str | None = None, minival: float = 0.0,
+                image_column: str | None = None, label_column: str | None = None) -> Source:
     """Opens a source by name.
 
     Args:
-        name: `"digits"`, `"image_folder"`, `"tfrecord"` or `"tfds:<name>"`, for instance `"tfds:cifar10"`.
-        data_dir: folder of the images or shards, or TFDS' data folder. `digits` does not use it.
+        name: `"digits"`, `"image_folder"`, `"csv"`, `"tfrecord"` or `"tfds:<name>"`, for instance `"tfds:cifar10"`.
+        data_dir: folder of the images or shards, CSV file, or TFDS' data folder. `digits` does not use it.
         max_bad_images: integer >= 0, number of broken images allowed in a split. With more, reading stops and names
             them.
         train_split, validation_split: names of the splits. For folders, names of the sub-folders.
         minival: float in [0, 1), share of the training images to validate on instead, see `data/minival.py`.
+        image_column, label_column: names of the columns with images and labels, for sources that have columns.
 
     Returns:
         A `Source`.
@@ -42,6 +46,9 @@ def open_source(name: str, data_dir: str | os.PathLike | None = None, max_bad_im
         return digits(minival)
     if name == "image_folder":
         return image_folder(data_dir, max_bad_images, train_split, validation_split, minival)
+    if name == "csv":
+        return csv_table(data_dir, max_bad_images, train_split, validation_split, image_column, label_column
+                         ).source(minival)
     if name == "tfrecord":
         return tfrecord(data_dir, max_bad_images, minival)
     if name.startswith("tfds:"):
@@ -52,9 +59,9 @@ def open_source(name: str, data_dir: str | os.PathLike | None = None, max_bad_im
 def open_evaluation(data: typing.Any, class_names: Sequence[str] | None = None) -> Split:
     """All labelled images to evaluate a model on. Classes are matched by name; the data may have fewer.
 
-    A folder of class folders is read completely: nothing is held out. If it has a validation folder, only that is read,
-    with or without a training folder beside it. Other sources give their validation split. `data.minival` and
-    `data.train_images` do not matter.
+    A folder of class folders, or a table without validation images, is read completely: nothing is held out. If there
+    is a validation folder or split, only that is read, with or without a training folder beside it. Other sources give
+    their validation split. `data.minival` and `data.train_images` do not matter.
 
     Args:
         data: the `data` section of a `Recipe`.
@@ -65,6 +72,9 @@ def open_evaluation(data: typing.Any, class_names: Sequence[str] | None = None) 
     """
     if data.source == "image_folder":
         return evaluation_folder(data.data_dir, class_names, data.max_bad_images, data.validation_split)
+    if data.source == "csv":
+        return csv_table(data.data_dir, data.max_bad_images, data.train_split, data.validation_split,
+                         data.image_column, data.label_column).evaluation(class_names)
     source = open_source(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split)
     if class_names is None or tuple(class_names) == tuple(source.class_names):
         return source.validation

@@ -41,7 +41,7 @@ def remote_split(data: typing.Any, source: Source) -> Split:
     """
     if data.source == "digits":
         return source.train
-    if data.source == "image_folder":
+    if data.source in ("image_folder", "csv"):
         paths = source.train.paths
         others = sum(not path.lower().endswith(JPEG_SUFFIXES) for path in paths)
         if others:
@@ -69,7 +69,8 @@ def remote_file_split(path_list: Sequence[str], labels: Sequence[int], broken: C
         labels: list of integers.
         broken: paths known to be broken.
     """
-    paths, labels = tf.constant([os.fsencode(path) for path in path_list]), tf.constant(labels, tf.int32)
+    opened = [b"" if path in broken else os.fsencode(path) for path in path_list]  # a broken file may be a pipe
+    paths, labels = tf.constant(opened, tf.string), tf.constant(labels, tf.int32)
     readable = [path for path in path_list if path not in broken] if broken else path_list
     others = readable[:: -(-len(readable) // WITNESSES)] if readable else ()
 
