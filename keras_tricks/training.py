@@ -13,6 +13,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import typing
 
 import keras
 
@@ -30,6 +31,7 @@ from keras_tricks.run.build import (
 from keras_tricks.run.environment import check_limits, environment
 from keras_tricks.run.failures import translate_data_errors, translate_errors
 from keras_tricks.run.folder import is_run, recipe_of
+from keras_tricks.run.given_data import given_data
 from keras_tricks.run.lock import locked, locked_output
 from keras_tricks.run.log import log_bad_images, log_file, log_result
 from keras_tricks.run.peers import experiment, report_failures
@@ -44,7 +46,7 @@ log = logging.getLogger("absl")
 
 IDENTITY = "set of images (names and sizes)"  # in the fingerprint of a run
 CHOOSE_IMAGES = ("data.source", "data.train_split", "data.validation_split", "data.minival", "data.train_images",
-                 "data.image_column", "data.label_column")
+                 "data.image_column", "data.label_column", "data.fingerprint")
 
 
 @dataclasses.dataclass
@@ -82,7 +84,7 @@ class Prepared:
 
 def train(recipe: Recipe | str | None = None, output: str | pathlib.Path | None = None,
           resume: bool | str | pathlib.Path = False, dry_run: bool = False, verbose: int | None = None,
-          changes: str | None = None) -> Run:
+          changes: str | None = None, data: typing.Any = None) -> Run:
     """Trains a recipe.
 
     Args:
@@ -93,6 +95,9 @@ def train(recipe: Recipe | str | None = None, output: str | pathlib.Path | None 
         dry_run: bool, build everything, do one training and one evaluation step, write nothing.
         verbose: 0, 1 (bar) or 2 (one line per epoch). Defaults to 1 on a terminal and to 2 otherwise.
         changes: which recipe to use if a run is resumed with another one: `"run"`, `"new"`, or `None`, an error.
+        data: data to use instead of the recipe's source: `((x, y), (x_val, y_val))`, two `tf.data.Dataset`s, two
+            `kt.data.DataSource`s or a `kt.data.Source`, see `kt.data.as_source`. `recipe.json` keeps their fingerprint.
+            Defaults to `None`: the source of the recipe.
 
     Returns:
         A `Run`; after a dry run its `folder` is `None`.
@@ -108,19 +113,20 @@ def train(recipe: Recipe | str | None = None, output: str | pathlib.Path | None 
     """
     from keras_tricks.distribution import worker_names
 
-    run = resolve_run(recipe, output, resume, changes)
+    given = given_data(data)
+    run = resolve_run(recipe, output, resume, changes, given and given.section)
     check_packages(run.recipe.export.formats)
     check_limits()
     with own_process("kt.train"):
         devices = _make_devices(run.recipe)
         shared = None if dry_run or run.numbered else run.folder  # the others do not know the number
         with report_failures(shared, worker_names(devices.processes), devices.process_index, devices.is_lost_peer):
-            return _train_on(devices, run, dry_run, verbose)
+            return _train_on(devices, run, dry_run, verbose, given and given.source)
 
 
-def _train_on(devices, run, dry_run, verbose):
+def _train_on(devices, run, dry_run, verbose, source):
     """Prepares and trains a `ResolvedRun`."""
-    ready = prepare(run.recipe, devices)
+    ready = prepare(run.recipe, devices, source)
     if run.recipe.data.service is not None:
         from keras_tricks.data import service
 
@@ -137,12 +143,13 @@ def _train_on(devices, run, dry_run, verbose):
         return _train(ready, run, pathlib.Path(scratch), run.folder, verbose=0)
 
 
-def prepare(recipe: Recipe, devices=None) -> Prepared:
+def prepare(recipe: Recipe, devices=None, source=None) -> Prepared:
     """Opens the data, builds and compiles the model. Reads and writes no file of a run.
 
     Args:
         recipe: `Recipe`.
         devices: devices of the run. Defaults to `None`, those of the recipe, after all workers have started.
+        source: `Source` of data handed over. Defaults to `None`, that of the recipe.
 
     Raises:
         UserError: the recipe contradicts the data or the model.
@@ -151,7 +158,7 @@ def prepare(recipe: Recipe, devices=None) -> Prepared:
     _set_up_process(recipe, devices)
 
     # --- data ---------------------------------------------------------------------------------------------------------
-    source = open_data(recipe.data)
+    source = open_data(recipe.data, source)
     _check_against_data(recipe, source)
     plan = plan_of_recipe(recipe, source.train.num_examples, devices.replicas)
 
@@ -189,12 +196,19 @@ def _make_devices(recipe):
     return make_devices(recipe.train.strategy, recipe.train.logical_devices, experiment(recipe))
 
 
-def open_data(data):
-    """The `Source` of a recipe's `data` section, limited to `data.train_images`."""
+def open_data(data, given=None):
+    """The `Source` of a recipe's `data` section, or the `given` one, limited to `data.train_images`."""
     from keras_tricks.data import open_source
+    from keras_tricks.data.as_source import hold_out
 
-    source = open_source(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split,
-                         data.minival, data.image_column, data.label_column)
+    if given is not None:
+        source = hold_out(given, data.minival) if data.minival else given
+        for split in (source.train, source.validation):
+            if split.bad is not None:
+                split.bad.limit = data.max_bad_images
+    else:
+        source = open_source(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split,
+                             data.minival, data.image_column, data.label_column, data)
     if data.train_images is None:
         return source
     return dataclasses.replace(source, train=source.train.take(data.train_images))
@@ -313,6 +327,9 @@ def _log_start(ready, start, run, resume_from):
     log.info("%s: %d training and %d validation images of %d classes, %d epochs", ready.recipe.name,
              source.train.num_examples, source.validation.num_examples, source.num_classes, plan.epochs)
     log.info("%s", plan)
+    if source.train.fetch is None:
+        log.info("%s is read as a stream: its order depends on how it is read, and a resumed epoch reads it from the "
+                 "start", source.name)
     if start != callbacks.Position():
         log.info("resuming %s of %d", start, plan.epochs)
     elif run.resume:

@@ -35,7 +35,7 @@ def describe(ready):
     lines = [
         f"recipe      {recipe.name}   {recipe.about.paper}",
         f"data        {source.name}: {source.train.num_examples:,} training, {source.validation.num_examples:,} "
-        f"validation images, {source.num_classes} classes",
+        f"validation images, {source.num_classes} classes{_how_read(source)}",
         f"augment     {_augment(ready)}",
         f"model       {recipe.model.name} at {size} px: {spent.parameters:,} parameters, {spent.macs / 1e9:.3f} G "
         "multiply-adds per image",
@@ -54,6 +54,12 @@ def describe(ready):
         f"export      {', '.join(recipe.export.formats)}",
     ]
     return "\n".join(lines)
+
+
+def _how_read(source):
+    parts = [name for name, split in (("training", source.train), ("validation", source.validation))
+             if split.fetch is None]
+    return f", {' and '.join(parts)} images read as a stream" if parts else ""
 
 
 def _augment(ready):

@@ -4,6 +4,8 @@
 """
 
 from keras_tricks.data import image_ops
+from keras_tricks.data.as_source import as_source
+from keras_tricks.data.data_source import DataSource
 from keras_tricks.data.errors import explain_error
 from keras_tricks.data.mixing import cutmix, mixup
 from keras_tricks.data.pipeline import batch_indices, evaluation_batches, training_batches, training_examples

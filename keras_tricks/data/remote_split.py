@@ -37,7 +37,7 @@ def remote_split(data: typing.Any, source: Source) -> Split:
         source: `Source`, already limited to `data.train_images` and without the examples of `data.minival`.
 
     Raises:
-        UserError: the source is read as a stream (TFDS).
+        UserError: the source is read as a stream (TFDS), or by Python functions.
     """
     if data.source == "digits":
         return source.train
@@ -53,7 +53,8 @@ def remote_split(data: typing.Any, source: Source) -> Split:
         if data.minival:
             packed = packed.pick(split_off(np.arange(packed.num_examples), data.minival)[0])
         return packed if data.train_images is None else packed.take(data.train_images)
-    raise UserError(f"`data.service` needs examples that can be read by index, and {data.source} is a stream. Pack "
+    why = "is a stream" if data.source.startswith("tfds:") else "is read by functions of this process"
+    raise UserError(f"`data.service` needs examples that other processes read by index, and {data.source} {why}. Pack "
                     f"it: keras-tricks data pack {data.source} --output FOLDER, then --set data.source=tfrecord "
                     "--data-dir FOLDER.")
 

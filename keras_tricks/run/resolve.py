@@ -40,8 +40,8 @@ class ResolvedRun:
     changes: str | None = None
 
 
-def resolve_run(recipe, output, resume, changes):
-    """The `ResolvedRun` that the arguments of `train` describe.
+def resolve_run(recipe, output, resume, changes, data=None):
+    """The `ResolvedRun` that the arguments of `train` describe. `data` are values of the section for data handed over.
 
     Raises:
         UserError: there is no recipe, `resume` and `output` name two folders, or the run has another recipe.
@@ -54,6 +54,7 @@ def resolve_run(recipe, output, resume, changes):
     if recipe is None:
         raise UserError("train needs a recipe, or --resume and a run folder.")
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    recipe = recipe if data is None else recipe.replace(data=data)
     folder = pathlib.Path(output or pathlib.Path("runs") / _folder_name(recipe.name))
     if resume and is_run(folder):
         recipe = resumed_recipe(folder, recipe, changes)
