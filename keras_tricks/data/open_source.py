@@ -3,6 +3,8 @@
     digits            scikit-learn's 1,797 8x8 images, part of the package's requirements: no download
     image_folder      `train/` and `val/` (or `test/`), with one sub-folder per class in each
     csv               a file with the columns `path`, `label` and, optionally, `split`
+    hf:<name>         a data set of Hugging Face `datasets`: a folder, or a name of the Hub
+    webdataset        tar shards in the layout of the `webdataset` package
     tfds:<name>       a TensorFlow Datasets builder found on disk
     tfrecord          shards written by `keras-tricks data pack`
     package.mod:name  a function `name(data)` of your own, called with the recipe's `data` section
@@ -16,14 +18,18 @@ from collections.abc import Sequence
 from keras_tricks.data.as_source import as_source, hold_out
 from keras_tricks.data.csv_table import csv_table
 from keras_tricks.data.digits import digits
+from keras_tricks.data.hugging_face import hugging_face
 from keras_tricks.data.image_folder import evaluation_folder, image_folder
 from keras_tricks.data.source import Source, Split, match_classes
+from keras_tricks.data.table import Table
 from keras_tricks.data.tfds import tfds
 from keras_tricks.data.tfrecord import tfrecord
+from keras_tricks.data.webdataset import webdataset
 from keras_tricks.utils.errors import UserError, nearest, one_line
 from keras_tricks.utils.import_path import is_import_path, load_object
 
-KINDS = ("digits", "image_folder", "csv", "tfds:<name>", "tfrecord", "<package.module>:<function>")
+KINDS = ("digits", "image_folder", "csv", "hf:<name>", "webdataset", "tfds:<name>", "tfrecord",
+         "<package.module>:<function>")
 HANDED_OVER = "python"  # `data.source` of a run whose data were given to `kt.train`
 
 
@@ -33,8 +39,8 @@ def open_source(name: str, data_dir: str | os.PathLike | None = None, max_bad_im
     """Opens a source by name.
 
     Args:
-        name: `"digits"`, `"image_folder"`, `"csv"`, `"tfrecord"`, `"tfds:<name>"`, for instance `"tfds:cifar10"`, or
-            an import path such as `"mypackage.mydata:open_source"`.
+        name: `"digits"`, `"image_folder"`, `"csv"`, `"webdataset"`, `"tfrecord"`, `"hf:<name>"`, `"tfds:<name>"`, for
+            instance `"tfds:cifar10"`, or an import path such as `"mypackage.mydata:open_source"`.
         data_dir: folder of the images or shards, CSV file, or TFDS' data folder. `digits` does not use it.
         max_bad_images: integer >= 0, number of broken images allowed in a split. With more, reading stops and names
             them.
@@ -54,9 +60,9 @@ def open_source(name: str, data_dir: str | os.PathLike | None = None, max_bad_im
         return digits(minival)
     if name == "image_folder":
         return image_folder(data_dir, max_bad_images, train_split, validation_split, minival)
-    if name == "csv":
-        return csv_table(data_dir, max_bad_images, train_split, validation_split, image_column, label_column
-                         ).source(minival)
+    if (table := _open_table(name, data_dir, max_bad_images, train_split, validation_split, image_column,
+                             label_column)) is not None:
+        return table.source(minival)
     if name == "tfrecord":
         return tfrecord(data_dir, max_bad_images, minival)
     if name.startswith("tfds:"):
@@ -70,6 +76,15 @@ def open_source(name: str, data_dir: str | os.PathLike | None = None, max_bad_im
                          label_column=label_column)
         return open_by_import_path(name, types.SimpleNamespace(**arguments) if section is None else section)
     raise UserError(f"`data.source` must be one of {', '.join(KINDS)}. Received: {name!r}.{nearest(name, KINDS)}")
+
+
+def _open_table(name, *arguments) -> Table | None:
+    """The `Table` of a source that has one, else `None`."""
+    if name in ("csv", "webdataset"):
+        return (csv_table if name == "csv" else webdataset)(*arguments)
+    if name == "hf" or name.startswith("hf:"):
+        return hugging_face(name[3:], *arguments)
+    return None
 
 
 def open_by_import_path(path: str, section: typing.Any) -> Source:
@@ -112,9 +127,9 @@ def open_evaluation(data: typing.Any, class_names: Sequence[str] | None = None) 
     """
     if data.source == "image_folder":
         return evaluation_folder(data.data_dir, class_names, data.max_bad_images, data.validation_split)
-    if data.source == "csv":
-        return csv_table(data.data_dir, data.max_bad_images, data.train_split, data.validation_split,
-                         data.image_column, data.label_column).evaluation(class_names)
+    if (table := _open_table(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split,
+                             data.image_column, data.label_column)) is not None:
+        return table.evaluation(class_names)
     source = open_source(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split,
                          section=data.model_copy(update={"minival": 0.0}))
     if class_names is None or tuple(class_names) == tuple(source.class_names):

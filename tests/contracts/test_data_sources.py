@@ -1,6 +1,7 @@
 """Every kind of source follows one protocol. The same images give the same batches and weights from all of them, for
 any number of processes, and a run continues in mid-epoch with the same bits."""
 
+import functools
 import json
 
 import numpy as np
@@ -32,14 +33,16 @@ def recipe(section=(), **changes):
 
 @pytest.fixture(scope="module")
 def opened(folder):
-    """{kind: (`Source`, `Recipe`)}"""
-    made = {}
-    for name, make in sources.SOURCES.items():
-        data, section = make(folder)
+    """Function of a kind that gives its (`Source`, `Recipe`)."""
+
+    @functools.cache
+    def open_kind(name):
+        data, section = sources.SOURCES[name](folder)
         given = given_data(data)
         own = recipe(section if given is None else given.section)
-        made[name] = training.open_data(own.data, given and given.source), own
-    return made
+        return training.open_data(own.data, given and given.source), own
+
+    return open_kind
 
 
 def batches(source, recipe, part=0, parts=1, first_step=0, epochs=2):
@@ -50,7 +53,7 @@ def batches(source, recipe, part=0, parts=1, first_step=0, epochs=2):
 
 @pytest.fixture(scope="module")
 def reference(opened):
-    return batches(*opened["arrays"])
+    return batches(*opened("arrays"))
 
 
 def assert_equal(made, expected):
@@ -62,7 +65,7 @@ def assert_equal(made, expected):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_protocol(opened, name):
-    source, _ = opened[name]
+    source, _ = opened(name)
     assert source.class_names == sources.NAMES and source.num_classes == 10
     assert (source.train.num_examples, source.validation.num_examples) == (120, 40)
     assert len(source.identity) == 64 and source.train.identity
@@ -71,12 +74,12 @@ def test_the_protocol(opened, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_batches_are_those_of_arrays(opened, reference, name):
-    assert_equal(batches(*opened[name]), reference)
+    assert_equal(batches(*opened(name)), reference)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_validation_is_in_order(opened, name):
-    source, own = opened[name]
+    source, own = opened(name)
     values, labels, weights = evaluated(source.validation, 10, data=own.data)
     x, y = sources.images_and_labels(sources.VALIDATION)
     assert labels.tolist() == y.tolist() and weights.all()
@@ -84,7 +87,7 @@ def test_validation_is_in_order(opened, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_processes_make_their_parts(opened, reference, name):
-    parts = [batches(*opened[name], part=part, parts=2) for part in range(2)]
+    parts = [batches(*opened(name), part=part, parts=2) for part in range(2)]
     for (x, _), *made in zip(reference, *parts, strict=True):
         own = np.concatenate([images for images, _ in made])
         assert sorted(map(bytes, own)) == sorted(map(bytes, x)) and len(own) == 20
@@ -92,12 +95,12 @@ def test_processes_make_their_parts(opened, reference, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_rest_of_an_epoch(opened, reference, name):
-    assert_equal(batches(*opened[name], first_step=4), reference[4:])
+    assert_equal(batches(*opened(name), first_step=4), reference[4:])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_share_of_the_images(opened, name):
-    source, own = opened[name]
+    source, own = opened(name)
     split = source.train.take(12)
     assert split.num_examples == 12
     values, _, _ = evaluated(split, 10, data=own.data)

@@ -1,8 +1,11 @@
 """The same small images as every kind of source: (how a recipe or `kt.train` gets it, options of a `Data` section)."""
 
 import io
+import json
+import tarfile
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -82,6 +85,43 @@ def csv(folder):
     return None, {"source": "csv", "data_dir": str(write_csv(folder))}
 
 
+def hf(folder):
+    """A data set of the real package, saved to disk. Skips if it is not installed."""
+    hub = pytest.importorskip("datasets")
+    features = hub.Features({"picture": hub.Image(), "digit": hub.ClassLabel(names=list(NAMES)),
+                             "id": hub.Value("int32")})
+
+    def make(numbers):
+        x, y = images_and_labels(numbers)
+        columns = {"picture": [{"bytes": png(image), "path": None} for image in x], "digit": y, "id": list(numbers)}
+        return hub.Dataset.from_dict(columns, features=features)
+
+    if not (folder / "hf").exists():
+        hub.DatasetDict({"train": make(TRAIN), "test": make(VALIDATION)}).save_to_disk(folder / "hf")
+    return None, {"source": f"hf:{folder / 'hf'}"}
+
+
+def write_shards(folder, name, numbers, per_shard=50, form="cls"):
+    """`folder/<name>-000000.tar`, ... in the layout of the `webdataset` package."""
+    folder.mkdir(exist_ok=True)
+    for start in range(0, len(numbers), per_shard):
+        with tarfile.open(folder / f"{name}-{start // per_shard:06d}.tar", "w") as shard:
+            own = numbers[start : start + per_shard]
+            for number, image, label in zip(own, *images_and_labels(own), strict=True):
+                text = str(label) if form == "cls" else json.dumps({"label": int(label), "id": number})
+                for extension, content in (("png", png(image)), (form, text.encode())):
+                    member = tarfile.TarInfo(f"digits/{number:05d}.{extension}")
+                    member.size = len(content)
+                    shard.addfile(member, io.BytesIO(content))
+    return folder
+
+
+def webdataset(folder):
+    write_shards(folder / "shards", "train", TRAIN)
+    write_shards(folder / "shards", "val", VALIDATION, form="json")
+    return None, {"source": "webdataset", "data_dir": str(folder / "shards")}
+
+
 def import_path(folder):
     return None, {"source": "support.sources:open_digits"}
 
@@ -91,4 +131,4 @@ def open_digits(data):
 
 
 SOURCES = {"arrays": arrays, "datasets": datasets, "generators": generators, "data sources": data_sources,
-           "csv": csv, "import path": import_path}
+           "csv": csv, "hf": hf, "webdataset": webdataset, "import path": import_path}
