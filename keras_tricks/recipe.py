@@ -53,6 +53,9 @@ class Data(Section):
     data_dir: Text | None = None
     train_split: Text = "train"
     validation_split: Text | None = None
+    image_column: Text | None = None  # of a CSV file or data set with columns; None: the usual name
+    label_column: Text | None = None
+    fingerprint: Text | None = None  # of data given to `kt.train`, whose source is "python": shapes, dtypes, checksum
     minival: Rate = 0.0  # share of the training images to hold out and validate on; 0: use the validation split
     train_images: Positive | None = None  # number of evenly spaced images to train on; None: all
     image_size: Pixels = 224

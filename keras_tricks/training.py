@@ -14,6 +14,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import typing
 from collections.abc import Callable, Sequence
 
 import keras
@@ -33,6 +34,7 @@ from keras_tricks.run.build import (
 from keras_tricks.run.environment import check_limits, environment
 from keras_tricks.run.failures import translate_data_errors, translate_errors
 from keras_tricks.run.folder import is_run, recipe_of
+from keras_tricks.run.given_data import given_data
 from keras_tricks.run.lock import locked, locked_output
 from keras_tricks.run.log import log_bad_images, log_file, log_result
 from keras_tricks.run.loggers import check_loggers, open_loggers
@@ -49,7 +51,8 @@ from keras_tricks.utils.errors import UserError
 log = logging.getLogger("absl")
 
 IDENTITY = "set of images (names and sizes)"  # in the fingerprint of a run
-CHOOSE_IMAGES = ("data.source", "data.train_split", "data.validation_split", "data.minival", "data.train_images")
+CHOOSE_IMAGES = ("data.source", "data.train_split", "data.validation_split", "data.minival", "data.train_images",
+                 "data.image_column", "data.label_column", "data.fingerprint")
 
 
 @dataclasses.dataclass
@@ -89,7 +92,7 @@ class Prepared:
 
 def train(recipe: Recipe | str | None = None, output: str | pathlib.Path | None = None,
           resume: bool | str | pathlib.Path = False, dry_run: bool = False, verbose: int | None = None,
-          changes: str | None = None, model: Callable[..., keras.Model] | None = None,
+          changes: str | None = None, data: typing.Any = None, model: Callable[..., keras.Model] | None = None,
           callbacks: Sequence[keras.callbacks.Callback] = ()) -> Run:
     """Trains a recipe.
 
@@ -101,6 +104,9 @@ def train(recipe: Recipe | str | None = None, output: str | pathlib.Path | None 
         dry_run: bool, build everything, do one training and one evaluation step, write nothing.
         verbose: 0, 1 (bar) or 2 (one line per epoch). Defaults to 1 on a terminal and to 2 otherwise.
         changes: which recipe to use if a run is resumed with another one: `"run"`, `"new"`, or `None`, an error.
+        data: data to use instead of the recipe's source: `((x, y), (x_val, y_val))`, two `tf.data.Dataset`s, two
+            `kt.data.DataSource`s or a `kt.data.Source`, see `kt.data.as_source`. `recipe.json` keeps their fingerprint.
+            Defaults to `None`: the source of the recipe.
         model: function `(input_shape, classes, **options)` that returns a `keras.Model` with logits. Defaults to
             `None`: the recipe's `model.name`.
         callbacks: `keras.callbacks.Callback` objects, whose state is part of checkpoints. Defaults to `()`: those of
@@ -120,7 +126,7 @@ def train(recipe: Recipe | str | None = None, output: str | pathlib.Path | None 
     """
     from keras_tricks.distribution import worker_names
 
-    run = resolve_run(recipe, output, resume, changes, Handed(model, callbacks))
+    run = resolve_run(recipe, output, resume, changes, Handed(given_data(data), model, callbacks))
     check_packages(run.recipe.export.formats)
     check_loggers(run.recipe.train.loggers)
     check_limits()
@@ -156,7 +162,7 @@ def prepare(recipe: Recipe, devices=None, handed=None) -> Prepared:
     Args:
         recipe: `Recipe`.
         devices: devices of the run. Defaults to `None`, those of the recipe, after all workers have started.
-        handed: `Handed`, the model and callbacks given to `train`. Defaults to `None`: those of the recipe.
+        handed: `Handed`, the data, model and callbacks given to `train`. Defaults to `None`: those of the recipe.
 
     Raises:
         UserError: the recipe contradicts the data or the model.
@@ -165,7 +171,7 @@ def prepare(recipe: Recipe, devices=None, handed=None) -> Prepared:
     _set_up_process(recipe, devices)
 
     # --- data ---------------------------------------------------------------------------------------------------------
-    source = open_data(recipe.data)
+    source = open_data(recipe.data, handed and handed.source)
     _check_against_data(recipe, source)
     plan = plan_of_recipe(recipe, source.train.num_examples, devices.replicas)
 
@@ -213,12 +219,19 @@ def _make_devices(recipe):
     return make_devices(recipe.train.strategy, recipe.train.logical_devices, experiment(recipe))
 
 
-def open_data(data):
-    """The `Source` of a recipe's `data` section, limited to `data.train_images`."""
+def open_data(data, given=None):
+    """The `Source` of a recipe's `data` section, or the `given` one, limited to `data.train_images`."""
     from keras_tricks.data import open_source
+    from keras_tricks.data.as_source import hold_out
 
-    source = open_source(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split,
-                         data.minival)
+    if given is not None:
+        source = hold_out(given, data.minival) if data.minival else given
+        for split in (source.train, source.validation):
+            if split.bad is not None:
+                split.bad.limit = data.max_bad_images
+    else:
+        source = open_source(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split,
+                             data.minival, data.image_column, data.label_column, data)
     if data.train_images is None:
         return source
     return dataclasses.replace(source, train=source.train.take(data.train_images))
@@ -355,6 +368,9 @@ def _log_start(ready, start, run, resume_from):
     log.info("%s: %d training and %d validation images of %d classes, %d epochs", ready.recipe.name,
              source.train.num_examples, source.validation.num_examples, source.num_classes, plan.epochs)
     log.info("%s", plan)
+    if source.train.fetch is None:
+        log.info("%s is read as a stream: its order depends on how it is read, and a resumed epoch reads it from the "
+                 "start", source.name)
     if start != callbacks.Position():
         log.info("resuming %s of %d", start, plan.epochs)
     elif run.resume:

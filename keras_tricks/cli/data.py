@@ -6,12 +6,12 @@ from keras_tricks.cli import arguments
 def add_arguments(parser):
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="count examples and classes, decode every image")
-    check.add_argument("source", help="digits, image_folder, tfrecord or tfds:<name>")
-    check.add_argument("--data-dir", help="read images, or the data of TFDS, from this folder")
+    check.add_argument("source", help="digits, image_folder, csv, webdataset, hf:<name>, tfds:<name> or tfrecord")
+    check.add_argument("--data-dir", help="read images, or the data of TFDS, from this folder, or this CSV file")
     check.set_defaults(action_run=run_check)
     pack = actions.add_parser("pack", help="write a source as TFRecord shards, which are read faster than many files")
-    pack.add_argument("source", help="image_folder, tfds:<name> or digits")
-    pack.add_argument("--data-dir", help="read images, or the data of TFDS, from this folder")
+    pack.add_argument("source", help="any source but tfrecord, such as image_folder")
+    pack.add_argument("--data-dir", help="read images, or the data of TFDS, from this folder, or this CSV file")
     pack.add_argument("--output", required=True,
                       help="write to this new folder; train from it with data.source=tfrecord")
     pack.add_argument("--shard-mib", type=arguments.count(1), default=128,

@@ -87,7 +87,7 @@ def describe(ready):
     lines = [
         f"recipe      {recipe.name}   {recipe.about.paper}",
         f"data        {source.name}: {source.train.num_examples:,} training, {source.validation.num_examples:,} "
-        f"validation images, {source.num_classes} classes",
+        f"validation images, {source.num_classes} classes{_how_read(source)}",
         f"augment     {_augment(ready)}",
         f"model       {recipe.model.name} at {size} px: {cost}",
         f"loss        {_loss(ready.trainer)}",
@@ -126,6 +126,12 @@ def _callbacks(ready):
     if names:
         paths = [path for path in ready.recipe.train.callbacks if not path.startswith("<")]
         yield f"callbacks   {', '.join(names)}" + (f" (from {', '.join(paths)})" if paths else "")
+
+
+def _how_read(source):
+    parts = [name for name, split in (("training", source.train), ("validation", source.validation))
+             if split.fetch is None]
+    return f", {' and '.join(parts)} images read as a stream" if parts else ""
 
 
 def _augment(ready):

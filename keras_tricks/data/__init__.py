@@ -5,6 +5,8 @@
 
 from keras_tricks.data import image_ops, pillow_affine
 from keras_tricks.data.alternating_flip import is_mirrored
+from keras_tricks.data.as_source import as_source
+from keras_tricks.data.data_source import DataSource
 from keras_tricks.data.errors import CONNECTION_ERRORS, PIPELINE_ERROR, explain_error
 from keras_tricks.data.examples import image_of_file, some_images
 from keras_tricks.data.mixing import cutmix, mixup

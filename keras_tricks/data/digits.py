@@ -1,5 +1,6 @@
 """The default data set: scikit-learn's 1,797 images of hand-written digits, 8x8 pixels. It needs no download."""
 
+import functools
 import hashlib
 
 import numpy as np
@@ -30,11 +31,19 @@ def digits(minival: float = 0.0) -> Source:
 
 
 def array_split(images: np.ndarray, labels: np.ndarray, identity: str = "") -> Split:
-    """A split over arrays in memory: uint8 `(n, height, width, 3)` and int32 `(n,)`; `identity` as in `Split`."""
+    """A split over arrays in memory: uint8 `(n, height, width, 3)` and int32 `(n,)`; `identity` as in `Split`.
+
+    The tensors are made on first use, when the devices are set up.
+    """
     known = np.asarray(labels, "int32")
-    images, labels = tf.constant(images, "uint8"), tf.constant(labels, "int32")
+
+    @functools.cache
+    def tensors():
+        with tf.init_scope(), tf.device("CPU"):
+            return tf.constant(images, "uint8"), tf.constant(labels, "int32")
 
     def fetch(index):
+        images, labels = tensors()
         return tf.gather(images, index), tf.gather(labels, index), tf.constant(True)
 
     return Split(num_examples=len(labels), fetch=fetch, labels=known, identity=identity)

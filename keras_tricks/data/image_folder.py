@@ -23,14 +23,14 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tricks.data.bad_images import BadImages
-from keras_tricks.data.file_access import is_folder, list_entries
+from keras_tricks.data.file_access import is_folder, list_entries, read_regular_file
 from keras_tricks.data.folder_scan import Listing
 from keras_tricks.data.image_files import (
     check_image,
+    checked_content,
     has_end_markers,
     png_checksums_ok,
     read_or_empty,
-    readable_content,
 )
 from keras_tricks.data.layout import (
     TRAIN_NAMES,
@@ -193,10 +193,18 @@ def file_split(files: list[list[str]], bad: BadImages, broken: Mapping[str, str]
     """
     path_list = [path for paths in files for path in paths]
     label_array = np.repeat(np.arange(len(files), dtype="int32"), [len(paths) for paths in files])
-    paths, labels = tf.constant([os.fsencode(path) for path in path_list], tf.string), tf.constant(label_array)
+    return path_split(path_list, label_array, bad, broken)
+
+
+def path_split(path_list: Sequence[str], label_array: np.ndarray, bad: BadImages,
+               broken: Mapping[str, str] | None = None) -> Split:
+    """A split of image files in the given order; `label_array` int32 `(n,)`, other arguments as for `file_split`."""
+    broken = broken or {}
+    # A broken file is not opened, because it may be a pipe. No file has an empty path.
+    opened = [b"" if path in broken else os.fsencode(path) for path in path_list]
+    paths, labels = tf.constant(opened, tf.string), tf.constant(label_array)
     bad.total = len(path_list)
-    if broken:
-        bad.reasons |= {path: broken[path] for path in path_list if path in broken}
+    bad.reasons |= {path: broken[path] for path in path_list if path in broken}
 
     def repair(index):
         """The first readable file at or after `index`: (content, label, whether it is `index` itself)."""
@@ -236,17 +244,21 @@ class Inspected(typing.NamedTuple):
 
 
 def inspect_files(split: Split) -> Iterator[Inspected]:
-    """Decodes every file of an image folder's split."""
+    """Decodes every encoded image of a split that has a list of broken ones."""
+    content = split.content or (lambda i: read_regular_file(split.paths[i]))
 
-    def inspect(path):
+    def inspect(number):
+        path = split.paths[number]
+        if path in split.bad.reasons:
+            return Inspected(path, split.bad.reasons[path], False)
         try:
-            return Inspected(path, split.bad.reasons.get(path, ""), readable_content(path)[1])
-        except ValueError as error:
-            return Inspected(path, split.bad.reasons.get(path, str(error)), False)
+            return Inspected(path, "", checked_content(content(number))[1])
+        except (ValueError, OSError) as error:
+            return Inspected(path, getattr(error, "strerror", None) or str(error), False)
 
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(split.paths), CHUNK):
-            yield from pool.map(inspect, split.paths[start : start + CHUNK])
+            yield from pool.map(inspect, range(start, min(start + CHUNK, len(split.paths))))
 
 
 def find_broken(split: Split) -> Iterator[tuple[str, str]]:

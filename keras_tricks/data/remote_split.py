@@ -37,11 +37,11 @@ def remote_split(data: typing.Any, source: Source) -> Split:
         source: `Source`, already limited to `data.train_images` and without the examples of `data.minival`.
 
     Raises:
-        UserError: the source is read as a stream (TFDS).
+        UserError: the source is read as a stream (TFDS), or by Python functions.
     """
     if data.source == "digits":
         return source.train
-    if data.source == "image_folder":
+    if data.source in ("image_folder", "csv"):
         paths = source.train.paths
         others = sum(not path.lower().endswith(JPEG_SUFFIXES) for path in paths)
         if others:
@@ -53,7 +53,8 @@ def remote_split(data: typing.Any, source: Source) -> Split:
         if data.minival:
             packed = packed.pick(split_off(np.arange(packed.num_examples), data.minival)[0])
         return packed if data.train_images is None else packed.take(data.train_images)
-    raise UserError(f"`data.service` needs examples that can be read by index, and {data.source} is a stream. Pack "
+    why = "is a stream" if data.source.startswith("tfds:") else "is read by functions of this process"
+    raise UserError(f"`data.service` needs examples that other processes read by index, and {data.source} {why}. Pack "
                     f"it: keras-tricks data pack {data.source} --output FOLDER, then --set data.source=tfrecord "
                     "--data-dir FOLDER.")
 
@@ -69,7 +70,8 @@ def remote_file_split(path_list: Sequence[str], labels: Sequence[int], broken: C
         labels: list of integers.
         broken: paths known to be broken.
     """
-    paths, labels = tf.constant([os.fsencode(path) for path in path_list]), tf.constant(labels, tf.int32)
+    opened = [b"" if path in broken else os.fsencode(path) for path in path_list]  # a broken file may be a pipe
+    paths, labels = tf.constant(opened, tf.string), tf.constant(labels, tf.int32)
     readable = [path for path in path_list if path not in broken] if broken else path_list
     others = readable[:: -(-len(readable) // WITNESSES)] if readable else ()
 

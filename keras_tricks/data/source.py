@@ -29,6 +29,8 @@ class Split:
         labels: int32 array by index, if they are known without reading the examples.
         identity: text that changes if other examples are in the data, found without reading them. It is that of all
             examples that `take` and `pick` choose from.
+        content: function of an index, an integer, that returns the content of an encoded image as `bytes` and raises
+            `ValueError` or `OSError` if it cannot; `None` if images are arrays or `paths` are files to read.
         left_out: (`"left out"` or `"not read"`, count, reason and names) of files and folders that are no examples.
     """
 
@@ -39,6 +41,7 @@ class Split:
     bad: typing.Any = None
     labels: np.ndarray | None = dataclasses.field(default=None, compare=False)
     identity: str = ""
+    content: typing.Callable | None = dataclasses.field(default=None, compare=False)
     left_out: tuple = ()
 
     def take(self, count: int) -> "Split":
@@ -61,6 +64,7 @@ class Split:
             self, num_examples=len(numbers), fetch=lambda i: self.fetch(tf.gather(chosen, i)),
             paths=tuple(self.paths[i] for i in numbers) if self.paths else (),
             labels=None if self.labels is None else self.labels[numbers],
+            content=None if self.content is None else lambda i: self.content(int(numbers[i])),
         )
 
     def relabel(self, labels: Sequence[int]) -> "Split":
@@ -82,12 +86,16 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A data set: `train` and `validation` splits and the names of its classes, in label order."""
+    """A data set: `train` and `validation` splits and the names of its classes, in label order.
+
+    `description` has the kind, shapes and dtypes of data that were handed over, else `""`.
+    """
 
     name: str
     class_names: tuple
     train: Split
     validation: Split
+    description: str = ""
 
     @property
     def num_classes(self) -> int:

@@ -1,4 +1,4 @@
-"""Parts of a run that the package does not provide: a model and callbacks, by import path or handed to `kt.train`."""
+"""Parts of a run that the package does not provide: data, a model and callbacks, by import path or given to `kt.train`."""
 
 import dataclasses
 import inspect
@@ -8,6 +8,7 @@ import keras
 
 from keras_tricks import callbacks, models
 from keras_tricks.recipe import Recipe
+from keras_tricks.run.given_data import GivenData
 from keras_tricks.utils.errors import UserError, one_line
 from keras_tricks.utils.import_path import load_object
 
@@ -27,15 +28,24 @@ class Handed:
     """What a caller hands to `kt.train` beside the recipe.
 
     Attributes:
+        data: `GivenData`, or `None`.
         model: function `(input_shape, classes, **options)` that returns a `keras.Model` with logits, or `None`.
         callbacks: sequence of `keras.callbacks.Callback`.
     """
 
+    data: GivenData | None = None
     model: Callable[..., keras.Model] | None = None
     callbacks: Sequence[keras.callbacks.Callback] = ()
 
+    @property
+    def source(self):
+        """The `Source` of the data, or `None`."""
+        return self.data and self.data.source
+
     def named(self, recipe: Recipe) -> Recipe:
         """The recipe with the names of these parts: an import path where there is one, else such as `<function f>`."""
+        if self.data is not None:
+            recipe = recipe.replace(data=self.data.section)
         if self.model is not None:
             if not callable(self.model):
                 raise UserError("kt.train(model=...) takes a function that builds a model: model=lambda input_shape, "

@@ -36,7 +36,7 @@ class ResolvedRun:
         resume: bool, continue from the checkpoints in `folder`, if there are any.
         numbered: bool, whether `folder` is the default, which gets a number if it exists.
         changes: which recipe to use on resume: `"run"`, `"new"` or `None`.
-        handed: model and callbacks that are not in the recipe.
+        handed: data, model and callbacks that are not in the recipe.
     """
 
     recipe: Recipe
