@@ -126,7 +126,7 @@ def train(recipe: Recipe | str | None = None, output: str | pathlib.Path | None 
     """
     from keras_tricks.distribution import worker_names
 
-    run = resolve_run(recipe, output, resume, changes, Handed(given_data(data), model, callbacks))
+    run = resolve_run(recipe, output, resume, changes, Handed(model, callbacks, given_data(data)))
     check_packages(run.recipe.export.formats)
     check_loggers(run.recipe.train.loggers)
     check_limits()

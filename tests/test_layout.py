@@ -47,7 +47,7 @@ EXCEPTIONS = {("data", "schedules")}  # `data/throughput.py` makes a plan of its
 TENSORFLOW_AT_TOP = {"data", "distribution", "export"}
 WITHOUT_TENSORFLOW = {"training", "run", "callbacks", "cli"}
 MAY_ASK_FOR_BACKEND = ("distribution/", "export/", "layers/", "optimizers/wrapper.py", "utils/backend.py",
-                       "run/environment.py", "run/peers.py")  # the last two report its name
+                       "run/environment.py", "run/peers.py", "run/provenance.py")  # the last three report its name
 LONGEST_FILE, LONGEST_FUNCTION = 300, 60  # lines
 # Longer files, and the reason.
 LONG_FILES = {

@@ -1,4 +1,4 @@
-"""Parts of a run that the package does not provide: data, a model and callbacks, by import path or given to `kt.train`."""
+"""Parts of a run that the package does not provide: data, a model, callbacks, by import path or given to `kt.train`."""
 
 import dataclasses
 import inspect
@@ -28,14 +28,14 @@ class Handed:
     """What a caller hands to `kt.train` beside the recipe.
 
     Attributes:
-        data: `GivenData`, or `None`.
         model: function `(input_shape, classes, **options)` that returns a `keras.Model` with logits, or `None`.
         callbacks: sequence of `keras.callbacks.Callback`.
+        data: `GivenData`, or `None`.
     """
 
-    data: GivenData | None = None
     model: Callable[..., keras.Model] | None = None
     callbacks: Sequence[keras.callbacks.Callback] = ()
+    data: GivenData | None = None
 
     @property
     def source(self):
