@@ -30,13 +30,15 @@ PICTURES = {"scaled_ws_conv2d": "signal_propagation", "image_ops": "rand_augment
             "noise_scale": "batch_size_plan"}
 HEADINGS = [heading for heading in cards.HEADINGS if heading not in ("Formula", "Recipe")]
 FOLDERS = {"data": "Data and augmentation", "initializers": "Initialization", "layers": "Layers", "losses": "Losses",
-           "optimizers": "Optimizers", "schedules": "Schedules", "callbacks": "Callbacks"}  # of tricks
+           "optimizers": "Optimizers", "schedules": "Schedules", "callbacks": "Callbacks",
+           "surgery": "Finished models"}  # of tricks
 REFERENCE = {"data": "Data", "models": "Models", "layers": "Layers", "initializers": "Initializers",
              "ops": "Operations", "losses": "Losses", "optimizers": "Optimizers", "schedules": "Schedules",
              "callbacks": "Callbacks", "distribution": "Distribution", "export": "Export", "weights": "Weights",
              "surgery": "Surgery", "analysis": "Analysis"}
 RECIPE_FOLDERS = {"": "First run", "bag_of_tricks": "Bag of Tricks", "dont_decay": "Growing batches",
                   "resnet_rs": "ResNet-RS", "efficientnet_rs": "EfficientNet-RS", "nfnet": "NFNets",
+                  "cifar10": "CIFAR-10", "resnet_strikes_back": "ResNet strikes back", "torchvision": "torchvision",
                   "transfer": "Transfer"}
 SITE_PAGES = {"../keras_tricks": "tricks/index.md", "../keras_tricks/models": "families/index.md",
               "../keras_tricks/training.py": "reference/recipe.md", "../recipes": "recipes.md"}  # of source files

@@ -72,7 +72,8 @@ def recipe_for_pretrained(name, weights):
 # --- evaluate ---------------------------------------------------------------------------------------------------------
 
 
-def evaluate(recipe: Recipe | str, weights: str | pathlib.Path, verbose: int = 0) -> dict[str, float]:
+def evaluate(recipe: Recipe | str, weights: str | pathlib.Path, verbose: int = 0,
+             views: str = "one") -> dict[str, float]:
     """Evaluates a recipe's network with the given weights on the validation split of its data.
 
     Classes are compared by name if the names of the weights are known.
@@ -81,16 +82,17 @@ def evaluate(recipe: Recipe | str, weights: str | pathlib.Path, verbose: int = 0
         recipe: name, path or `Recipe`.
         weights: file, name or run folder, see `keras_tricks.weights.find` and `keras_tricks/run/weights.py`.
         verbose: 0, 1 (bar) or 2 (one line), as in Keras.
+        views: views of each image to average: `"one"`, `"flip"` (two) or `"flip_translate"` (six). Defaults to `"one"`.
 
     Returns:
         `{"loss": ..., "top1": ..., "top5": ...}`; the accuracies are in [0, 1].
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    found = measure(recipe, resolve_weights(weights), recipe.data, verbose=verbose)
+    found = measure(recipe, resolve_weights(weights), recipe.data, verbose=verbose, views=views)
     return {"loss": found.loss, "top1": found.top1, "top5": found.top5}
 
 
-def measure(recipe, weights, trained_on=None, mapping=None, verbose=0):
+def measure(recipe, weights, trained_on=None, mapping=None, verbose=0, views="one"):
     """Evaluates weights on the data of a recipe: all labelled images, or the validation split of a run's own data.
 
     Args:
@@ -99,7 +101,7 @@ def measure(recipe, weights, trained_on=None, mapping=None, verbose=0):
         trained_on: the `data` section that the weights were trained on. Its validation split is used if the recipe has
             the same data. Defaults to `None`: unknown, all images are used.
         mapping: {class of the data: class of the weights}, for names that differ. Defaults to `None`.
-        verbose: as for `evaluate`.
+        verbose, views: as for `evaluate`.
 
     Returns:
         An `Evaluation`.
@@ -110,7 +112,7 @@ def measure(recipe, weights, trained_on=None, mapping=None, verbose=0):
     found = find(weights)
     with own_process("kt.evaluate"):
         ready, counts = training.prepare_evaluation(
-            recipe, lambda: open_labelled(recipe.data, found, trained_on, mapping), ClassCounts)
+            recipe, lambda: open_labelled(recipe.data, found, trained_on, mapping), ClassCounts, views)
         load(ready.network, weights)
         batches = training.validation_batches(ready)
         with ready.devices.fit_scope(), translate_data_errors(ready.source):
@@ -140,7 +142,8 @@ def open_labelled(data, weights, trained_on, mapping):
     else:
         names = [*(mapping or ()), *(name for name in known if name not in (mapping or ()))]
         split = _open_all(data, names or None)
-        names = names or training.class_names_of_data(data) or _numbered(split)
+        names = names or training.class_names_of_data(data)
+        names = names or tuple(f"class {i}" for i in range(int(split.labels.max()) + 1))  # a folder without names
     if not known:
         _check_count(weights, names)
     table = class_names.places(names, known, mapping) if known else range(len(names))
@@ -165,11 +168,6 @@ def _open_all(data, names):
             raise
         raise UserError(f'{error} Map them with --class-map FILE, a JSON object such as {{"folder name": "class of the '
                         'weights"}.') from None
-
-
-def _numbered(split):
-    """Names for the classes of a folder whose names are not known."""
-    return tuple(f"class {i}" for i in range(int(split.labels.max()) + 1))
 
 
 def _is_same_data(data, other):

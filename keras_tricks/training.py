@@ -184,7 +184,7 @@ def prepare(recipe: Recipe, devices=None, handed=None) -> Prepared:
     return Prepared(recipe, source, network, trainer, devices, plan, build=build, own_callbacks=own_callbacks)
 
 
-def prepare_evaluation(recipe, open_validation, make_metric):
+def prepare_evaluation(recipe, open_validation, make_metric, views="one"):
     """The recipe's network with fresh weights, compiled for evaluation only: without teacher and optimizer.
 
     Args:
@@ -192,6 +192,7 @@ def prepare_evaluation(recipe, open_validation, make_metric):
         open_validation: function without arguments that returns a `Source`, of which the validation split is used. It
             is called when the devices are ready.
         make_metric: function of the number of classes that returns a further metric.
+        views: views of each image whose outputs are averaged, see `kt.surgery.with_views`. Defaults to `"one"`.
 
     Returns:
         (`Prepared` without a plan, the metric).
@@ -201,10 +202,10 @@ def prepare_evaluation(recipe, open_validation, make_metric):
     source = open_validation()
     with devices.scope():
         network, metric = build_network(recipe, source.num_classes, initial=False), make_metric(source.num_classes)
-        loss = build_loss(recipe)
-        network.compile(loss=loss, weighted_metrics=[*build_metrics(loss, distilled=False), metric],
+        loss, trainer = build_loss(recipe), surgery.with_views(network, views)
+        trainer.compile(loss=loss, weighted_metrics=[*build_metrics(loss, distilled=False), metric],
                         **devices.compile_arguments(recipe.train.jit_compile))
-    return Prepared(recipe, source, network, network, devices, None), metric
+    return Prepared(recipe, source, network, trainer, devices, None), metric
 
 
 def _first_images(data, source):

@@ -8,3 +8,4 @@ from keras_tricks.callbacks.run_log import RunLog
 from keras_tricks.callbacks.warmup_linear_scaling import WarmupLinearScaling
 from keras_tricks.callbacks.watchdog import Diverged, NonFiniteLoss, Watchdog
 from keras_tricks.callbacks.weight_ema import WeightEMA
+from keras_tricks.callbacks.weight_swa import StochasticWeightAveraging, recompute_statistics

@@ -12,6 +12,9 @@ def add_arguments(parser):
     parser.add_argument("--weights", help="use these weights: a file, a run folder, a name such as "
                                           "timm/resnet50d.ra2_in1k, or raw for the unaveraged weights of the run "
                                           "(default: the run's best)")
+    parser.add_argument("--views", choices=("one", "flip", "flip_translate"), default="one",
+                        help="average the outputs of one, two (mirrored) or six (and moved by a pixel) views of each "
+                             "image")
     parser.add_argument("--class-map", metavar="FILE",
                         help='map class folders of other names with this JSON: {"folder name": "class of the run"}')
     parser.add_argument("--format", choices=("text", "json"), default="text", help="set the output format")
@@ -26,11 +29,11 @@ def run(args):
     recipe = arguments.recipe_from(args, published)
     evaluation.log_preprocessing(recipe, published, weights, "recipe")
     mapping = read_mapping(args.class_map) if args.class_map else None
-    found = evaluation.measure(recipe, weights, trained_on, mapping)
+    found = evaluation.measure(recipe, weights, trained_on, mapping, views=args.views)
     if args.format == "json":
-        print(json.dumps(facts(found, weights), indent=2))
+        print(json.dumps(facts(found, weights, args.views), indent=2))
     else:
-        print(*describe(found, weights), sep="\n")
+        print(*describe(found, weights, args.views), sep="\n")
 
 
 def _recipe_and_weights(args):
@@ -54,29 +57,32 @@ def _recipe_and_weights(args):
     return recipe, weights, recipe_of(trained).data if trained else None
 
 
-def facts(found, weights):
+def facts(found, weights, views="one"):
     """An `Evaluation` as plain values, for JSON: accuracies in [0, 1], intervals of 95 % (Wilson)."""
     from keras_tricks.analysis import wilson_interval
 
     classes = [{"name": name, "images": int(images), "correct": int(correct),
                 "top1": float(correct / images) if images else None, "interval": wilson_interval(correct, images)}
                for name, images, correct in zip(found.class_names, found.images, found.correct, strict=True)]
-    return {"weights": str(weights), "images": found.n, "broken": found.broken, "loss": found.loss,
-            "top1": found.top1, "interval": found.interval, "top5": found.top5, "classes": classes}
+    return {"weights": str(weights), "views": views, "images": found.n, "broken": found.broken,
+            "loss": found.loss, "top1": found.top1, "interval": found.interval, "top5": found.top5, "classes": classes}
 
 
-def describe(found, weights):
+def describe(found, weights, views="one"):
     """The lines that `evaluate` prints.
 
     Args:
         found: `Evaluation`.
         weights: file or name of the weights.
+        views: as for `kt.evaluate`.
     """
     from keras_tricks.run import weights as run_weights
 
     low, high = found.interval
     yield f"{'weights':<12}{run_weights.describe(weights) or weights}"
     yield f"{'images':<12}{found.n:,}" + (f", and {found.broken:,} that cannot be read" if found.broken else "")
+    if views != "one":
+        yield f"{'views':<12}{views}"
     yield f"{'loss':<12}{found.loss:.4f}"
     yield f"{'top1':<12}{100 * found.top1:.2f} %, 95 % confidence interval {100 * low:.2f} to {100 * high:.2f} %"
     yield f"{'top5':<12}{100 * found.top5:.2f} %"

@@ -21,13 +21,13 @@ def run(args):
 def _list_tricks(pattern):
     from keras_tricks.utils import cards
 
-    print(f"{'trick':<22}{'file':<42}switched on in a recipe by")
+    print(f"{'trick':<25}{'file':<42}switched on in a recipe by")
     for card in cards.cards():
         if "Recipe" not in card.fields:  # a family
             continue
         for name, changes in (card.switches or {card.name: ()}).items():
             if fnmatch.fnmatch(name, pattern):
-                print(f"{name:<22}{card.path:<42}{' '.join(changes)}".rstrip())
+                print(f"{name:<25}{card.path:<42}{' '.join(changes)}".rstrip())
 
 
 def _list_models(pattern, with_cost=False):

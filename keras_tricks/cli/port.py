@@ -16,7 +16,8 @@ def add_arguments(parser):
 
 
 def run(args):
-    from keras_tricks.run.timm_arguments import as_python, port
+    from keras_tricks.run.recipe_file import as_python
+    from keras_tricks.run.timm_arguments import port
     from keras_tricks.utils.atomic_files import write_text
 
     path, output = pathlib.Path(args.arguments), args.output and pathlib.Path(args.output)

@@ -6,7 +6,6 @@ key for it. Arguments that change no weight (logging, workers, memory layout) ar
 
 import dataclasses
 import math
-import pprint
 import re
 
 from keras_tricks import models
@@ -16,34 +15,34 @@ from keras_tricks.weights.timm_names import zoo_name
 
 ADAPTIVE = ("ada", "lamb", "lion")  # optimizers whose learning rate timm scales by the root of the batch size
 NO_EFFECT = frozenset("""
-    amp_dtype amp_impl apex_amp bce_sum bce_target_thresh channels_last checkpoint_hist class_map data
+    amp_dtype amp_impl apex_amp channels_last checkpoint_hist class_map data
     dataset_download dataset_trust_remote_code decay_epochs decay_milestones decay_rate device device_modules
     dist_bn eval_metric experiment fast_norm fuser grad_checkpointing input_img_mode input_key local_rank
     log_interval log_wandb lr_base lr_base_scale lr_base_size lr_cycle_decay lr_noise_pct lr_noise_std
     model_ema_force_cpu native_amp no_ddp_bb no_prefetcher no_resume_opt output patience_epochs pin_mem
-    recount recovery_interval remode resplit resume save_images start_epoch synchronize_step target_key
+    recovery_interval resplit resume save_images start_epoch synchronize_step target_key
     torchcompile torchcompile_mode torchscript train_num_samples tta use_multi_epochs_loader val_num_samples
     validation_batch_size wandb_project wandb_resume_id wandb_tags worker_seeding workers
 """.split())
 # Arguments without a counterpart, and the values with which they do nothing.
 NEUTRAL = {
-    "aug_repeats": (0,), "aug_splits": (0,), "bce_loss": (False,), "bce_pos_weight": (None,), "bn_eps": (None,),
+    "aug_splits": (0,), "bce_pos_weight": (None,), "bn_eps": (None,),
     "color_jitter_prob": (None,), "cooldown_epochs": (0,), "cutmix_minmax": (None, []), "drop_block": (None, 0.0),
     "epoch_repeats": (0.0,), "gaussian_blur_prob": (None, 0.0), "gp": (None,), "grayscale_prob": (None, 0.0),
     "head_init_bias": (None,), "head_init_scale": (None,), "in_chans": (None, 3), "initial_checkpoint": ("",),
     "jsd_loss": (False,), "layer_decay": (None, 1.0), "lr_cycle_limit": (1,), "lr_cycle_mul": (1.0,),
     "lr_k_decay": (1.0,), "lr_noise": (None, []), "min_lr": (0.0,), "mixup_prob": (1.0,), "model_dtype": (None,),
     "model_ema_warmup": (False,), "model_kwargs": ({}, None), "opt_betas": (None, []), "opt_eps": (None,),
-    "opt_kwargs": ({}, None), "pretrained": (False,), "pretrained_path": (None,), "reprob": (0.0,),
+    "opt_kwargs": ({}, None), "pretrained": (False,), "pretrained_path": (None,),
     "sched_on_updates": (False,), "split_bn": (False,), "train_crop_mode": (None, "rrc"), "vflip": (0.0,),
     "warmup_lr": (0.0,), "warmup_prefix": (True,), "naflex_loader": (False,), "kd_model_name": (None,),
 }
 WHY = {
-    "aug_repeats": "repeated augmentation", "bce_loss": "binary cross entropy", "cooldown_epochs": "epochs at the "
-    "lowest rate after the decay", "pretrained": "start from weights with model.weights=timm/NAME",
+    "cooldown_epochs": "epochs at the lowest rate after the decay",
+    "pretrained": "start from weights with model.weights=timm/NAME",
     "initial_checkpoint": "start from weights with model.weights=FILE", "min_lr": "the decay here ends at 0",
     "warmup_lr": "the warmup here starts at 0", "warmup_prefix": "the decay here starts after the warmup",
-    "reprob": "random erasing", "model_ema_warmup": "the average here has one decay",
+    "model_ema_warmup": "the average here has one decay",
 }
 
 
@@ -81,7 +80,7 @@ def port(arguments, name="timm", processes=1):
                         "`argument: value` a line.")
     reader = _Reader(arguments)
     try:
-        sections = {"data": reader.data(), "model": reader.model(), "augment": reader.augment(),
+        sections = {"data": reader.data(), "model": reader.model(), "augment": reader.augment(processes),
                     "loss": reader.loss(), "optimizer": reader.optimizer(), "schedule": reader.schedule(processes),
                     "train": {"precision": reader.precision()}}
     except (TypeError, ValueError, AttributeError) as error:
@@ -159,7 +158,7 @@ class _Reader:
                 options[option] = value
         return {"name": self.name, "classes": self("num_classes"), "options": options}
 
-    def augment(self):
+    def augment(self, processes):
         found = {"crop_area": tuple(self("scale", (0.08, 1.0))), "crop_aspect": tuple(self("ratio", (3 / 4, 4 / 3))),
                  "flip": float(self("hflip", 0.5)) > 0}
         policy, jitter = self("aa", ""), self("color_jitter", 0.4)
@@ -182,7 +181,25 @@ class _Reader:
         self.read.add("mixup_switch_prob")
         if off := int(self("mixup_off_epoch", 0)):
             found["mix_off_epoch"] = off
-        return found
+        return found | self._erasing() | self._repeats(processes)
+
+    def _erasing(self):
+        """Random erasing. timm's `rand` gives the whole box one random colour."""
+        mode, count = str(self("remode", "pixel")), int(self("recount", 1))
+        if not (probability := float(self("reprob", 0.0))):
+            return {}
+        if mode == "rand":
+            self.drop("remode", "each pixel of the box is random")
+        if count != 1:
+            self.drop("recount", "one box is erased")
+        return {"random_erasing": probability, "random_erasing_mode": "constant" if mode == "const" else "pixel"}
+
+    def _repeats(self, processes):
+        """Repeated augmentation, if the batch has all copies of its images."""
+        repeats, size = int(self("aug_repeats", 0)), int(self("batch_size", 128)) * processes
+        if repeats > 1 and size % repeats:
+            self.drop("aug_repeats", f"it must divide the batch of {size}: set augment.repeats and schedule.batch_size")
+        return {"repeats": repeats} if repeats > 1 and size % repeats == 0 else {}
 
     def _policy(self, policy):
         """RandAugment of timm, such as `rand-m9-mstd0.5-inc1`: two operations, each with probability 0.5."""
@@ -191,21 +208,32 @@ class _Reader:
             self.drop("aa", "of timm's policies only rand-... is here")
             return {}
         values = dict(re.fullmatch(r"([a-z]+)([\d.]*)", part).groups() for part in parts)
-        left = [key for key in values if key not in ("m", "n", "p", "inc")]
+        increasing = values.get("inc", "0") == "1"
+        left = [key for key in values if key not in ("m", "n", "p", "inc", *(("mstd",) if increasing else ()))]
         left += [] if values.get("inc", "0") in ("0", "1") else ["inc"]
         if left:
             self.drop("aa", f"{', '.join(left)} of the policy")
-        return {"rand_augment_layers": int(values.get("n", 2)), "rand_augment_magnitude": float(values.get("m", 10)),
+        noise = {"rand_augment_increasing": True, "rand_augment_magnitude_std": float(values.get("mstd", 0))}
+        return {**(noise if increasing else {}), "rand_augment_layers": int(values.get("n", 2)),
+                "rand_augment_magnitude": float(values.get("m", 10)),
                 "rand_augment_probability": float(values.get("p", 0.5))}
 
     def loss(self):
-        return {"label_smoothing": float(self("smoothing", 0.1)), "smoothing": "uniform"}
+        found = {"label_smoothing": float(self("smoothing", 0.1)), "smoothing": "uniform"}
+        threshold, summed = self("bce_target_thresh"), bool(self("bce_sum", False))
+        if not self("bce_loss", False):
+            return found
+        return found | {"name": "binary_crossentropy", "target_threshold": threshold, "sum_classes": summed}
 
     def optimizer(self):
         name = str(self("opt", "sgd")).lower()
         found = {"momentum": float(self("momentum", 0.9)), "weight_decay": float(self("weight_decay", 2e-5)),
                  "no_bias_decay": True, "nesterov": name != "momentum"}
-        if name in ("adam", "adamw", "nadam", "nadamw"):
+        if name.startswith("lookahead_"):
+            name, found["lookahead_steps"] = name.removeprefix("lookahead_"), 6
+        if name == "lamb":
+            found |= {"name": "lamb", "options": {"epsilon": 1e-6}}
+        elif name in ("adam", "adamw", "nadam", "nadamw"):
             found["name"] = "adam"
             if name != "adamw":
                 self.drop("opt", "Adam with decoupled weight decay is used")
@@ -260,22 +288,3 @@ class _Reader:
             why = WHY.get(key, "there is no such setting" if key in NEUTRAL else "unknown")
             found.append(f"{key}={value}: {why}")
         return found
-
-
-def as_python(recipe, source):
-    """A recipe file: the values that differ from the defaults.
-
-    Args:
-        recipe: `Recipe`.
-        source: name of the file it was made of.
-    """
-    values, defaults = recipe.model_dump(), Recipe().model_dump()
-    lines = []
-    for section, value in values.items():
-        if isinstance(value, dict):
-            value = {key: v for key, v in value.items() if v != defaults[section][key]}
-        if value and value != defaults[section]:
-            text = pprint.pformat(value, width=100, sort_dicts=False).replace("\n", f"\n{' ' * (len(section) + 5)}")
-            lines.append(f"    {section}={text},\n")
-    return (f'"""{recipe.name}, made of timm\'s {source}."""\n\nfrom keras_tricks.recipe import Recipe\n\n'
-            f"RECIPE = Recipe(\n{''.join(lines)})\n")
