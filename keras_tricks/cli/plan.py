@@ -76,6 +76,8 @@ def _memory(ready, spent):
 
 def describe(ready):
     """The plan of a prepared run as text: data, model, optimizer, learning rate by phase, memory."""
+    from keras_tricks.run.combinations import remarks
+
     recipe, source, schedule, plan = ready.recipe, ready.source, ready.recipe.schedule, ready.plan
     size = recipe.data.image_size
     spent, cost = _cost(ready.network)
@@ -104,6 +106,7 @@ def describe(ready):
         f"memory      {memory}",
         *_callbacks(ready),
         f"export      {', '.join(recipe.export.formats)}",
+        *(f"note        {text}" for text in remarks(recipe)),
     ]
     return "\n".join(lines)
 

@@ -200,6 +200,12 @@ def model_info(name: str) -> ModelInfo:
     return _entry(name).info
 
 
+def defaults_of(name: str) -> dict[str, Any]:
+    """{argument: default} of `create_model` for a registered model. Raises `UserError` as `model_info`."""
+    parameters = inspect.signature(_entry(name).build).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
 def arguments_of(name: str) -> tuple[str, ...]:
     """Names of the arguments that `create_model` takes for a model. Raises `UserError` as `model_info`."""
     if is_import_path(name):

@@ -19,12 +19,15 @@ class Chain:
         recipe: name of the recipe from which it starts.
         first: name of the first row, and its changes to the recipe.
         rows: the other rows, in the grammar of `chain.py`.
+        paper_rows: {row: the row that replaces it if the recipe trains as many epochs as the paper's}. Shorter runs
+            keep one length in all rows.
     """
 
     source: str
     recipe: str
     first: str
     rows: tuple
+    paper_rows: dict = dataclasses.field(default_factory=dict)
 
 
 CHAINS = {
@@ -39,18 +42,19 @@ CHAINS = {
         "ResNet-50", ("B: model.name=resnet50b", "C: model.name=resnet50c", "D: model.name=resnet50d"),
     ),
     "bag_of_tricks_table_6": Chain(
-        "He et al. 2018, arXiv:1812.01187, table 6 (--set loss.teacher_weights=FILE; the paper's rows with mixup train "
-        "200 epochs)",
+        "He et al. 2018, arXiv:1812.01187, table 6 (--set loss.teacher_weights=FILE; if the recipe trains 120 epochs, "
+        "the rows with mixup train 200, as in the paper)",
         "bag_of_tricks/resnet50d",
         "efficient", ("cosine", "label_smoothing", "distillation", "mixup -distillation", "both: distillation"),
+        {"mixup -distillation": "mixup, not distillation: mixup -distillation schedule.epochs=200"},
     ),
     "resnet_rs_table_1": Chain(
         "Bello et al. 2021, arXiv:2103.07579, table 1",
         "resnet_rs/study_01_resnet200",
         "ResNet-200", (
-            "cosine",
+            "cosine: cosine schedule.milestones=[]",
             "longer: schedule.epochs=350",
-            "weight_ema",
+            "weight_ema: weight_ema model.options.bn_momentum=0.0",
             "label_smoothing: label_smoothing loss.smoothing=uniform",
             "drop_path: drop_path model.options.drop_path_rule=stage",
             "rand_augment: rand_augment augment.rand_augment_magnitude=15",
@@ -85,10 +89,13 @@ def rows_of_paper(name, recipe, tricks):
         UserError: an unknown chain.
     """
     chain = CHAINS[check_choice("--chain", name, tuple(CHAINS))]
-    recipe = recipe or load_recipe(chain.recipe)
+    own = load_recipe(chain.recipe)
+    recipe, rows = recipe or own, chain.rows
+    if recipe.schedule.epochs == own.schedule.epochs:
+        rows = tuple(chain.paper_rows.get(row, row) for row in rows)
     for change in " ".join(chain.rows).split():
         if change in tricks:
             recipe = without_trick(recipe, change, tricks)
     first, _, changes = chain.first.partition(": ")
     first = first if changes or recipe.name == chain.recipe else "baseline"
-    return cumulative_rows(recipe.override(changes.split()), chain.rows, tricks, first, strict=False)
+    return cumulative_rows(recipe.override(changes.split()), rows, tricks, first, strict=False)
