@@ -53,7 +53,7 @@ CHAINS = {
         "resnet_rs/study_01_resnet200",
         "ResNet-200", (
             "cosine: cosine schedule.milestones=[]",
-            "longer: schedule.epochs=350",
+            "longer: schedule.epochs=350 schedule.warmup_epochs=19",
             "weight_ema: weight_ema model.options.bn_momentum=0.0",
             "label_smoothing: label_smoothing loss.smoothing=uniform",
             "drop_path: drop_path model.options.drop_path_rule=stage",
