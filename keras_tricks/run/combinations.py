@@ -27,7 +27,6 @@ def remarks(recipe):
 
 
 def batch_norm_momentum(recipe):
-    """The momentum of a recipe's batch normalization; `None` if its network has no such option."""
-    if "bn_momentum" in recipe.model.options:
-        return recipe.model.options["bn_momentum"]
-    return models.registry.defaults_of(recipe.model.name).get("bn_momentum")
+    """The momentum of a recipe's batch normalization; `None` if its network has none, or no such option."""
+    options = models.registry.defaults_of(recipe.model.name) | recipe.model.options
+    return None if options.get("norm") in ("none", "skipinit") else options.get("bn_momentum")
