@@ -207,6 +207,28 @@ def batch_size_plan(path):
     save(figure, path)
 
 
+# ---- noise_scale.png
+
+
+def noise_scale(path):
+    """Epochs in which a momentum forgets a gradient, where the batch grows with 1 / (1 - m) from that at 0.9."""
+    figure, (updates, epochs) = charts(2)
+    momenta = np.linspace(0.8, 0.99, 400)
+    updates.plot(momenta, 1 / (1 - momenta), lw=2.5)
+    label(updates, "momentum m", "updates to forget, 1 / (1 - m)", legend=False)
+    runs = (("CIFAR-10, batch 640 at 0.9", 50_000, 640, (0.9, 0.98)),
+            ("ImageNet, batch 8192 at 0.9", 1_281_167, 8192, (0.9, 0.95, 0.975)))
+    for name, dataset_size, batch_size, marked in runs:
+        def memory(m, size=dataset_size, start=batch_size):
+            grown = kt.schedules.same_noise_batch_size(start, 1.0, 1.0, 0.9, m)
+            return kt.schedules.forgetting_epochs(grown, size, m)
+
+        line, = epochs.plot(momenta, memory(momenta), lw=2.5, label=name)
+        epochs.plot(marked, [memory(m) for m in marked], "o", color=line.get_color())
+    label(epochs, "momentum m", "epochs to forget, B / (N (1 - m)) (log scale)", yscale="log")
+    save(figure, path)
+
+
 # ---- drop_path.png
 
 
@@ -408,7 +430,7 @@ def save(figure, path, step=4):
 
 PICTURES = {
     function.__name__: function
-    for function in (rand_augment, signal_propagation, cosine, step, warmup, batch_size_plan, drop_path,
+    for function in (rand_augment, signal_propagation, cosine, step, warmup, batch_size_plan, noise_scale, drop_path,
                      label_smoothing, agc, mixing, crops, input_pipeline, replicas)
 }
 

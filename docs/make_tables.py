@@ -1,17 +1,21 @@
-"""Writes docs/models.csv: parameters and multiply-adds of every model of the zoo, for the pages of the families.
+"""Writes docs/models.csv, parameters and multiply-adds of every model, and the table in docs/differences.md.
 
-    python docs/make_tables.py
+    python docs/make_tables.py [differences]
 
-Builds all of them, which takes minutes; the pages are made from the file in seconds. `tests/docs/test_docs.py` compares
-the file with the package.
+Builds all models, which takes minutes; the pages are made from the file in seconds. With the argument, only the table
+of differences is written. `tests/docs/test_docs.py` and `tests/studies/test_reference.py` compare both with the
+package.
 """
 
 import csv
 import pathlib
+import re
+import sys
 
 import keras
 
 import keras_tricks as kt
+from keras_tricks.studies import reference
 
 PATH = pathlib.Path(__file__).parent / "models.csv"
 COLUMNS = ("name", "family", "paper", "parameters", "macs", "image_size", "test_image_size", "paper_top1")
@@ -28,7 +32,17 @@ def row(name):
             "paper_top1": "" if info.paper_top1 is None else f"{info.paper_top1:g}"}
 
 
+def write_differences():
+    """Replaces the table in docs/differences.md."""
+    path = PATH.with_name("differences.md")
+    table = reference.table_of_differences() + "\n"
+    path.write_text(re.sub(r"(?:^\|.*\n)+", lambda _: table, path.read_text(), flags=re.MULTILINE))
+
+
 def main():
+    write_differences()
+    if sys.argv[1:] == ["differences"]:
+        return
     with open(PATH, "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()

@@ -44,6 +44,8 @@ class About(Section):
     expected_from: str = ""
     measured: bool = False  # true: docs/results has a run of this repository
     note: str = ""
+    follows: str = ""  # the source of the values, such as "gluon-cv, train_imagenet.py"
+    differs: dict[Text, Text] = {}  # {key: reason}, each value that is not that of recipes/reference/
 
 
 class Data(Section):
@@ -101,9 +103,10 @@ class Data(Section):
 class Augment(Section):
     """Augmentation of a training image and of a batch."""
 
-    crop: typing.Literal["random_resized", "pad", "none"] = "random_resized"
+    crop: typing.Literal["random_resized", "distorted", "pad", "none"] = "random_resized"
     crop_area: Pair = (0.08, 1.0)
     crop_aspect: Pair = (3 / 4, 4 / 3)
+    crop_covered: Rate = 0.1  # "distorted": least share of the image, TensorFlow's min_object_covered
     pad: int = pydantic.Field(4, ge=0, le=2**14)
     pad_mode: typing.Literal["REFLECT", "CONSTANT"] = "REFLECT"
     flip: bool | typing.Literal["alternating"] = True  # by chance, or in every second epoch

@@ -31,6 +31,7 @@ from keras_tricks.run.build import (
     class_weights,
     plan_of_recipe,
 )
+from keras_tricks.run.combinations import remarks
 from keras_tricks.run.environment import check_limits, environment
 from keras_tricks.run.failures import translate_data_errors, translate_errors
 from keras_tricks.run.folder import is_run, recipe_of
@@ -372,6 +373,8 @@ def _log_start(ready, start, run, resume_from):
     if source.train.fetch is None:
         log.info("%s is read as a stream: its order depends on how it is read, and a resumed epoch reads it from the "
                  "start", source.name)
+    for text in remarks(ready.recipe):
+        log.warning("%s", text)
     if start != callbacks.Position():
         log.info("resuming %s of %d", start, plan.epochs)
     elif run.resume:

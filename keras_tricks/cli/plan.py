@@ -76,6 +76,8 @@ def _memory(ready, spent):
 
 def describe(ready):
     """The plan of a prepared run as text: data, model, optimizer, learning rate by phase, memory."""
+    from keras_tricks.run.combinations import remarks
+
     recipe, source, schedule, plan = ready.recipe, ready.source, ready.recipe.schedule, ready.plan
     size = recipe.data.image_size
     spent, cost = _cost(ready.network)
@@ -86,6 +88,7 @@ def describe(ready):
         memory = f"about {needed / 2**30:.2f} GiB per replica (weights, gradients, optimizer, activations)"
     lines = [
         f"recipe      {recipe.name}   {recipe.about.paper}",
+        *_reference(recipe),
         f"data        {source.name}: {source.train.num_examples:,} training, {source.validation.num_examples:,} "
         f"validation images, {source.num_classes} classes{_how_read(source)}",
         f"augment     {_augment(ready)}",
@@ -104,6 +107,7 @@ def describe(ready):
         f"memory      {memory}",
         *_callbacks(ready),
         f"export      {', '.join(recipe.export.formats)}",
+        *(f"note        {text}" for text in remarks(recipe)),
     ]
     return "\n".join(lines)
 
@@ -134,6 +138,23 @@ def _how_read(source):
     return f", {' and '.join(parts)} images read as a stream" if parts else ""
 
 
+def _reference(recipe):
+    """Yields what the recipe follows, its expected result, and each value that is not the reference's."""
+    from keras_tricks.studies.reference import differences
+
+    about = recipe.about
+    if about.follows:
+        yield f"follows     {about.follows}"
+    found = differences(recipe)
+    undeclared = ", ".join(d.key for d in found if not d.reason)
+    if about.expected_top1 is not None and not about.measured:
+        unless = f"; not expected here, because of {undeclared}" if undeclared else ""
+        yield f"expected    {about.expected_top1:g} % top-1 ({about.expected_from}){unless}"
+    for d in found:
+        reason = f" ({d.reason})" if d.reason else ""
+        yield f"differs     {d.key} {d.value}{reason}; {d.reference.value} in {d.reference.source}"
+
+
 def _augment(ready):
     """The augmentation of the batches that the pipeline makes, and the epoch from which they are not mixed."""
     from keras_tricks.data.pipeline import batch_ranges
@@ -151,7 +172,8 @@ def _mixes(augment):
 
 
 def _augment_section(augment):
-    crops = {"random_resized": "random-resized crop", "pad": f"pad {augment.pad} and crop", "none": "no crop"}
+    crops = {"random_resized": "random-resized crop", "distorted": "TensorFlow's distorted crop",
+             "pad": f"pad {augment.pad} and crop", "none": "no crop"}
     parts = [crops[augment.crop]]
     parts += ["alternating flip" if augment.flip == "alternating" else "flip"] if augment.flip else []
     parts += [f"colour jitter ({augment.color_jitter})"] if augment.color_jitter != "none" else []

@@ -3,7 +3,8 @@
 Formula    random-resized crop: area ~ U[0.08, 1] of the image, aspect ratio ~ U[3/4, 4/3], resized to the model's size
 Paper      He et al. 2018, arXiv:1812.01187, section 2.1 (training) and 2.2 (validation: short side 256, centre crop).
            The other works give their validation crop only in code: `center_crop` and `squash_crop`
-Recipe     random_resized_crop: augment.crop=random_resized; pad_crop: augment.crop=pad
+Recipe     random_resized_crop: augment.crop=random_resized; distorted_crop: augment.crop=distorted;
+           pad_crop: augment.crop=pad
 Use when   photographs; for 32-pixel images `pad_crop`
 Do not     evaluate with another crop than that of the checkpoint: it costs up to several points of top-1
 Cost       JPEG files: only the crop is decoded
@@ -97,6 +98,65 @@ def random_resized_crop(image: tf.Tensor, size: int, seed: tf.Tensor, area: tupl
                         aspect: tuple[float, float] = (3 / 4, 4 / 3), **resizing) -> tf.Tensor:
     """Crops a random box and resizes it to `(size, size, 3)`."""
     box = random_resized_box(*image_shape(image), seed, area, aspect)
+    return resize(crop(image, *box), size, size, **resizing)
+
+
+def distorted_box(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor, area: tuple[float, float] = (0.08, 1.0),
+                  aspect: tuple[float, float] = (3 / 4, 4 / 3), covered: float = 0.1) -> tuple[tf.Tensor, ...]:
+    """A random box by the law of `tf.image.sample_distorted_bounding_box` for an image without object boxes.
+
+    The aspect ratio is drawn uniformly, then the height uniformly between the sides of the smallest and the largest
+    area. Small boxes are rarer than in `random_resized_box`, whose area is uniform. The random numbers differ from
+    those of TensorFlow's op.
+
+    Args:
+        height, width: int32 scalars > 0.
+        seed: int64 `(2,)`. The box depends on nothing else.
+        area: range of the box's share of the image, in (0, 1].
+        aspect: range of width / height.
+        covered: float in [0, 1), least share of the image, the op's `min_object_covered`. Defaults to `0.1`, as
+            DeepMind's NFNets (nfnets/dataset.py).
+
+    Returns:
+        int32 scalars `top, left, height, width`. The whole image if none of the ten candidates fits.
+    """
+    h, w = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
+    draws = tf.random.stateless_uniform([4, ATTEMPTS], seed)
+    aspects = aspect[0] + draws[0] * (aspect[1] - aspect[0])
+    least, most = area[0] * h * w, area[1] * h * w
+    tallest = tf.round(tf.sqrt(most / aspects))
+    tallest = tf.where(tf.round(tallest * aspects) > w, tf.floor((w + 0.5 - 1e-7) / aspects), tallest)
+    tallest = tf.minimum(tf.where(tf.round(tallest * aspects) > w, tallest - 1, tallest), h)
+    shortest = tf.minimum(tf.round(tf.sqrt(least / aspects)), tallest)
+    heights = shortest + _below(draws[1], tallest - shortest + 1)
+    heights += tf.cast(tf.round(heights * aspects) * heights < least, tf.float32)  # rounding left the range
+    heights -= tf.cast(tf.round(heights * aspects) * heights > most, tf.float32)
+    widths = tf.round(heights * aspects)
+    areas = widths * heights
+    fits = (areas >= tf.maximum(least, covered * h * w)) & (areas <= most) & (widths <= w) & (heights <= h)
+    fits &= (widths >= 1) & (heights >= 1)
+    first = tf.argmax(tf.cast(fits, tf.int32))
+
+    def drawn():
+        box_h, box_w = heights[first], widths[first]
+        box = _below(draws[2, first], h - box_h), _below(draws[3, first], w - box_w), box_h, box_w
+        return tuple(tf.cast(side, tf.int32) for side in box)
+
+    return tf.cond(tf.reduce_any(fits), drawn, lambda: (tf.constant(0), tf.constant(0), height, width))
+
+
+def _below(uniform, number):
+    """Whole numbers 0 ... `number` - 1, or 0, from uniform numbers in [0, 1)."""
+    return tf.maximum(tf.minimum(tf.floor(uniform * number), number - 1), 0.0)
+
+
+def distorted_crop(image: tf.Tensor, size: int, seed: tf.Tensor, area: tuple[float, float] = (0.08, 1.0),
+                   aspect: tuple[float, float] = (3 / 4, 4 / 3), covered: float = 0.1, **resizing) -> tf.Tensor:
+    """Crops a box of `distorted_box` and resizes it to `(size, size, 3)`; a box of the whole image: `center_crop`."""
+    height, width = image_shape(image)
+    box = distorted_box(height, width, seed, area, aspect, covered)
+    whole = (box[2] == height) & (box[3] == width)
+    box = tf.cond(whole, lambda: center_box(height, width, size), lambda: box)
     return resize(crop(image, *box), size, size, **resizing)
 
 

@@ -41,6 +41,9 @@ def training_image(image: tf.Tensor, data: typing.Any, augment: typing.Any, seed
     seeds = tf.random.split(seed, 4)
     if augment.crop == "random_resized":
         image = crops.random_resized_crop(image, size, seeds[0], augment.crop_area, augment.crop_aspect, **resizing)
+    elif augment.crop == "distorted":
+        image = crops.distorted_crop(image, size, seeds[0], augment.crop_area, augment.crop_aspect,
+                                     augment.crop_covered, **resizing)
     elif augment.crop == "pad":
         image = crops.pad_crop(image, size, seeds[0], augment.pad, augment.pad_mode, **resizing)
     else:

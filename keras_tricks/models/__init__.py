@@ -44,4 +44,5 @@ from keras_tricks.models.wide_resnet import (
     WideResNet16_1, WideResNet16_4, WideResNet16_8,
     WideResNet28_2, WideResNet28_10,
     WideResNet40_4,
+    WideResNetAnyDepth,
 )

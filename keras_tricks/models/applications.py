@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_tricks.models.heads import finish
-from keras_tricks.models.registry import arguments_of, list_models, model_info, variant
+from keras_tricks.models.registry import variant
 from keras_tricks.utils.errors import UserError, check_choice
 from keras_tricks.utils.types import Activation, Path, Shape
 
@@ -19,18 +19,18 @@ def Application(builder: str, default_size: int, include_top: bool = True, weigh
     """A `keras.applications` model. The other arguments are those of Keras.
 
     Args:
-        dropout_rate: float in [0, 1), for models that have dropout (MobileNet). Defaults to `None`: that of Keras.
+        dropout_rate: float in [0, 1), before the classifier. Defaults to `None`: that of Keras, 0.001 for MobileNet and
+            none for Inception-v3 (gluon-cv, with which the Bag of Tricks was trained: 0 and 0.5).
 
     `classifier_activation=None` gives logits. The last layers compute in float32 under mixed precision.
     """
     build = getattr(keras.applications, builder)
     check_choice("pooling", pooling, (None, "avg", "max"))  # Keras ignores other words
-    if dropout_rate is not None and "dropout" not in inspect.signature(build).parameters:
-        raise UserError(f"{builder} of keras.applications has no dropout: leave out `dropout_rate`. Models with it: "
-                        f"{', '.join(_models_with_dropout())}.")
-    extra = {} if dropout_rate is None else {"dropout": dropout_rate}
+    built_in = "dropout" in inspect.signature(build).parameters
+    extra = {} if dropout_rate is None or not built_in else {"dropout": dropout_rate}
     input_shape = input_shape or ((default_size, default_size, 3) if include_top else None)
     try:
+        dropout = keras.layers.Dropout(dropout_rate or 0.0, name="dropout")
         model = build(include_top=include_top, weights=None, input_tensor=input_tensor, input_shape=input_shape,
                       pooling=pooling, classes=classes, classifier_activation=classifier_activation, name=name, **extra)
     except (ValueError, TypeError) as error:
@@ -38,19 +38,11 @@ def Application(builder: str, default_size: int, include_top: bool = True, weigh
     if input_tensor is None:
         model = _with_fixed_names(model)
     outputs = model.output
+    if include_top and dropout_rate and not built_in:
+        outputs = model.layers[-1](dropout(model.layers[-1].input))
     if include_top and keras.config.dtype_policy().compute_dtype != "float32":
         outputs = keras.layers.Activation("linear", dtype="float32", name="head_float32")(outputs)
     return finish(model.input, outputs, name, weights)
-
-
-def _models_with_dropout():
-    """Registered models whose `dropout_rate` has an effect, one of each family."""
-    found = {}
-    for model in list_models():
-        family = model_info(model).family
-        if not model.startswith("test_") and "dropout_rate" in arguments_of(model) and family != "applications":
-            found.setdefault(family, model)
-    return ["mobilenet", *found.values()]
 
 
 def _with_fixed_names(model):

@@ -40,7 +40,8 @@ def NFResNet(blocks: Sequence[int], include_top: bool = True, weights: Path | No
              stem: str = "imagenet", stem_filters: int = 64, widths: Sequence[int] = WIDTHS,
              bottleneck_ratio: float = 0.25, se_ratio: float = 0.0, activation: str = "relu", alpha: float = ALPHA,
              skip_gain_init: float = 0.0, dropout_rate: float = 0.0, drop_path_rate: float = 0.0,
-             scaled_ws: bool = True, layout: str | None = None) -> keras.Model:
+             scaled_ws: bool = True, layout: str | None = None, norm: str = "none", bn_momentum: float = 0.9,
+             sync_bn: bool = False) -> keras.Model:
     """Builds a normalizer-free ResNet as a functional model.
 
     Args:
@@ -68,6 +69,11 @@ def NFResNet(blocks: Sequence[int], include_top: bool = True, weights: Path | No
             mean of the signal drifts (paper, section 4.2). Defaults to `True`.
         layout: `"dm"` or `"timm"`, the implementation to match; see the card. Defaults to `None`: `"timm"` for weights
             from timm, else `"dm"`.
+        norm: `"none"`, or `"batch"` for the twin that the papers compare with: batch normalization before every
+            activation and plain convolutions without bias, instead of beta, alpha, gains and standardized kernels.
+            Defaults to `"none"`.
+        bn_momentum: float in [0, 1), weight of the old moving statistics. Defaults to `0.9`.
+        sync_bn: bool, whether batch statistics cover all replicas (TensorFlow). Defaults to `False`.
 
     Input: float `(batch, height, width, 3)`, normalized. Output: float32 `(batch, classes)`.
 
@@ -80,7 +86,7 @@ def NFResNet(blocks: Sequence[int], include_top: bool = True, weights: Path | No
     check_choice("stem", stem, ("imagenet", "cifar"))
     layout = layout or layout_for(weights)
     make = style(layout, activation, alpha, se_ratio, skip_gain_init, layout == "timm", scaled_ws,
-                 ("dm", "timm"))
+                 ("dm", "timm"), norm, bn_momentum, sync_bn)
     inputs = image_input(input_tensor, input_shape, include_top, 224 if stem == "imagenet" else 32)
     if stem == "imagenet":
         x = make.max_pool(make.conv(inputs, stem_filters, 7, 2, name="stem"), "stem_pool")

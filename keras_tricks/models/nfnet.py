@@ -52,7 +52,8 @@ def NFNet(blocks: Sequence[int], include_top: bool = True, weights: Path | None 
           widths: Sequence[int] = WIDTHS, group_width: int = 128, rounding: str | None = None,
           bottleneck_ratio: float = 0.5, se_ratio: float = 0.5, activation: str = "gelu", alpha: float = ALPHA,
           skip_gain_init: float = 0.0, final_multiplier: float = 2, two_convolutions: bool = True,
-          dropout_rate: float = 0.0, drop_path_rate: float = 0.0, layout: str | None = None) -> keras.Model:
+          dropout_rate: float = 0.0, drop_path_rate: float = 0.0, layout: str | None = None, norm: str = "none",
+          bn_momentum: float = 0.9, sync_bn: bool = False) -> keras.Model:
     """Builds an NFNet as a functional model.
 
     Args:
@@ -84,6 +85,11 @@ def NFNet(blocks: Sequence[int], include_top: bool = True, weights: Path | None 
             `0.0`.
         layout: `"dm"`, `"timm_dm"` or `"timm"`, the implementation to match; see `normalizer_free.Layout`. Defaults to
             `None`: the layout of `weights` from timm, else `"dm"`.
+        norm: `"none"`, or `"batch"` for the twin that the papers compare with: batch normalization before every
+            activation and plain convolutions without bias, instead of beta, alpha, gains and standardized kernels.
+            Defaults to `"none"`.
+        bn_momentum: float in [0, 1), weight of the old moving statistics. Defaults to `0.9`.
+        sync_bn: bool, whether batch statistics cover all replicas (TensorFlow). Defaults to `False`.
 
     Input: float `(batch, height, width, 3)`, normalized. Output: float32 `(batch, classes)`.
 
@@ -95,7 +101,8 @@ def NFNet(blocks: Sequence[int], include_top: bool = True, weights: Path | None 
             wrong `input_shape`.
     """
     layout = layout or layout_for(weights)
-    make = style(layout, activation, alpha, se_ratio, skip_gain_init, pooled_shortcut=True)
+    make = style(layout, activation, alpha, se_ratio, skip_gain_init, pooled_shortcut=True, norm=norm,
+                 bn_momentum=bn_momentum, sync_bn=sync_bn)
     inner = [grouped_width(width, bottleneck_ratio, group_width, rounding) for width in widths]
     inputs = image_input(input_tensor, input_shape, include_top, 192)
     x = _stem(inputs, widths[0] // 2, make)

@@ -6,8 +6,10 @@ import itertools
 import keras
 
 from keras_tricks.layers import DropPath, ScaledActivation, ScaledWSConv2D, SkipGain, SqueezeExcite
+from keras_tricks.layers.convolution import kernel_init
 from keras_tricks.layers.scaled_activation import activation_gain
 from keras_tricks.models.heads import symmetric_max_pool
+from keras_tricks.models.normalization import normalization
 from keras_tricks.utils.errors import UserError, check_choice
 
 ALPHA = 0.2  # factor of a residual branch in the sum (arXiv:2101.08692, section 4.1; nfnet.py)
@@ -81,15 +83,22 @@ class Style:
     skip_gain_init: float
     pooled_shortcut: bool  # average-pool a strided shortcut instead of striding its convolution
     scaled_ws: bool = True  # standardize the kernels; `False`, for ablations, gives plain convolutions
+    batch_norm: dict | None = None  # arguments of batch normalization before every activation; it replaces all the rest
 
     def act(self, x, name, beta=1.0):
         """gain * beta * activation(x), without the gain in layouts whose next convolution holds it."""
         activation = self.layout.gelu if self.activation == "gelu" else self.activation
+        if self.batch_norm is not None:
+            x = normalization(**self.batch_norm, name=f"{name}_bn")(x)
+            return ScaledActivation(activation, "none", name=name)(x)
         gain = "none" if self.layout.gain_in_kernel else "deepmind"
         return ScaledActivation(activation, gain, beta, name=name)(x)
 
     def conv(self, x, filters, size, strides=1, *, groups=1, gain="ones", name):
-        """Scaled weight-standardized convolution with bias."""
+        """Scaled weight-standardized convolution with bias; with batch normalization, a plain one without."""
+        if self.batch_norm is not None:
+            return keras.layers.Conv2D(filters, size, strides, "same", groups=groups, use_bias=False,
+                                       kernel_initializer=kernel_init(), name=name)(x)
         if not self.scaled_ws:
             init = keras.initializers.VarianceScaling(1.0, "fan_in", "truncated_normal")
             return keras.layers.Conv2D(filters, size, strides, "same", groups=groups, kernel_initializer=init,
@@ -126,9 +135,11 @@ class Style:
         last_gain = "ones" if self.layout.skip_gain else keras.initializers.Constant(self.skip_gain_init)
         out = self.conv(out, filters, sizes[-1], gain=last_gain, name=f"{name}_conv{len(sizes)}")
         if self.se_ratio:
-            out = SqueezeExcite(self.se_ratio, scale=2.0, name=f"{name}_se")(out)
+            out = SqueezeExcite(self.se_ratio, scale=1.0 if self.batch_norm else 2.0, name=f"{name}_se")(out)
         if drop_path_rate:
             out = DropPath(drop_path_rate, rescale=self.layout.rescale_drop_path, name=f"{name}_drop_path")(out)
+        if self.batch_norm is not None:
+            return keras.layers.Add(name=f"{name}_out")([out, shortcut])
         if self.layout.skip_gain:
             out = SkipGain(self.skip_gain_init, self.alpha, name=f"{name}_skip_gain")(out)
         else:
@@ -151,14 +162,21 @@ def layout_for(weights):
 
 
 def style(layout, activation, alpha, se_ratio, skip_gain_init, pooled_shortcut, scaled_ws=True,
-          layouts=tuple(LAYOUTS)):
+          layouts=tuple(LAYOUTS), norm="none", bn_momentum=0.9, sync_bn=False):
     """A `Style` from the arguments of a builder.
 
     Raises:
-        UserError: an unknown layout or activation, or plain convolutions in a layout whose kernels contain gains.
+        UserError: an unknown layout, norm or activation, or plain convolutions in a layout whose kernels contain gains.
     """
     check_choice("layout", layout, layouts)
+    check_choice("norm", norm, ("none", "batch"))
     activation_gain(activation)
+    if norm == "batch":
+        if layout != "dm":
+            raise UserError(f'`norm="batch"` needs layout="dm". Received: {layout!r}')
+        batch_norm = dict(sync_bn=sync_bn, momentum=bn_momentum, epsilon=1e-5)
+        return Style(LAYOUTS[layout], activation, alpha, se_ratio, skip_gain_init, pooled_shortcut,
+                     batch_norm=batch_norm)
     if not scaled_ws and layout != "dm":
         raise UserError('`scaled_ws=False` needs layout="dm": other layouts keep gains in the kernels. Received: '
                         f"{layout!r}")

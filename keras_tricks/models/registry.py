@@ -96,7 +96,8 @@ def variant(name: str, builder: Callable[Concatenate[A, B, C, P], keras.Model], 
             key: str | None = None, paper: str = "", info: dict[str, Any] | None = None,
             **fixed: Any) -> Callable[P, keras.Model]: ...
 def variant(name: str, builder: Callable[..., keras.Model], /, *leading: Any, key: str | None = None, paper: str = "",
-            info: dict[str, Any] | None = None, **fixed: Any) -> Callable[..., keras.Model]:
+            info: dict[str, Any] | None = None, adjustable: tuple[str, ...] = (),
+            **fixed: Any) -> Callable[..., keras.Model]:
     """A named constructor, `builder` with some arguments fixed. Registers it.
 
     Args:
@@ -106,9 +107,13 @@ def variant(name: str, builder: Callable[..., keras.Model], /, *leading: Any, ke
         key: registry key. Defaults to `None`: `name` in lower case.
         paper: arXiv number. Defaults to `""`.
         info: fields of `ModelInfo` that differ from the defaults. Defaults to `None`.
+        adjustable: names of fixed arguments that remain keyword arguments, with the fixed value as default. Defaults to
+            `()`.
         **fixed: other arguments that define the variant.
     """
-    fixed = {**dict(zip(inspect.signature(builder).parameters, leading, strict=False)), **fixed}
+    parameters = inspect.signature(builder).parameters
+    fixed = {**dict(zip(parameters, leading, strict=False)), **fixed}
+    kept = [parameters[n].replace(default=fixed.pop(n), kind=inspect.Parameter.KEYWORD_ONLY) for n in adjustable]
     key = key or name.lower()
     expected = ModelInfo(name=key, paper_ids=f"arXiv:{paper}" if paper else "", **(info or {}))
 
@@ -118,11 +123,11 @@ def variant(name: str, builder: Callable[..., keras.Model], /, *leading: Any, ke
         defaults = {"name": key, "classes": expected.num_classes}
         if given.get("include_top", True) and given.get("input_tensor") is None and given.get("input_shape") is None:
             given["input_shape"] = expected.input_size
-        return builder(**{**fixed, **defaults, **given})
+        return builder(**{**fixed, **{p.name: p.default for p in kept}, **defaults, **given})
 
     open_parameters = {n: p for n, p in inspect.signature(builder).parameters.items() if n not in fixed}
     open_parameters["classes"] = open_parameters["classes"].replace(default=expected.num_classes)
-    signature = inspect.Signature(list(open_parameters.values()))
+    signature = inspect.Signature([*(p for p in open_parameters.values() if p.name not in adjustable), *kept])
     build.__name__ = build.__qualname__ = name
     build.__module__ = builder.__module__
     build.__signature__ = signature
@@ -198,6 +203,12 @@ def model_info(name: str) -> ModelInfo:
     if is_import_path(name):
         return ModelInfo(name, "")
     return _entry(name).info
+
+
+def defaults_of(name: str) -> dict[str, Any]:
+    """{argument: default} of `create_model` for a registered model. Raises `UserError` as `model_info`."""
+    parameters = inspect.signature(_entry(name).build).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
 def arguments_of(name: str) -> tuple[str, ...]:

@@ -35,6 +35,10 @@ DEPTHS = {
     26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3),
     270: (4, 29, 53, 4), 300: (4, 36, 54, 4), 350: (4, 36, 72, 4), 400: (6, 48, 72, 6), 420: (4, 44, 87, 4),
 }
+KERNEL_INIT = {  # tf.variance_scaling_initializer(), resnet_layers.py
+    "class_name": "VarianceScaling",
+    "config": {"scale": 1.0, "mode": "fan_in", "distribution": "truncated_normal"},
+}
 PUBLISHED = {  # depth: (training size in pixels, top-1) of its smallest published row
     50: (160, 78.8), 101: (160, 80.3), 152: (192, 82.0), 200: (256, 83.4), 270: (256, 83.8), 350: (256, 84.0),
     420: (320, 84.4),
@@ -76,7 +80,8 @@ def ResNetRS(depth: int, include_top: bool = True, weights: Path | None = None, 
         sync_bn: bool, whether batch statistics cover all replicas (TensorFlow). Defaults to `False`.
         bn_momentum: float in [0, 1), weight of the old moving statistics; 0 in the paper, with an average of all
             weights. Defaults to `0.9`.
-        kernel_initializer: Keras initializer identifier. Defaults to `None`: He normal over fan-out.
+        kernel_initializer: Keras initializer identifier. Defaults to `None`: truncated normal of variance 1 / fan-in,
+            as in the authors' code.
 
     Input: float `(batch, height, width, 3)`, normalized. Output: float32 `(batch, classes)`.
 
@@ -102,7 +107,7 @@ def ResNetRS(depth: int, include_top: bool = True, weights: Path | None = None, 
         classifier_activation, name or f"resnet_rs{depth}", zero_gamma=zero_gamma, dropout_rate=dropout_rate,
         drop_path_rate=drop_path_rate, drop_path_rule=drop_path_rule, sync_bn=sync_bn, bn_momentum=bn_momentum,
         filters=filters, stem_filters=stem_filters, stem_pool=stem_pool, se_ratio=se_ratio, activation=activation,
-        kernel_initializer=kernel_initializer, head_initializer=CLASSIFIER_INIT["kernel_initializer"],
+        kernel_initializer=kernel_initializer or KERNEL_INIT, head_initializer=CLASSIFIER_INIT["kernel_initializer"],
     )
 
 

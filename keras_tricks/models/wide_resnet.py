@@ -7,8 +7,9 @@ Use when   images have CIFAR size: depth 16 to 40 with width is better than hund
 Do not     use images much over 64 pixels: nothing before the first stage halves the resolution
 Cost       `kt.models.model_info(name).parameters`, `.macs(image_size)`
 Differs    nothing: no batch normalization after the first convolution, a projection of the activated tensor, and He
-           initialization over fan-in, as in the authors' code
-Status     `dont_decay/cifar10_small_*` train a 16-1, docs/results/dont_decay
+           initialization over fan-out, as in the authors' Lua code (their PyTorch code: over fan-in)
+Status     `dont_decay/cifar10_small_*` train a 16-1, docs/results/dont_decay (those runs started from He
+           initialization over fan-in)
 
 | name   | depth | width factor | parameters, 10 classes |
 |--------|-------|--------------|------------------------|
@@ -22,12 +23,12 @@ from typing import Any
 
 import keras
 
-from keras_tricks.layers import DropPath
+from keras_tricks.layers import DropPath, SkipGain
 from keras_tricks.layers.convolution import convolution
 from keras_tricks.models.heads import classifier, finish, image_input
 from keras_tricks.models.normalization import normalization
 from keras_tricks.models.registry import variant
-from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.errors import UserError, check_choice
 from keras_tricks.utils.types import Activation, Initializer, Path, Shape
 
 STAGES = (16, 32, 64)
@@ -38,7 +39,8 @@ def WideResNet(depth: int, width_factor: int, include_top: bool = True, weights:
                input_tensor: Any = None, input_shape: Shape | None = None, pooling: str | None = None,
                classes: int = 10, classifier_activation: Activation | None = "softmax", name: str | None = None, *,
                dropout_rate: float = 0.0, drop_path_rate: float = 0.0, sync_bn: bool = False,
-               ghost_batch_size: int | None = None, kernel_initializer: Initializer = None) -> keras.Model:
+               ghost_batch_size: int | None = None, kernel_initializer: Initializer = None,
+               norm: str = "batch") -> keras.Model:
     """Builds a wide ResNet as a functional model.
 
     Args:
@@ -60,7 +62,10 @@ def WideResNet(depth: int, width_factor: int, include_top: bool = True, weights:
         sync_bn: bool, whether batch statistics cover all replicas (TensorFlow). Defaults to `False`.
         ghost_batch_size: integer, images per group of batch statistics (`GhostBatchNormalization`), or `None`. Defaults
             to `None`.
-        kernel_initializer: Keras initializer identifier. Defaults to `None`: He normal over fan-in.
+        kernel_initializer: Keras initializer identifier. Defaults to `None`: He normal over fan-out, as the authors'
+            Lua code.
+        norm: `"batch"`; `"skipinit"`, biases and one trained number per branch, 0 at the start, instead of batch
+            normalization (De & Smith 2020, arXiv:2002.10444); `"none"`, biases alone. Defaults to `"batch"`.
 
     Input: float `(batch, height, width, 3)`, normalized. Output: float32 `(batch, classes)`.
 
@@ -76,10 +81,13 @@ def WideResNet(depth: int, width_factor: int, include_top: bool = True, weights:
     name = name or f"wide_resnet{depth}_{width_factor}"
     init = kernel_initializer or {
         "class_name": "VarianceScaling",
-        "config": {"scale": 2.0, "mode": "fan_in", "distribution": "untruncated_normal"},
+        "config": {"scale": 2.0, "mode": "fan_out", "distribution": "untruncated_normal"},
     }
-    norm = functools.partial(normalization, sync_bn, ghost_batch_size, **BATCH_NORM)
-    style = dict(dropout_rate=dropout_rate, init=init, norm=norm)
+    check_choice("norm", norm, ("batch", "skipinit", "none"))
+    if norm != "batch" and (sync_bn or ghost_batch_size):
+        raise UserError(f'`sync_bn` and `ghost_batch_size` need norm="batch". Received: norm={norm!r}')
+    make_norm = functools.partial(normalization, sync_bn, ghost_batch_size, **BATCH_NORM) if norm == "batch" else None
+    style = dict(dropout_rate=dropout_rate, init=init, norm=make_norm, skip_gain=norm == "skipinit")
     inputs = image_input(input_tensor, input_shape, include_top, 32)
     x = _conv(inputs, STAGES[0], 3, 1, "stem", init)
     for stage, filters in enumerate(STAGES, start=1):
@@ -87,34 +95,36 @@ def WideResNet(depth: int, width_factor: int, include_top: bool = True, weights:
             strides = 2 if stage > 1 and index == 1 else 1
             drop = drop_path_rate * ((stage - 1) * count + index - 1) / max(len(STAGES) * count - 1, 1)
             x = _block(x, filters * width_factor, strides, drop, f"stage{stage}_block{index}", **style)
-    x = _norm_act(x, "head", norm)
+    x = _norm_act(x, "head", make_norm)
     outputs = classifier(x, include_top, pooling, classes, classifier_activation)
     return finish(inputs, outputs, name, weights)
 
 
-def _block(x, filters, strides, drop_path_rate, name, *, dropout_rate, init, norm):
+def _block(x, filters, strides, drop_path_rate, name, *, dropout_rate, init, norm, skip_gain):
     """One pre-activation block: `(batch, h, w, c)` -> `(batch, h / strides, w / strides, filters)`."""
     branch = _norm_act(x, f"{name}_pre1", norm)
     shortcut = x
     if strides != 1 or x.shape[-1] != filters:
-        shortcut = _conv(branch, filters, 1, strides, f"{name}_shortcut", init)
-    branch = _conv(branch, filters, 3, strides, f"{name}_conv1", init)
+        shortcut = _conv(branch, filters, 1, strides, f"{name}_shortcut", init, norm is None)
+    branch = _conv(branch, filters, 3, strides, f"{name}_conv1", init, norm is None)
     branch = _norm_act(branch, f"{name}_pre2", norm)
     if dropout_rate:
         branch = keras.layers.Dropout(dropout_rate, name=f"{name}_dropout")(branch)
-    branch = _conv(branch, filters, 3, 1, f"{name}_conv2", init)
+    branch = _conv(branch, filters, 3, 1, f"{name}_conv2", init, norm is None)
+    if skip_gain:
+        branch = SkipGain(0.0, name=f"{name}_skip_gain")(branch)
     if drop_path_rate:
         branch = DropPath(drop_path_rate, name=f"{name}_drop_path")(branch)
     return keras.layers.Add(name=f"{name}_out")([shortcut, branch])
 
 
 def _norm_act(x, name, norm):
-    x = norm(name=f"{name}_bn")(x)
+    x = norm(name=f"{name}_bn")(x) if norm else x
     return keras.layers.ReLU(name=f"{name}_act")(x)
 
 
-def _conv(x, filters, size, strides, name, init):
-    for layer in convolution(filters, size, strides, init, name=name):
+def _conv(x, filters, size, strides, name, init, use_bias=False):
+    for layer in convolution(filters, size, strides, init, use_bias=use_bias, name=name):
         x = layer(x)
     return x
 
@@ -124,6 +134,9 @@ WideResNet16_1, WideResNet16_4, WideResNet16_8, WideResNet28_2, WideResNet28_10,
     variant(f"WideResNet{depth}_{width}", WideResNet, depth, width, key=f"wide_resnet{depth}_{width}",
             paper="1605.07146", info=INFO)
     for depth, width in ((16, 1), (16, 4), (16, 8), (28, 2), (28, 10), (40, 4)))
+WideResNetAnyDepth = variant(  # for studies of depth: `depth` and `width_factor` are arguments
+    "WideResNetAnyDepth", WideResNet, 16, 2, key="wide_resnet", paper="1605.07146", info=INFO,
+    adjustable=("depth", "width_factor"))
 
 TestWideResNet = variant(  # for tests: every kind of layer of the family
     "TestWideResNet", WideResNet, 10, 1, key="test_wide_resnet", paper="1605.07146",

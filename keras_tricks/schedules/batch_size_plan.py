@@ -21,7 +21,7 @@ Status     `dont_decay/cifar10_small_*`, docs/results/dont_decay (n = 3)
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from keras_tricks.schedules.noise_scale import exact_noise_scale, noise_scale
+from keras_tricks.schedules.noise_scale import exact_noise_scale, forgetting_epochs, noise_scale
 from keras_tricks.schedules.warmup_linear_scaling import learning_rate as rate_at
 from keras_tricks.utils.errors import UserError, check_choice
 from keras_tricks.utils.types import Decay
@@ -117,13 +117,19 @@ class BatchSizePlan:
         rate = rate_at(epoch * per_epoch + update, per_epoch, self.learning_rate, self.warmup_epochs, self.decay)
         return float(rate) * (phase.batch_size / self.phases[0].batch_size) ** self.growth_exponent
 
+    def _forgets(self, phase):
+        """How long a momentum remembers a gradient, as text: `20 updates, 0.0128 epochs`."""
+        epochs = forgetting_epochs(phase.batch_size, self.dataset_size, self.momentum)
+        return f"{1 / (1 - self.momentum):.3g} updates, {epochs:.3g} epochs"
+
     def __str__(self) -> str:
         rule = {1.0: "", 0.5: " (root)"}.get(self.growth_exponent, f" (power {self.growth_exponent:g})")
         shown = "learning rate" + (rule if len({p.batch_size for p in self.phases}) > 1 else "")
-        head = ("epochs", "batch", "= replica", "x steps", shown, "updates", "noise scale", "exact")
+        head = ("epochs", "batch", "= replica", "x steps", shown, "updates", "noise scale", "exact",
+                "forgets in")
         rows = [(f"{p.epochs.start}-{p.epochs.stop - 1}", f"{p.batch_size:,}", f"{p.micro_batch:,} x {self.replicas}",
                  str(p.accumulation_steps), f"{p.learning_rate:.6g}", f"{p.updates:,}", f"{p.noise_scale:.5g}",
-                 f"{p.exact_noise_scale:.5g}") for p in self.phases]
+                 f"{p.exact_noise_scale:.5g}", self._forgets(p)) for p in self.phases]
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
                  for row in (head, *rows)]

@@ -6,8 +6,7 @@ Recipe     step_decay: schedule.decay=step
 Use when   reproducing baselines
 Do not     expect the paper's best: cosine is +0.75 % on ResNet-50-D (table 6)
 Cost       none
-Differs    gluon-cv shifts the milestones by the warmup; here, as in the text, they are counted from the start of
-           training
+Differs    nothing. Milestones count from the start of training, the warmup included, in the text and in gluon-cv
 Status     in the baseline and efficient recipes
 """
 

@@ -7,7 +7,8 @@ Data     cifar10/{train,test}/<class>/*.jpg (or .png)
 from keras_tricks.recipe import About, Augment, Data, Model, Optimizer, Recipe, Schedule
 
 RECIPE = Recipe(
-    about=About(paper="arXiv:1711.00489", note="section 5.1; 78,000 updates: an incomplete last batch is dropped"),
+    about=About(paper="arXiv:1711.00489", note="section 5.1; 78,000 updates: an incomplete last batch is dropped",
+                follows="paper, section 5; wide-residual-networks, train_cifar.sh"),
     data=Data(source="image_folder", image_size=32, eval_crop="whole", mean=(125.3, 123.0, 113.9),
               std=(63.0, 62.1, 66.7)),
     augment=Augment(crop="pad", pad=4, flip=True),

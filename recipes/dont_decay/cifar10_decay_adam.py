@@ -7,7 +7,9 @@ Data     cifar10/{train,test}/<class>/*.jpg (or .png)
 from keras_tricks.recipe import load_recipe
 
 RECIPE = load_recipe("dont_decay/cifar10_decay").replace(
-    about={"note": "section 5.1; 0.001 is Keras' default, not the paper's; the noise scale is not derived for Adam"},
+    about={"note": "section 5.1, Adam; the noise scale is not derived for it",
+           "differs": {"schedule.base_learning_rate": "our choice: Keras' default",
+                       "optimizer.weight_decay": "our choice: none"}},
     optimizer={"name": "adam", "weight_decay": 0.0},
     schedule={"base_learning_rate": 0.001},
 )

@@ -7,7 +7,7 @@ Data     imagenet2012, prepared by TFDS
 from keras_tricks.recipe import load_recipe
 
 RECIPE = load_recipe("dont_decay/inception_resnet_v2_decay").replace(
-    about={"note": "section 5.4, ghost size 64; 5,820 updates"},
+    about={"note": "section 5.3, ghost size 64; 5,820 updates"},
     model={"options": {"ghost_batch_size": 64}},
     schedule={"mode": "hybrid", "max_batch_size": 65_536},
 )

@@ -7,7 +7,7 @@ Data     imagenet2012, prepared by TFDS
 from keras_tricks.recipe import load_recipe
 
 RECIPE = load_recipe("dont_decay/inception_resnet_v2_momentum_0_9").replace(
-    about={"note": "section 5.4, ghost size 64; 2,310 updates"},
+    about={"note": "section 5.3, ghost size 64; 2,310 updates"},
     optimizer={"momentum": 0.975},
     schedule={"batch_size": 32_768, "base_batch_size": 32_768},
 )

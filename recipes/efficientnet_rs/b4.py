@@ -9,5 +9,5 @@ from keras_tricks.recipe import load_recipe
 RECIPE = load_recipe("efficientnet_rs/b0").replace(
     data={"image_size": 380},
     augment={"rand_augment_magnitude": 20},
-    model={"name": "efficientnet_rs_b4"},
+    model={"name": "efficientnet_rs_b4", "options": {"dropout_rate": 0.4}},
 )

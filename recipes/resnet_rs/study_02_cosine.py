@@ -8,5 +8,5 @@ from keras_tricks.recipe import load_recipe
 
 RECIPE = load_recipe("resnet_rs/study_01_resnet200").replace(
     about={"expected_top1": 79.3},
-    schedule={"decay": "cosine"},
+    schedule={"decay": "cosine", "milestones": ()},
 )

@@ -8,5 +8,5 @@ from keras_tricks.recipe import load_recipe
 
 RECIPE = load_recipe("resnet_rs/study_02_cosine").replace(
     about={"expected_top1": 78.8},
-    schedule={"epochs": 350},
+    schedule={"epochs": 350, "warmup_epochs": 19},
 )

@@ -8,5 +8,5 @@ from keras_tricks.recipe import load_recipe
 
 RECIPE = load_recipe("resnet_rs/study_05_label_smoothing").replace(
     about={"expected_top1": 80.6},
-    model={"options": {"drop_path_rate": 0.1, "drop_path_rule": "stage"}},
+    model={"options": {"bn_momentum": 0.0, "drop_path_rate": 0.1, "drop_path_rule": "stage"}},
 )

@@ -8,5 +8,5 @@ from keras_tricks.recipe import load_recipe
 
 RECIPE = load_recipe("resnet_rs/study_07_rand_augment").replace(
     about={"expected_top1": 80.7},
-    model={"options": {"drop_path_rate": 0.1, "drop_path_rule": "stage", "dropout_rate": 0.25}},
+    model={"options": {"bn_momentum": 0.0, "drop_path_rate": 0.1, "drop_path_rule": "stage", "dropout_rate": 0.25}},
 )

@@ -8,5 +8,6 @@ from keras_tricks.recipe import load_recipe
 
 RECIPE = load_recipe("resnet_rs/study_09_weight_decay").replace(
     about={"expected_top1": 82.9},
-    model={"options": {"drop_path_rate": 0.1, "drop_path_rule": "stage", "dropout_rate": 0.25, "se_ratio": 0.25}},
+    model={"options": {"bn_momentum": 0.0, "drop_path_rate": 0.1, "drop_path_rule": "stage", "dropout_rate": 0.25,
+                       "se_ratio": 0.25}},
 )

@@ -8,5 +8,5 @@ from keras_tricks.recipe import load_recipe
 
 RECIPE = load_recipe("resnet_rs/study_10_squeeze_excite").replace(
     about={"expected_top1": 83.4},
-    model={"name": "resnet_rs200", "options": {"drop_path_rate": 0.1, "dropout_rate": 0.25}},
+    model={"name": "resnet_rs200", "options": {"bn_momentum": 0.0, "drop_path_rate": 0.1, "dropout_rate": 0.25}},
 )

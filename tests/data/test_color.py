@@ -95,3 +95,20 @@ def test_all_six_orders_are_drawn_equally_often(monkeypatch):
     orders = [int(o) for o in seeds(1200).map(lambda s: color.color_jitter(x, s, "gluoncv")).as_numpy_iterator()]
     counts = np.bincount(orders, minlength=6)
     assert len(counts) == 6 and counts.min() > 150 and counts.max() < 250
+
+
+def hue(images):
+    return tf.image.rgb_to_hsv(tf.clip_by_value(images / 255.0, 0.0, 1.0))[..., 0].numpy() * 360
+
+
+@pytest.mark.parametrize("kind, least, most", [("paper", 20, 60), ("gluoncv", 0, 2)])
+def test_the_two_jitters_turn_colours_differently(kind, least, most):
+    """Mean shift of uniform hues, in degrees; photographs have more low hues. The second only shifts where it clips."""
+    rng = np.random.default_rng(0)
+    pixels = np.stack([rng.uniform(0, 360, (32, 32)) / 360, np.full((32, 32), 0.35), np.full((32, 32), 0.55)], axis=-1)
+    x = tf.image.hsv_to_rgb(tf.constant(pixels, tf.float32)) * 255.0
+    shifts = []
+    for i in range(150):
+        turned = (hue(color.color_jitter(x, tf.constant([5, i]), kind)) - hue(x) + 180) % 360 - 180
+        shifts.append(np.abs(turned).mean())
+    assert least <= np.mean(shifts) < most

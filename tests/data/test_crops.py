@@ -249,3 +249,65 @@ def test_bicubic_is_not_clamped():
     for crop in (crops.center_crop, crops.squash_crop):
         found = crop(tf.constant(image), 64, interpolation="bicubic").numpy()
         assert found.min() < -5 and found.max() > 260
+
+
+# ---- TensorFlow's distorted boxes
+
+
+def distorted(height, width, count, **arguments):
+    draw = lambda i: tf.stack(crops.distorted_box(height, width, tf.stack([7, i]), **arguments))  # noqa: E731
+    return np.array(list(tf.data.Dataset.range(count).map(draw, 4).batch(1000).as_numpy_iterator())).reshape(-1, 4)
+
+
+def of_the_op(height, width, count, covered=0.1, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
+    """Boxes of TensorFlow's op, whose random numbers are others."""
+
+    def draw(i):
+        begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+            (height, width, 3), tf.constant([0.0, 0.0, 1.0, 1.0], shape=(1, 1, 4)), tf.stack([3, i]),
+            min_object_covered=covered, aspect_ratio_range=aspect, area_range=area, max_attempts=10,
+            use_image_if_no_bounding_boxes=True)
+        return tf.concat([begin[:2], size[:2]], axis=0)
+
+    return np.array(list(tf.data.Dataset.range(count).map(draw, 4).batch(1000).as_numpy_iterator())).reshape(-1, 4)
+
+
+def distance(a, b):
+    """Kolmogorov and Smirnov's: the largest difference of the two distribution functions."""
+    values = np.sort(np.concatenate([a, b]))
+    return np.abs(np.searchsorted(np.sort(a), values, "right") / len(a)
+                  - np.searchsorted(np.sort(b), values, "right") / len(b)).max()
+
+
+@pytest.mark.parametrize("height, width", [(375, 500), (300, 200)])
+def test_distorted_boxes_follow_the_law_of_the_op(height, width):
+    """20,000 boxes each: the distance of equal laws exceeds 0.0195 once in a thousand."""
+    ours, theirs = distorted(height, width, 20_000), of_the_op(height, width, 20_000)
+    for name, a, b in (("top", *(x[:, 0] for x in (ours, theirs))), ("left", *(x[:, 1] for x in (ours, theirs))),
+                       ("height", *(x[:, 2] for x in (ours, theirs))), ("width", *(x[:, 3] for x in (ours, theirs))),
+                       ("area", *(x[:, 2] * x[:, 3] for x in (ours, theirs))),
+                       ("aspect", *(x[:, 3] / x[:, 2] for x in (ours, theirs)))):
+        assert distance(a, b) < 0.0195, name
+
+
+def test_the_two_laws_differ_in_area():
+    """Means at 375 x 500, and the share of boxes below a quarter and below a tenth of the image."""
+    share = lambda box: box[:, 2] * box[:, 3] / (375 * 500)  # noqa: E731
+    law, uniform = share(distorted(375, 500, 4000)), share(boxes(375, 500, 4000))
+    assert law.mean() == pytest.approx(0.387, abs=0.01) and uniform.mean() == pytest.approx(0.44, abs=0.015)
+    assert (law < 0.25).mean() == pytest.approx(0.336, abs=0.025)
+    assert (law < 0.0999).mean() == 0 < (uniform < 0.1).mean()
+
+
+@pytest.mark.parametrize("height, width", [(300, 400), (57, 90), (8, 8), (2, 3), (1, 1)])
+def test_distorted_boxes_lie_inside_the_image(height, width):
+    top, left, h, w = distorted(height, width, 1000).T
+    assert (top >= 0).all() and (left >= 0).all() and (h >= 1).all() and (w >= 1).all()
+    assert (top + h <= height).all() and (left + w <= width).all()
+
+
+def test_an_image_that_no_distorted_box_fits_gets_the_centre_crop():
+    image = tf.constant(photograph(20, 1000))
+    assert (distorted(20, 1000, 20) == (0, 0, 20, 1000)).all()
+    np.testing.assert_array_equal(crops.distorted_crop(image, 16, tf.constant([1, 2])),
+                                  crops.center_crop(image, 16))

@@ -1,6 +1,8 @@
 """The sources of the documentation agree with the package: tables, formulas, pictures, ablations."""
 
 import csv
+import fnmatch
+import functools
 import importlib.util
 import pathlib
 import re
@@ -10,6 +12,8 @@ import sys
 import pytest
 
 import keras_tricks as kt
+import keras_tricks.cli
+import keras_tricks.recipe
 from keras_tricks.studies import ablation
 from keras_tricks.utils import cards
 
@@ -130,3 +134,20 @@ def test_the_site_builds(tmp_path):
     assert "<mfrac>" in agc and "agc_clip_factor=0.01" in agc and "images/agc.png" in agc
     start = (site / "index.html").read_text()
     assert 'href="families/"' in start and 'href="reference/losses/"' in start and "keras_tricks/losses" not in start
+
+
+def test_every_command_for_a_table_or_figure_exists():
+    text = (DOCS / "papers.md").read_text()
+    known, folders = set(kt.recipe.list_recipes()), {name.partition("/")[0] for name in kt.recipe.list_recipes()}
+    named = re.findall(r"`(?:keras-tricks \w+ )?((?:\w+)/[\w*]+)[` ]", text)
+    recipes = [name for name in named if name.partition("/")[0] in folders]
+    assert len(recipes) > 30
+    assert [name for name in recipes if not any(fnmatch.fnmatchcase(other, name) for other in known)] == []
+    chains = re.findall(r"--chain (\w+)", text)
+    assert set(chains) == set(ablation.CHAINS)
+    commands = re.findall(r"`keras-tricks (\w+)", text)
+    assert set(commands) <= set(kt.cli.COMMANDS) and {"plan", "scale", "ablate", "train"} <= set(commands)
+    for function in re.findall(r"`kt\.([\w.]+)`", text):
+        assert functools.reduce(getattr, function.split("."), kt)
+    for key in re.findall(r"--set ([\w.]+)=", text):
+        assert key.startswith("model.options.") or key in kt.recipe.recipe_keys()

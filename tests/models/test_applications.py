@@ -56,7 +56,7 @@ def test_weight_files_fit_whatever_was_built_before(tmp_path):
 
 
 @pytest.mark.parametrize("name, arguments, words", [
-    ("inception_v3", {"dropout_rate": 0.2}, "InceptionV3 .* has no dropout.*`dropout_rate`.*mobilenet, .*nfnet_f0"),
+    ("inception_v3", {"dropout_rate": 1.5, "input_shape": (75, 75, 3)}, "InceptionV3 .* Received: rate=1.5"),
     ("inception_v3", {"input_shape": (32, 32, 3)}, "InceptionV3 .* at least 75x75.*32, 32, 3"),
     ("mobilenet", {"pooling": "averge", "include_top": False}, "`pooling` must be one of None, 'avg', 'max'"),
     ("mobilenet", {"dropout_rate": 1.5}, "MobileNet .* Received: rate=1.5"),
@@ -67,5 +67,16 @@ def test_options_that_keras_rejects_or_ignores_are_user_errors(name, arguments, 
         kt.models.create_model(name, **arguments)
 
 
-def test_no_dropout_is_an_option_of_every_model():
-    assert kt.models.create_model("inception_v3", dropout_rate=None, input_shape=(75, 75, 3), classes=2)
+def test_inception_has_dropout_before_its_classifier():
+    options = dict(input_shape=(75, 75, 3), classes=2)
+    plain = kt.models.create_model("inception_v3", dropout_rate=None, **options)
+    model = kt.models.create_model("inception_v3", dropout_rate=0.5, **options)
+    weights = {v.path: v for v in model.variables if "seed" not in v.path}
+    assert list(weights) == [v.path for v in plain.variables]
+    layer, head = model.get_layer("dropout"), model.get_layer("predictions")
+    assert layer.rate == 0.5 and layer.input is model.get_layer("avg_pool").output and model.output is not head.input
+    assert "dropout" not in [found.name for found in plain.layers]
+    x = np.random.default_rng(0).normal(size=(1, 75, 75, 3)).astype("float32")
+    for variable in plain.variables:
+        weights[variable.path].assign(variable)
+    np.testing.assert_array_equal(model(x), plain(x))

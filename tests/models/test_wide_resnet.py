@@ -121,13 +121,13 @@ def test_where_the_resolution_is_halved():
     assert sizes == [(32, 32, 16), (16, 16, 32), (8, 8, 64)]
 
 
-def test_no_convolution_has_a_bias_and_kernels_are_he_normal_over_fan_in():
+def test_no_convolution_has_a_bias_and_kernels_are_he_normal_over_fan_out():
     model = kt.models.WideResNet(10, 4, include_top=False, input_shape=(8, 8, 3))
     kernels = {n: model.get_layer(n) for n in names(model, keras.layers.Conv2D)}
     assert not any(layer.use_bias for layer in kernels.values())
     for name in ("stage1_block1_conv1", "stage1_block1_conv2", "stage3_block1_conv1", "stage3_block1_shortcut"):
         kernel = keras.ops.convert_to_numpy(kernels[name].kernel)
-        assert kernel.std() == pytest.approx(np.sqrt(2 / np.prod(kernel.shape[:3])), rel=0.05)
+        assert kernel.std() == pytest.approx(np.sqrt(2 / np.prod((*kernel.shape[:2], kernel.shape[3]))), rel=0.05)
         assert np.abs(kernel).max() > 2.5 * kernel.std()  # not truncated
     one, two = (keras.ops.convert_to_numpy(kernels[f"stage1_block1_conv{i}"].kernel)[:, :, :16] for i in (1, 2))
     assert not np.allclose(one / one.std(), two / two.std())

@@ -125,9 +125,11 @@ def test_the_gap_to_the_exact_noise_scale(name, worst):
 def test_a_plan_prints_as_a_table():
     lines = str(recipe_plan("cifar10_increase_batch")).splitlines()
     assert lines[0].split() == ["epochs", "batch", "=", "replica", "x", "steps", "learning", "rate", "updates", "noise",
-                                "scale", "exact"]
-    assert lines[1].split() == ["0-59", "128", "128", "x", "1", "1", "0.1", "23,400", "390.63", "389.63"]
-    assert lines[4].split() == ["160-199", "5,120", "5,120", "x", "1", "1", "0.032", "360", "3.125", "2.805"]
+                                "scale", "exact", "forgets", "in"]
+    assert lines[1].split() == ["0-59", "128", "128", "x", "1", "1", "0.1", "23,400", "390.63", "389.63",
+                                "10", "updates,", "0.0256", "epochs"]
+    assert lines[4].split() == ["160-199", "5,120", "5,120", "x", "1", "1", "0.032", "360", "3.125", "2.805",
+                                "10", "updates,", "1.02", "epochs"]
     assert lines[5] == "29,040 updates in 200 epochs of 50,000 images" and len(lines) == 6
 
 

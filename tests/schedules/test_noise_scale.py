@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_tricks.schedules import exact_noise_scale, noise_scale, same_noise_batch_size
+from keras_tricks.schedules import exact_noise_scale, forgetting_epochs, noise_scale, same_noise_batch_size
 
 rates = st.floats(1e-4, 10.0)
 sizes = st.integers(1, 10**5)
@@ -75,3 +75,16 @@ def test_the_new_batch_size_keeps_the_noise_scale(batch, rate, new_rate, momentu
     new = same_noise_batch_size(batch, rate, new_rate, momentum, new_momentum)
     before, after = noise_scale(rate, batch, 10**6, momentum), noise_scale(new_rate, new, 10**6, new_momentum)
     assert after == pytest.approx(before, rel=1e-9)
+
+
+@pytest.mark.parametrize("batch_size, dataset_size, momentum, epochs", [
+    (128, 50_000, 0.9, 0.0256), (3200, 50_000, 0.98, 3.2), (640, 50_000, 0.9, 0.128), (8192, 1_281_167, 0.9, 0.06394),
+    (32_768, 1_281_167, 0.975, 1.02306), (64, 6400, 0.0, 0.01)])
+def test_a_larger_momentum_forgets_later(batch_size, dataset_size, momentum, epochs):
+    assert forgetting_epochs(batch_size, dataset_size, momentum) == pytest.approx(epochs, rel=1e-4)
+
+
+def test_a_momentum_forgets_to_1_over_e():
+    """The weight m ** n of a gradient after n = 1 / (1 - m) updates, of which an epoch has N / B."""
+    updates = forgetting_epochs(64, 6400, 0.99) * 6400 / 64
+    assert 0.99**updates == pytest.approx(1 / 2.71828, rel=0.01)

@@ -131,6 +131,7 @@ def _has_trick(recipe, changes):
 
 def without_trick(recipe, trick, tricks):
     """A recipe without a trick: its keys get the defaults of `Recipe`, and its options of the model are removed."""
+    before = recipe
     for assignment in _assignments(trick, tricks):
         key = assignment.partition("=")[0]
         section, _, field = key.partition(".")
@@ -143,6 +144,16 @@ def without_trick(recipe, trick, tricks):
             recipe = recipe.replace(model={"options": options})
         else:
             recipe = recipe.replace(**{section: {field: getattr(getattr(Recipe(), section), field)}})
+    return _without_leftovers(recipe, before)
+
+
+def _without_leftovers(recipe, before):
+    """A recipe without values that only a removed trick needs: momentum 0 of an average, no milestones of a cosine."""
+    options = recipe.model.options
+    if before.optimizer.ema_decay > recipe.optimizer.ema_decay == options.get("bn_momentum"):
+        recipe = recipe.replace(model={"options": {k: v for k, v in options.items() if k != "bn_momentum"}})
+    if before.schedule.decay != recipe.schedule.decay == "step" and not recipe.schedule.milestones:
+        recipe = recipe.replace(schedule={"milestones": Recipe().schedule.milestones})
     return recipe
 
 
