@@ -5,8 +5,9 @@
     static_shapes       whether every batch size needs a `fit` of its own (TPU under TensorFlow, other backends)
     scope()             context to build and compile in
     fit_scope()         context to fit and evaluate in
-    compile_arguments() what `compile` is given for the device
+    compile_arguments() what `compile` is given for the device; `"auto"` is chosen here
     distribute()        the data set of this process
+    is_deterministic()  whether a recipe's `train.deterministic` asks for it on these devices
     set_deterministic() before any variable is made
     callbacks()         callbacks that the backend needs in `fit`
     stop_agreement()    how all processes stop after the same step, `None` for one process
@@ -83,8 +84,21 @@ class TensorFlowDevices:
     def fit_scope(self):
         return contextlib.nullcontext()
 
+    @property
+    def on_gpu(self):
+        import tensorflow as tf
+
+        if self.replicas > 1:
+            return any("GPU" in device.upper() for device in self.strategy.extended.worker_devices)
+        return bool(tf.config.list_logical_devices("GPU"))
+
     def compile_arguments(self, jit_compile):
-        return {"jit_compile": jit_compile}
+        """`"auto"`: XLA on one GPU. Several replicas cannot sum inside a compiled step, and a CPU is slower with it."""
+        return {"jit_compile": self.on_gpu and self.replicas == 1 if jit_compile == "auto" else jit_compile}
+
+    def is_deterministic(self, deterministic):
+        """`"auto"`: on a CPU, where it costs nothing; the deterministic kernels of a GPU are slower."""
+        return not self.on_gpu if deterministic == "auto" else deterministic
 
     def set_deterministic(self):
         import tensorflow as tf
@@ -158,7 +172,10 @@ class GlobalArrays:
     fit_scope = scope
 
     def compile_arguments(self, jit_compile):
-        return {"jit_compile": True if keras.backend.backend() == "jax" else jit_compile}
+        return {"jit_compile": True if keras.backend.backend() == "jax" else jit_compile is True}
+
+    def is_deterministic(self, deterministic):
+        return deterministic is not False
 
     def set_deterministic(self):
         """Does nothing: XLA on a CPU is deterministic. For a GPU, set XLA_FLAGS=--xla_gpu_deterministic_ops=true."""
