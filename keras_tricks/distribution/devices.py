@@ -65,12 +65,12 @@ class TensorFlowDevices:
     """The replicas of a `tf.distribute.Strategy`."""
 
     def __init__(self, strategy):
-        from keras_tricks.distribution.strategy import is_chief
+        from keras_tricks.distribution.strategy import is_chief, on_gpu
 
         self.strategy = strategy
         self.replicas = strategy.num_replicas_in_sync
         self.process_index, self.processes = _place_in_cluster(strategy)
-        self.is_chief = is_chief(strategy)
+        self.is_chief, self.on_gpu = is_chief(strategy), on_gpu(strategy)
 
     @property
     def static_shapes(self):
@@ -83,14 +83,6 @@ class TensorFlowDevices:
 
     def fit_scope(self):
         return contextlib.nullcontext()
-
-    @property
-    def on_gpu(self):
-        import tensorflow as tf
-
-        if self.replicas > 1:
-            return any("GPU" in device.upper() for device in self.strategy.extended.worker_devices)
-        return bool(tf.config.list_logical_devices("GPU"))
 
     def compile_arguments(self, jit_compile):
         """`"auto"`: XLA on one GPU. Several replicas cannot sum inside a compiled step, and a CPU is slower with it."""

@@ -42,9 +42,9 @@ def test_one_device_of_tensorflow():
 
 
 @on_tensorflow
-def test_automatic_settings_depend_on_the_device(monkeypatch):
+def test_automatic_settings_depend_on_the_device():
     devices = distribution.make_devices("one")
-    monkeypatch.setattr(type(devices), "on_gpu", True)
+    devices.on_gpu = True
     assert devices.compile_arguments("auto") == {"jit_compile": True} and not devices.is_deterministic("auto")
     assert devices.compile_arguments(False) == {"jit_compile": False} and devices.is_deterministic(True)
     devices.replicas = 2
