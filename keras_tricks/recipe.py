@@ -31,6 +31,15 @@ Text = typing.Annotated[str, pydantic.AfterValidator(check_text)]
 Options = typing.Annotated[dict[str, typing.Any], pydantic.AfterValidator(check_plain)]
 
 
+def _switch(value):
+    if value == "auto" or isinstance(value, bool):
+        return value
+    raise ValueError('expected "auto", true or false')
+
+
+Switch = typing.Annotated[bool | typing.Literal["auto"], pydantic.BeforeValidator(_switch)]
+
+
 class Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False,
                                        validate_default=True)
@@ -225,11 +234,11 @@ class Train(Section):
     max_batch_per_replica: Positive | None = None  # larger batches are accumulated; None: never
     static_shapes: bool = False  # one `fit` per batch size, for devices that need static shapes; always on a TPU
     precision: typing.Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    deterministic: bool = True
+    deterministic: Switch = "auto"  # auto: on a CPU, not on a GPU, where its kernels are slower
     eval_batch_size: Positive | None = None  # None: that of the first epoch
     evaluate_every: Positive = 1  # epochs
     steps_per_execution: Positive = 1  # steps of one call; more than 1: the learning rate changes once per call
-    jit_compile: bool = False
+    jit_compile: Switch = "auto"  # XLA. auto: on one GPU, not on a CPU; JAX always compiles
     checkpoint_minutes: float = pydantic.Field(15.0, gt=0)  # interval of checkpoints, besides one after every epoch
     checkpoint_steps: Positive | None = None  # further interval in steps of an epoch; None: off
     keep_checkpoints: int = pydantic.Field(2, gt=0, le=10_000)

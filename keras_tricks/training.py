@@ -536,7 +536,7 @@ def _set_up_process(recipe, devices):
     keras.utils.clear_session(free_memory=False)
     keras.config.set_dtype_policy(recipe.train.precision)  # after `clear_session`, which resets it
     keras.utils.set_random_seed(recipe.seed)
-    if recipe.train.deterministic:
+    if devices.is_deterministic(recipe.train.deterministic):
         devices.set_deterministic()
 
 

@@ -104,6 +104,7 @@ def describe(ready):
         *_phases(ready),
         *(f"  {line}" for line in str(plan).splitlines()[:-1]),
         f"precision   {recipe.train.precision}",
+        *_execution(ready),
         f"memory      {memory}",
         *_callbacks(ready),
         f"export      {', '.join(recipe.export.formats)}",
@@ -122,6 +123,22 @@ def _cost(network):
     except UserError:
         return None, f"{network.count_params():,} parameters"
     return found, f"{found.parameters:,} parameters, {found.macs / 1e9:.3f} G multiply-adds per image"
+
+
+def _execution(ready):
+    """Yields whether a run is deterministic and compiled by XLA on its devices, and what each costs."""
+    train, devices = ready.recipe.train, ready.devices
+    deterministic = devices.is_deterministic(train.deterministic)
+    compiled = devices.compile_arguments(train.jit_compile)["jit_compile"]
+    costs = {
+        "determinism": (deterministic, train.deterministic,
+                        "equal runs give equal bits; a GPU has slower kernels for it", "equal runs differ slightly"),
+        "XLA": (compiled, train.jit_compile, "one compilation for each batch size, before its first step",
+                "nothing is compiled; on one GPU steps are slower, on a CPU faster"),
+    }
+    for name, (on, asked, cost, otherwise) in costs.items():
+        chosen = " (auto)" if asked == "auto" else ""
+        yield f"{name:<12}{'on' if on else 'off'}{chosen}: {cost if on else otherwise}"
 
 
 def _callbacks(ready):

@@ -5,8 +5,9 @@
     static_shapes       whether every batch size needs a `fit` of its own (TPU under TensorFlow, other backends)
     scope()             context to build and compile in
     fit_scope()         context to fit and evaluate in
-    compile_arguments() what `compile` is given for the device
+    compile_arguments() what `compile` is given for the device; `"auto"` is chosen here
     distribute()        the data set of this process
+    is_deterministic()  whether a recipe's `train.deterministic` asks for it on these devices
     set_deterministic() before any variable is made
     callbacks()         callbacks that the backend needs in `fit`
     stop_agreement()    how all processes stop after the same step, `None` for one process
@@ -64,12 +65,12 @@ class TensorFlowDevices:
     """The replicas of a `tf.distribute.Strategy`."""
 
     def __init__(self, strategy):
-        from keras_tricks.distribution.strategy import is_chief
+        from keras_tricks.distribution.strategy import is_chief, on_gpu
 
         self.strategy = strategy
         self.replicas = strategy.num_replicas_in_sync
         self.process_index, self.processes = _place_in_cluster(strategy)
-        self.is_chief = is_chief(strategy)
+        self.is_chief, self.on_gpu = is_chief(strategy), on_gpu(strategy)
 
     @property
     def static_shapes(self):
@@ -84,7 +85,12 @@ class TensorFlowDevices:
         return contextlib.nullcontext()
 
     def compile_arguments(self, jit_compile):
-        return {"jit_compile": jit_compile}
+        """`"auto"`: XLA on one GPU. Several replicas cannot sum inside a compiled step, and a CPU is slower with it."""
+        return {"jit_compile": self.on_gpu and self.replicas == 1 if jit_compile == "auto" else jit_compile}
+
+    def is_deterministic(self, deterministic):
+        """`"auto"`: on a CPU, where it costs nothing; the deterministic kernels of a GPU are slower."""
+        return not self.on_gpu if deterministic == "auto" else deterministic
 
     def set_deterministic(self):
         import tensorflow as tf
@@ -158,7 +164,10 @@ class GlobalArrays:
     fit_scope = scope
 
     def compile_arguments(self, jit_compile):
-        return {"jit_compile": True if keras.backend.backend() == "jax" else jit_compile}
+        return {"jit_compile": True if keras.backend.backend() == "jax" else jit_compile is True}
+
+    def is_deterministic(self, deterministic):
+        return deterministic is not False
 
     def set_deterministic(self):
         """Does nothing: XLA on a CPU is deterministic. For a GPU, set XLA_FLAGS=--xla_gpu_deterministic_ops=true."""

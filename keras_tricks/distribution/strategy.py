@@ -66,6 +66,15 @@ def mirrored(devices):
     return tf.distribute.MirroredStrategy(devices, tf.distribute.ReductionToOneDevice() if on_cpu else None)
 
 
+def on_gpu(strategy):
+    """Whether the replicas of a strategy are GPUs."""
+    import tensorflow as tf
+
+    if strategy.num_replicas_in_sync > 1:
+        return any("GPU" in device.upper() for device in strategy.extended.worker_devices)
+    return bool(tf.config.list_logical_devices("GPU"))
+
+
 def is_chief(strategy):
     """Whether this process writes files: true but for the workers other than the first."""
     resolver = strategy.cluster_resolver

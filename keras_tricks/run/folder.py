@@ -10,6 +10,7 @@ from keras_tricks.utils.summary import read_summary
 FILES = ("recipe.json", "classes.json", "env.json", "log.txt", "summary.csv", "curves.png", "non_finite.json",
          "loggers.json", ".lock", ".owner", "report.html")
 FOLDERS = ("checkpoints", "events", "export", "report")
+SAME_EXECUTION = {"deterministic": "auto", "jit_compile": "auto"}
 
 
 def is_run(folder):
@@ -51,7 +52,8 @@ def completed_summary(folder, recipe, names=None):
     """
     if not is_run(folder):
         return None
-    if recipe_of(folder) != recipe:
+    # How a step is executed is no other experiment: earlier versions had other defaults.
+    if recipe_of(folder).replace(train=SAME_EXECUTION) != recipe.replace(train=SAME_EXECUTION):
         raise UserError(f"{folder} has a run with other settings: give --output another folder, or remove it.")
     known = class_names.of_run(folder)
     if names is not None and known is not None and tuple(names) != known:

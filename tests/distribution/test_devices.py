@@ -18,7 +18,8 @@ from support.tiny_runs import (  # noqa: E402, F401
 )
 
 import keras_tricks as kt  # noqa: E402
-from keras_tricks import callbacks, distribution  # noqa: E402
+from keras_tricks import callbacks, distribution, training  # noqa: E402
+from keras_tricks.cli.plan import describe  # noqa: E402
 from keras_tricks.utils.errors import UserError  # noqa: E402
 from keras_tricks.weights import safetensors_io  # noqa: E402
 
@@ -34,9 +35,32 @@ def test_one_device_of_tensorflow():
     devices = distribution.make_devices("one")
     assert (devices.replicas, devices.processes, devices.process_index, devices.is_chief) == (1, 1, 0, True)
     assert devices.compile_arguments(False) == {"jit_compile": False} and not devices.static_shapes
+    assert devices.compile_arguments("auto") == {"jit_compile": False} and devices.is_deterministic("auto")
     assert devices.distribute(lambda part, parts: (part, parts)) == (0, 1)
     assert devices.is_out_of_memory(MemoryError()) and not devices.is_lost_peer(RuntimeError("UNAVAILABLE"))
     assert any("CPU" in name for name in devices.describe())
+
+
+@on_tensorflow
+def test_automatic_settings_depend_on_the_device():
+    devices = distribution.make_devices("one")
+    devices.on_gpu = True
+    assert devices.compile_arguments("auto") == {"jit_compile": True} and not devices.is_deterministic("auto")
+    assert devices.compile_arguments(False) == {"jit_compile": False} and devices.is_deterministic(True)
+    devices.replicas = 2
+    assert devices.compile_arguments("auto") == {"jit_compile": False}
+
+
+@on_tensorflow
+def test_old_recipes_and_the_plan(tmp_path):
+    recipe = tiny(train={"deterministic": True, "jit_compile": False})
+    assert type(recipe).from_json(recipe.to_json()).train == recipe.train
+    text = describe(training.prepare(tiny()))
+    assert "determinism on (auto): equal runs give equal bits" in text and "XLA         off (auto): nothing is" in text
+    with pytest.raises(UserError, match='`train.jit_compile`: expected "auto", true or false. Received: .yes'):
+        tiny(train={"jit_compile": "yes"})
+    with pytest.raises(UserError, match='`train.deterministic`: expected "auto", true or false. Received: 1'):
+        tiny(train={"deterministic": 1})
 
 
 def weights(folder):
