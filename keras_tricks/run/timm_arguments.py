@@ -6,7 +6,6 @@ key for it. Arguments that change no weight (logging, workers, memory layout) ar
 
 import dataclasses
 import math
-import pprint
 import re
 
 from keras_tricks import models
@@ -27,23 +26,23 @@ NO_EFFECT = frozenset("""
 """.split())
 # Arguments without a counterpart, and the values with which they do nothing.
 NEUTRAL = {
-    "aug_repeats": (0,), "aug_splits": (0,), "bce_loss": (False,), "bce_pos_weight": (None,), "bn_eps": (None,),
+    "aug_splits": (0,), "bce_pos_weight": (None,), "bn_eps": (None,),
     "color_jitter_prob": (None,), "cooldown_epochs": (0,), "cutmix_minmax": (None, []), "drop_block": (None, 0.0),
     "epoch_repeats": (0.0,), "gaussian_blur_prob": (None, 0.0), "gp": (None,), "grayscale_prob": (None, 0.0),
     "head_init_bias": (None,), "head_init_scale": (None,), "in_chans": (None, 3), "initial_checkpoint": ("",),
     "jsd_loss": (False,), "layer_decay": (None, 1.0), "lr_cycle_limit": (1,), "lr_cycle_mul": (1.0,),
     "lr_k_decay": (1.0,), "lr_noise": (None, []), "min_lr": (0.0,), "mixup_prob": (1.0,), "model_dtype": (None,),
-    "model_ema_warmup": (False,), "model_kwargs": ({}, None), "opt_betas": (None, []), "opt_eps": (None,),
-    "opt_kwargs": ({}, None), "pretrained": (False,), "pretrained_path": (None,), "reprob": (0.0,),
+    "model_ema_warmup": (False,), "model_kwargs": ({}, None), "opt_betas": (None, []),
+    "opt_kwargs": ({}, None), "pretrained": (False,), "pretrained_path": (None,),
     "sched_on_updates": (False,), "split_bn": (False,), "train_crop_mode": (None, "rrc"), "vflip": (0.0,),
     "warmup_lr": (0.0,), "warmup_prefix": (True,), "naflex_loader": (False,), "kd_model_name": (None,),
 }
 WHY = {
-    "aug_repeats": "repeated augmentation", "bce_loss": "binary cross entropy", "cooldown_epochs": "epochs at the "
-    "lowest rate after the decay", "pretrained": "start from weights with model.weights=timm/NAME",
+    "cooldown_epochs": "epochs at the lowest rate after the decay",
+    "pretrained": "start from weights with model.weights=pretrained, or timm/NAME",
     "initial_checkpoint": "start from weights with model.weights=FILE", "min_lr": "the decay here ends at 0",
     "warmup_lr": "the warmup here starts at 0", "warmup_prefix": "the decay here starts after the warmup",
-    "reprob": "random erasing", "model_ema_warmup": "the average here has one decay",
+    "model_ema_warmup": "the average here has one decay",
 }
 
 
@@ -171,6 +170,7 @@ class _Reader:
             found |= self._policy(str(policy))
         elif jitter:
             found |= {"color_jitter": "gluoncv", "color_jitter_strength": float(jitter)}
+        found |= self._erasing()
         mixup, cutmix = float(self("mixup", 0.0)), float(self("cutmix", 0.0))
         mode = self("mixup_mode", "batch")
         found |= {"mixup_alpha": mixup, "cutmix_alpha": cutmix, "mix_both": "either",
@@ -184,6 +184,17 @@ class _Reader:
             found["mix_off_epoch"] = off
         return found
 
+    def _erasing(self):
+        """Random erasing, and the copies of each image in a batch."""
+        found = {"repeats": max(int(self("aug_repeats", 0)), 1)}
+        if probability := float(self("reprob", 0.0)):
+            mode = str(self("remode", "pixel"))
+            if mode not in ("pixel", "const") or int(self("recount", 1)) > 1:
+                self.drop("reprob", f"one region is erased with noise; remode={mode}, recount={self('recount', 1)}")
+            found |= {"random_erasing": probability,
+                      "random_erasing_mode": "constant" if mode == "const" else "pixel"}
+        return found
+
     def _policy(self, policy):
         """RandAugment of timm, such as `rand-m9-mstd0.5-inc1`: two operations, each with probability 0.5."""
         kind, *parts = policy.split("-")
@@ -191,26 +202,36 @@ class _Reader:
             self.drop("aa", "of timm's policies only rand-... is here")
             return {}
         values = dict(re.fullmatch(r"([a-z]+)([\d.]*)", part).groups() for part in parts)
-        left = [key for key in values if key not in ("m", "n", "p", "inc")]
-        left += [] if values.get("inc", "0") in ("0", "1") else ["inc"]
+        increasing = values.get("inc", "0") == "1"
+        known = ("m", "n", "p", "inc", "mstd") if increasing else ("m", "n", "p", "inc")
+        left = [key for key in values if key not in known]
         if left:
             self.drop("aa", f"{', '.join(left)} of the policy")
-        return {"rand_augment_layers": int(values.get("n", 2)), "rand_augment_magnitude": float(values.get("m", 10)),
-                "rand_augment_probability": float(values.get("p", 0.5))}
+        found = {"rand_augment_layers": int(values.get("n", 2)), "rand_augment_magnitude": float(values.get("m", 10)),
+                 "rand_augment_probability": float(values.get("p", 0.5)), "rand_augment_increasing": increasing}
+        return found | ({"rand_augment_magnitude_std": float(values.get("mstd", 0))} if increasing else {})
 
     def loss(self):
-        return {"label_smoothing": float(self("smoothing", 0.1)), "smoothing": "uniform"}
+        found = {"label_smoothing": float(self("smoothing", 0.1)), "smoothing": "uniform"}
+        threshold, is_sum = self("bce_target_thresh"), bool(self("bce_sum", False))
+        if self("bce_loss", False):
+            found |= {"name": "binary_crossentropy", "target_threshold": threshold, "sum_classes": is_sum}
+        return found
 
     def optimizer(self):
         name = str(self("opt", "sgd")).lower()
+        ahead, name = name.startswith("lookahead_"), name.removeprefix("lookahead_")
         found = {"momentum": float(self("momentum", 0.9)), "weight_decay": float(self("weight_decay", 2e-5)),
                  "no_bias_decay": True, "nesterov": name != "momentum"}
-        if name in ("adam", "adamw", "nadam", "nadamw"):
-            found["name"] = "adam"
+        found |= {"lookahead_steps": 6, "lookahead_step_size": 0.5} if ahead else {}  # timm's defaults
+        if name == "lamb":
+            found |= {"name": "lamb", "options": {"epsilon": float(self("opt_eps", 1e-6))}}
+        elif name in ("adam", "adamw", "nadam", "nadamw"):
+            found |= {"name": "adam", "options": {"epsilon": float(self("opt_eps", 1e-8))}}
             if name != "adamw":
                 self.drop("opt", "Adam with decoupled weight decay is used")
         elif name not in ("sgd", "momentum", "nesterov"):
-            self.drop("opt", "SGD is used: choose a learning rate for it, or optimizer.name=adam")
+            self.drop("opt", "SGD is used: choose a learning rate for it, or another optimizer.name")
         clip, mode = self("clip_grad"), self("clip_mode", "norm")
         if clip and mode == "agc":
             found["agc_clip_factor"] = float(clip)
@@ -224,6 +245,10 @@ class _Reader:
 
     def schedule(self, processes):
         size = int(self("batch_size", 128)) * processes * int(self("grad_accum_steps", 1))
+        if rest := size % max(int(self("aug_repeats", 0)), 1):
+            self.assumed.append(f"a batch of {size - rest} for {size}, which {self('aug_repeats')} copies of each "
+                                "image do not divide; the learning rate is the same")
+            size -= rest
         found = {"epochs": int(self("epochs", 300)), "warmup_epochs": float(self("warmup_epochs", 5)),
                  "batch_size": size, "base_learning_rate": self._rate(size), "base_batch_size": size}
         kind = str(self("sched", "cosine"))
@@ -260,22 +285,3 @@ class _Reader:
             why = WHY.get(key, "there is no such setting" if key in NEUTRAL else "unknown")
             found.append(f"{key}={value}: {why}")
         return found
-
-
-def as_python(recipe, source):
-    """A recipe file: the values that differ from the defaults.
-
-    Args:
-        recipe: `Recipe`.
-        source: name of the file it was made of.
-    """
-    values, defaults = recipe.model_dump(), Recipe().model_dump()
-    lines = []
-    for section, value in values.items():
-        if isinstance(value, dict):
-            value = {key: v for key, v in value.items() if v != defaults[section][key]}
-        if value and value != defaults[section]:
-            text = pprint.pformat(value, width=100, sort_dicts=False).replace("\n", f"\n{' ' * (len(section) + 5)}")
-            lines.append(f"    {section}={text},\n")
-    return (f'"""{recipe.name}, made of timm\'s {source}."""\n\nfrom keras_tricks.recipe import Recipe\n\n'
-            f"RECIPE = Recipe(\n{''.join(lines)})\n")
