@@ -1,6 +1,7 @@
 """turn timm's saved arguments into a recipe"""
 
 import pathlib
+import pprint
 import sys
 
 from keras_tricks.cli import arguments
@@ -16,7 +17,6 @@ def add_arguments(parser):
 
 
 def run(args):
-    from keras_tricks.run.recipe_file import as_python
     from keras_tricks.run.timm_arguments import port
     from keras_tricks.utils.atomic_files import write_text
 
@@ -49,3 +49,24 @@ def read_yaml(path):
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise UserError(f"{path} is not YAML ({' '.join(str(error).split())[:100]}).") from None
+
+
+def as_python(recipe, source):
+    """A recipe file: the values that differ from the defaults.
+
+    Args:
+        recipe: `Recipe`.
+        source: name of the file it was made of.
+    """
+    from keras_tricks.recipe import Recipe
+
+    values, defaults = recipe.model_dump(), Recipe().model_dump()
+    lines = []
+    for section, value in values.items():
+        if isinstance(value, dict):
+            value = {key: v for key, v in value.items() if v != defaults[section][key]}
+        if value and value != defaults[section]:
+            text = pprint.pformat(value, width=100, sort_dicts=False).replace("\n", f"\n{' ' * (len(section) + 5)}")
+            lines.append(f"    {section}={text},\n")
+    return (f'"""{recipe.name}, made of timm\'s {source}."""\n\nfrom keras_tricks.recipe import Recipe\n\n'
+            f"RECIPE = Recipe(\n{''.join(lines)})\n")

@@ -12,10 +12,8 @@ All are text in the metadata of a safetensors file. Files of earlier versions la
 import json
 import platform
 
-import keras
-
 from keras_tricks.recipe import Recipe
-from keras_tricks.run.environment import installed_version
+from keras_tricks.run.environment import environment
 from keras_tricks.utils.errors import UserError
 
 PACKAGES = ("keras-tricks", "keras", "tensorflow", "jax", "torch", "numpy")
@@ -34,9 +32,10 @@ def provenance(recipe, replicas):
 
 def versions(replicas):
     """{name: version} of what the bits of a training depend on; packages that are not installed are left out."""
-    packages = {package: installed_version(package) for package in PACKAGES}
-    return {"python": platform.python_version(), "machine": platform.machine(), "backend": keras.backend.backend(),
-            "replicas": str(replicas), **{package: found for package, found in packages.items() if found}}
+    found = environment([])
+    packages = {package: found["versions"][package] for package in PACKAGES if found["versions"][package]}
+    return {"python": found["python"], "machine": platform.machine(), "backend": found["backend"],
+            "replicas": str(replicas), **packages}
 
 
 def recipe_in(metadata, path):

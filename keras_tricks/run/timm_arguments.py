@@ -15,12 +15,12 @@ from keras_tricks.weights.timm_names import zoo_name
 
 ADAPTIVE = ("ada", "lamb", "lion")  # optimizers whose learning rate timm scales by the root of the batch size
 NO_EFFECT = frozenset("""
-    amp_dtype amp_impl apex_amp channels_last checkpoint_hist class_map data
+    amp_dtype amp_impl apex_amp bce_sum bce_target_thresh channels_last checkpoint_hist class_map data
     dataset_download dataset_trust_remote_code decay_epochs decay_milestones decay_rate device device_modules
     dist_bn eval_metric experiment fast_norm fuser grad_checkpointing input_img_mode input_key local_rank
     log_interval log_wandb lr_base lr_base_scale lr_base_size lr_cycle_decay lr_noise_pct lr_noise_std
     model_ema_force_cpu native_amp no_ddp_bb no_prefetcher no_resume_opt output patience_epochs pin_mem
-    recovery_interval resplit resume save_images start_epoch synchronize_step target_key
+    recount recovery_interval remode resplit resume save_images start_epoch synchronize_step target_key
     torchcompile torchcompile_mode torchscript train_num_samples tta use_multi_epochs_loader val_num_samples
     validation_batch_size wandb_project wandb_resume_id wandb_tags worker_seeding workers
 """.split())
@@ -32,14 +32,14 @@ NEUTRAL = {
     "head_init_bias": (None,), "head_init_scale": (None,), "in_chans": (None, 3), "initial_checkpoint": ("",),
     "jsd_loss": (False,), "layer_decay": (None, 1.0), "lr_cycle_limit": (1,), "lr_cycle_mul": (1.0,),
     "lr_k_decay": (1.0,), "lr_noise": (None, []), "min_lr": (0.0,), "mixup_prob": (1.0,), "model_dtype": (None,),
-    "model_ema_warmup": (False,), "model_kwargs": ({}, None), "opt_betas": (None, []), "opt_eps": (None,),
+    "model_ema_warmup": (False,), "model_kwargs": ({}, None), "opt_betas": (None, []),
     "opt_kwargs": ({}, None), "pretrained": (False,), "pretrained_path": (None,),
     "sched_on_updates": (False,), "split_bn": (False,), "train_crop_mode": (None, "rrc"), "vflip": (0.0,),
     "warmup_lr": (0.0,), "warmup_prefix": (True,), "naflex_loader": (False,), "kd_model_name": (None,),
 }
 WHY = {
     "cooldown_epochs": "epochs at the lowest rate after the decay",
-    "pretrained": "start from weights with model.weights=timm/NAME",
+    "pretrained": "start from weights with model.weights=pretrained, or timm/NAME",
     "initial_checkpoint": "start from weights with model.weights=FILE", "min_lr": "the decay here ends at 0",
     "warmup_lr": "the warmup here starts at 0", "warmup_prefix": "the decay here starts after the warmup",
     "model_ema_warmup": "the average here has one decay",
@@ -80,7 +80,7 @@ def port(arguments, name="timm", processes=1):
                         "`argument: value` a line.")
     reader = _Reader(arguments)
     try:
-        sections = {"data": reader.data(), "model": reader.model(), "augment": reader.augment(processes),
+        sections = {"data": reader.data(), "model": reader.model(), "augment": reader.augment(),
                     "loss": reader.loss(), "optimizer": reader.optimizer(), "schedule": reader.schedule(processes),
                     "train": {"precision": reader.precision()}}
     except (TypeError, ValueError, AttributeError) as error:
@@ -158,7 +158,7 @@ class _Reader:
                 options[option] = value
         return {"name": self.name, "classes": self("num_classes"), "options": options}
 
-    def augment(self, processes):
+    def augment(self):
         found = {"crop_area": tuple(self("scale", (0.08, 1.0))), "crop_aspect": tuple(self("ratio", (3 / 4, 4 / 3))),
                  "flip": float(self("hflip", 0.5)) > 0}
         policy, jitter = self("aa", ""), self("color_jitter", 0.4)
@@ -170,6 +170,7 @@ class _Reader:
             found |= self._policy(str(policy))
         elif jitter:
             found |= {"color_jitter": "gluoncv", "color_jitter_strength": float(jitter)}
+        found |= self._erasing()
         mixup, cutmix = float(self("mixup", 0.0)), float(self("cutmix", 0.0))
         mode = self("mixup_mode", "batch")
         found |= {"mixup_alpha": mixup, "cutmix_alpha": cutmix, "mix_both": "either",
@@ -181,25 +182,18 @@ class _Reader:
         self.read.add("mixup_switch_prob")
         if off := int(self("mixup_off_epoch", 0)):
             found["mix_off_epoch"] = off
-        return found | self._erasing() | self._repeats(processes)
+        return found
 
     def _erasing(self):
-        """Random erasing. timm's `rand` gives the whole box one random colour."""
-        mode, count = str(self("remode", "pixel")), int(self("recount", 1))
-        if not (probability := float(self("reprob", 0.0))):
-            return {}
-        if mode == "rand":
-            self.drop("remode", "each pixel of the box is random")
-        if count != 1:
-            self.drop("recount", "one box is erased")
-        return {"random_erasing": probability, "random_erasing_mode": "constant" if mode == "const" else "pixel"}
-
-    def _repeats(self, processes):
-        """Repeated augmentation, if the batch has all copies of its images."""
-        repeats, size = int(self("aug_repeats", 0)), int(self("batch_size", 128)) * processes
-        if repeats > 1 and size % repeats:
-            self.drop("aug_repeats", f"it must divide the batch of {size}: set augment.repeats and schedule.batch_size")
-        return {"repeats": repeats} if repeats > 1 and size % repeats == 0 else {}
+        """Random erasing, and the copies of each image in a batch."""
+        found = {"repeats": max(int(self("aug_repeats", 0)), 1)}
+        if probability := float(self("reprob", 0.0)):
+            mode = str(self("remode", "pixel"))
+            if mode not in ("pixel", "const") or int(self("recount", 1)) > 1:
+                self.drop("reprob", f"one region is erased with noise; remode={mode}, recount={self('recount', 1)}")
+            found |= {"random_erasing": probability,
+                      "random_erasing_mode": "constant" if mode == "const" else "pixel"}
+        return found
 
     def _policy(self, policy):
         """RandAugment of timm, such as `rand-m9-mstd0.5-inc1`: two operations, each with probability 0.5."""
@@ -209,36 +203,35 @@ class _Reader:
             return {}
         values = dict(re.fullmatch(r"([a-z]+)([\d.]*)", part).groups() for part in parts)
         increasing = values.get("inc", "0") == "1"
-        left = [key for key in values if key not in ("m", "n", "p", "inc", *(("mstd",) if increasing else ()))]
-        left += [] if values.get("inc", "0") in ("0", "1") else ["inc"]
+        known = ("m", "n", "p", "inc", "mstd") if increasing else ("m", "n", "p", "inc")
+        left = [key for key in values if key not in known]
         if left:
             self.drop("aa", f"{', '.join(left)} of the policy")
-        noise = {"rand_augment_increasing": True, "rand_augment_magnitude_std": float(values.get("mstd", 0))}
-        return {**(noise if increasing else {}), "rand_augment_layers": int(values.get("n", 2)),
-                "rand_augment_magnitude": float(values.get("m", 10)),
-                "rand_augment_probability": float(values.get("p", 0.5))}
+        found = {"rand_augment_layers": int(values.get("n", 2)), "rand_augment_magnitude": float(values.get("m", 10)),
+                 "rand_augment_probability": float(values.get("p", 0.5)), "rand_augment_increasing": increasing}
+        return found | ({"rand_augment_magnitude_std": float(values.get("mstd", 0))} if increasing else {})
 
     def loss(self):
         found = {"label_smoothing": float(self("smoothing", 0.1)), "smoothing": "uniform"}
-        threshold, summed = self("bce_target_thresh"), bool(self("bce_sum", False))
-        if not self("bce_loss", False):
-            return found
-        return found | {"name": "binary_crossentropy", "target_threshold": threshold, "sum_classes": summed}
+        threshold, is_sum = self("bce_target_thresh"), bool(self("bce_sum", False))
+        if self("bce_loss", False):
+            found |= {"name": "binary_crossentropy", "target_threshold": threshold, "sum_classes": is_sum}
+        return found
 
     def optimizer(self):
         name = str(self("opt", "sgd")).lower()
+        ahead, name = name.startswith("lookahead_"), name.removeprefix("lookahead_")
         found = {"momentum": float(self("momentum", 0.9)), "weight_decay": float(self("weight_decay", 2e-5)),
                  "no_bias_decay": True, "nesterov": name != "momentum"}
-        if name.startswith("lookahead_"):
-            name, found["lookahead_steps"] = name.removeprefix("lookahead_"), 6
+        found |= {"lookahead_steps": 6, "lookahead_step_size": 0.5} if ahead else {}  # timm's defaults
         if name == "lamb":
-            found |= {"name": "lamb", "options": {"epsilon": 1e-6}}
+            found |= {"name": "lamb", "options": {"epsilon": float(self("opt_eps", 1e-6))}}
         elif name in ("adam", "adamw", "nadam", "nadamw"):
-            found["name"] = "adam"
+            found |= {"name": "adam", "options": {"epsilon": float(self("opt_eps", 1e-8))}}
             if name != "adamw":
                 self.drop("opt", "Adam with decoupled weight decay is used")
         elif name not in ("sgd", "momentum", "nesterov"):
-            self.drop("opt", "SGD is used: choose a learning rate for it, or optimizer.name=adam")
+            self.drop("opt", "SGD is used: choose a learning rate for it, or another optimizer.name")
         clip, mode = self("clip_grad"), self("clip_mode", "norm")
         if clip and mode == "agc":
             found["agc_clip_factor"] = float(clip)
@@ -252,6 +245,10 @@ class _Reader:
 
     def schedule(self, processes):
         size = int(self("batch_size", 128)) * processes * int(self("grad_accum_steps", 1))
+        if rest := size % max(int(self("aug_repeats", 0)), 1):
+            self.assumed.append(f"a batch of {size - rest} for {size}, which {self('aug_repeats')} copies of each "
+                                "image do not divide; the learning rate is the same")
+            size -= rest
         found = {"epochs": int(self("epochs", 300)), "warmup_epochs": float(self("warmup_epochs", 5)),
                  "batch_size": size, "base_learning_rate": self._rate(size), "base_batch_size": size}
         kind = str(self("sched", "cosine"))
