@@ -79,6 +79,7 @@ class Data(Section):
     antialias: bool = False
     mean: Triple = imagenet.MEAN
     std: Triple = imagenet.STD
+    exif: typing.Literal["ignore", "apply"] = "ignore"  # the orientation of photographs, see docs/data.md
     max_bad_images: Natural = 100
     workers: int = pydantic.Field(0, ge=0, le=1024)  # parallel calls of the pipeline; 0: two per CPU
     service: Text | None = None  # "grpc://host:port" of a tf.data service that makes the training batches; None: off

@@ -20,15 +20,16 @@ def check(source: str, data_dir: str | os.PathLike | None = None) -> Iterator[st
         yield from _wrong_records(data_dir)
     for name, split in (("training", opened.train), ("validation", opened.validation)):
         yield f"{name:<12}{split.num_examples:>9,} images"
-        if split.bad is not None and source != "tfrecord":
+        if split.bad is not None and source != "tfrecord" and (split.content or not opened.description):
             yield from _broken(split)
 
 
 def _broken(split):
-    """Decodes every file of an image folder's split, and reports what is broken, slow, left out and not read."""
-    broken, slow = [], 0
+    """Decodes every image file of a split, and reports what is broken, turned, slow, left out or not read."""
+    broken, slow, turned = [], 0, 0
     for file in inspect_files(split):
         slow += file.slow
+        turned += file.turned
         if file.reason:
             broken.append(file)
     yield f"{'broken':<12}{len(broken):>9,}"
@@ -36,6 +37,8 @@ def _broken(split):
         yield f"  {printable(file.path)}: {file.reason}"
     for what, count, why in split.left_out:
         yield f"{what:<12}{count:>9,} {why}"
+    if turned:
+        yield (f"{'turned':<12}{turned:>9,} images have an EXIF orientation, which is ignored unless data.exif=apply.")
     if slow:
         yield (f"{'slow':<12}{slow:>9,} images that are neither plain JPEG nor PNG: Pillow decodes them whenever they "
                "are read. `keras-tricks data pack` converts them once.")

@@ -1,8 +1,8 @@
 """Reads image files: JPEG and PNG in the graph, the other formats of Pillow in Python, as PNG.
 
-Pixels are those of Pillow's `convert("RGB")`: an EXIF orientation is not applied (as in the loaders of timm and
-torchvision), colour profiles and transparency are ignored, and only the first frame of an animation and the first page
-of a document are read. The exception is 16-bit grey, of which the high byte is used; Pillow clips its values at 255.
+Pixels are those of Pillow's `convert("RGB")`: an EXIF orientation is not applied (see `orientation`), colour
+profiles and transparency are ignored, and only the first frame of an animation and the first page of a document are
+read. The exception is 16-bit grey, of which the high byte is used; Pillow clips its values at 255.
 """
 
 import io
@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from keras_tricks.data import crops
 from keras_tricks.data.file_access import read_regular_file
+from keras_tricks.data.orientation import ORIENTATION, orientation
 
 MAX_PIXELS = 2**29 // 3  # TensorFlow rejects larger JPEG files, and Pillow larger images
 
@@ -126,8 +127,13 @@ def checked_content(content: bytes) -> tuple[bytes, bool]:
         if fault := fault or decoding_fault(content):
             raise ValueError(fault)
         return content, False
-    out = io.BytesIO()
-    _decoded_by_pillow(content).save(out, "PNG")
+    out, exif = io.BytesIO(), None
+    if (turn := orientation(content)) != 1:  # kept for `data.exif=apply`
+        from PIL import Image
+
+        exif = Image.Exif()
+        exif[ORIENTATION] = turn
+    _decoded_by_pillow(content).save(out, "PNG", exif=exif)
     return out.getvalue(), True
 
 

@@ -43,6 +43,7 @@ from keras_tricks.data.layout import (
     scan_and_log,
 )
 from keras_tricks.data.minival import split_off
+from keras_tricks.data.orientation import orientation
 from keras_tricks.data.source import Source, Split, match_classes
 from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.text import printable
@@ -236,11 +237,15 @@ def path_split(path_list: Sequence[str], label_array: np.ndarray, bad: BadImages
 
 
 class Inspected(typing.NamedTuple):
-    """An image file after `inspect_files`: `reason` why it is broken, or `""`; `slow` if Pillow must decode it."""
+    """An image file after `inspect_files`.
+
+    `reason` is why it is broken, or `""`; `slow` if Pillow must decode it; `turned` if it has an EXIF orientation.
+    """
 
     path: str
     reason: str
-    slow: bool
+    slow: bool = False
+    turned: bool = False
 
 
 def inspect_files(split: Split) -> Iterator[Inspected]:
@@ -250,11 +255,12 @@ def inspect_files(split: Split) -> Iterator[Inspected]:
     def inspect(number):
         path = split.paths[number]
         if path in split.bad.reasons:
-            return Inspected(path, split.bad.reasons[path], False)
+            return Inspected(path, split.bad.reasons[path])
         try:
-            return Inspected(path, "", checked_content(content(number))[1])
+            file = content(number)
+            return Inspected(path, "", checked_content(file)[1], orientation(file) != 1)
         except (ValueError, OSError) as error:
-            return Inspected(path, getattr(error, "strerror", None) or str(error), False)
+            return Inspected(path, getattr(error, "strerror", None) or str(error))
 
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(split.paths), CHUNK):

@@ -5,6 +5,7 @@ import typing
 import tensorflow as tf
 
 from keras_tricks.data import color, crops
+from keras_tricks.data.orientation import upright
 from keras_tricks.data.rand_augment import rand_augment
 from keras_tricks.data.rand_augment_increasing import rand_augment_increasing
 from keras_tricks.data.random_erasing import SEED as ERASING_SEED
@@ -17,6 +18,7 @@ RAND_AUGMENT_SEED = 250_007  # offset that separates its random numbers from the
 
 def evaluation_image(image: tf.Tensor, data: typing.Any) -> tf.Tensor:
     """Crops one encoded or uint8 image by `data.eval_crop`: float32 `(size, size, 3)` in 0-255."""
+    image = _oriented(image, data)
     size, resizing = data.test_size, dict(interpolation=data.interpolation, antialias=data.antialias)
     if data.eval_crop == "short_side":
         return crops.short_side_crop(image, size, data.short_side, **resizing)
@@ -37,6 +39,7 @@ def training_image(image: tf.Tensor, data: typing.Any, augment: typing.Any, seed
         seed: integer tensor `(2,)` that determines every random number.
         mirrored: bool scalar, whether to flip, for `augment.flip="alternating"`. Defaults to `None`: a random half.
     """
+    image = _oriented(image, data)
     size, resizing = data.image_size, dict(interpolation=data.interpolation, antialias=data.antialias)
     seeds = tf.random.split(seed, 4)
     if augment.crop == "random_resized":
@@ -56,6 +59,10 @@ def training_image(image: tf.Tensor, data: typing.Any, augment: typing.Any, seed
     if augment.pca_noise:
         image = color.pca_noise(image, tf.random.stateless_normal([3], seeds[3], stddev=augment.pca_noise))
     return tf.ensure_shape(image, (size, size, 3))
+
+
+def _oriented(image, data):
+    return upright(image) if data.exif == "apply" and crops.is_encoded(image) else image
 
 
 def check_policies(augment: typing.Any) -> None:

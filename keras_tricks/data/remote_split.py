@@ -37,8 +37,11 @@ def remote_split(data: typing.Any, source: Source) -> Split:
         source: `Source`, already limited to `data.train_images` and without the examples of `data.minival`.
 
     Raises:
-        UserError: the source is read as a stream (TFDS), or by Python functions.
+        UserError: the source is read as a stream (TFDS), or by Python functions, or EXIF orientations are applied.
     """
+    if data.exif == "apply":
+        raise UserError("`data.exif=apply` turns images in this process, and `data.service` prepares them in others: "
+                        "leave out one of them.")
     if data.source == "digits":
         return source.train
     if data.source in ("image_folder", "csv"):

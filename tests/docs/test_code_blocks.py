@@ -13,6 +13,7 @@ import shlex
 import stat
 import subprocess
 import sys
+import tarfile
 
 import keras
 import numpy as np
@@ -83,6 +84,16 @@ def things(tmp_path_factory):
     root = tmp_path_factory.mktemp("things")
     for split in ("train", "val"):
         images(root / "DIR" / split, ("cat", "dog"), 12)
+    rows = [f"DIR/{path.relative_to(root / 'DIR')},{path.parent.name},{path.parts[-3]}"
+            for path in sorted((root / "DIR").rglob("*.jpg"))]
+    (root / "photos.csv").write_text("\n".join(["path,label,split", *rows]) + "\n")
+    (root / "SHARDS").mkdir()
+    for split in ("train", "val"):
+        with tarfile.open(root / "SHARDS" / f"{split}-000000.tar", "w") as shard:
+            for number, path in enumerate(sorted((root / "DIR" / split).rglob("*.jpg"))):
+                (root / "label").write_text(path.parent.name)
+                shard.add(path, f"{number:05}.jpg")
+                shard.add(root / "label", f"{number:05}.cls")
     for split in ("train", "test"):
         images(root / "cifar10" / split, [f"class{i}" for i in range(10)], 4, size=32)
     Image.open(root / "DIR" / "val" / "cat" / "0.jpg").save(root / "photo.jpg")
@@ -122,7 +133,11 @@ def place(things, tmp_path, monkeypatch):
     monkeypatch.setattr(arguments, "recipe_from", arguments.recipe_from)  # restored afterwards
     install()
     train = kt.train
-    monkeypatch.setattr(kt, "train", lambda recipe, *args: train(small(recipe), *args, verbose=0), raising=False)
+
+    def train_small(recipe, *args, **options):
+        return train(small(kt.load_recipe(recipe) if isinstance(recipe, str) else recipe), *args, verbose=0, **options)
+
+    monkeypatch.setattr(kt, "train", train_small, raising=False)
     yield tmp_path
     config.disable_op_determinism()
     keras.config.set_dtype_policy("float32")
