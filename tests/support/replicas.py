@@ -30,6 +30,7 @@ class Case:
     soft_labels: bool = False  # label smoothing on labels mixed by mixup
     loss: typing.Callable = kt.losses.LabelSmoothingCrossentropy
     sync_bn: bool = False
+    norm: str = ""  # "keras": Keras' own batch normalization
     family: str = ""  # registry name of the network; "": a network of a few layers
     ema: bool = False
     steps: int = STEPS
@@ -60,7 +61,7 @@ CASES = {
 }
 
 
-def network(sync_bn=False, family=""):
+def network(sync_bn=False, family="", norm=""):
     # tanh: with the kink of a ReLU the last digit of a sum could switch the gradient
     if family == "test_nf_resnet":
         return kt.models.create_model(family, stem="cifar", input_shape=(8, 8, 3), classes=4,
@@ -73,6 +74,8 @@ def network(sync_bn=False, family=""):
     x = keras.layers.Conv2D(8, 3, use_bias=not sync_bn)(inputs)
     if sync_bn:
         x = kt.layers.BatchNormalization(synchronized=True)(x)
+    elif norm == "keras":
+        x = keras.layers.BatchNormalization()(x)
     x = keras.layers.Activation("tanh")(x)
     x = keras.layers.DepthwiseConv2D(3, activation="tanh")(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
@@ -104,7 +107,7 @@ def train(case, devices=None, steps=None):
     keras.utils.set_random_seed(1)
     try:
         with scope():
-            model = network(case.sync_bn, case.family)
+            model = network(case.sync_bn, case.family, case.norm)
             loss = case.loss(0.1 if case.soft_labels else 0.0, from_logits=True)
             model.compile(case.optimizer(), loss, jit_compile=keras.backend.backend() == "jax")
         average = kt.callbacks.WeightEMA(0.9)
