@@ -154,3 +154,15 @@ def test_evaluate_leaves_the_process_as_it_was(run, own_data):
     evaluation.evaluate(recipe(own_data), run[0])
     assert keras.config.dtype_policy().name == "mixed_bfloat16"
     assert np.random.get_state()[1].tolist() == before
+
+
+def test_views_of_each_image(run, capsys):
+    """Test-time augmentation: the same images, another loss."""
+    found = {}
+    for views in ("one", "flip_translate"):
+        capsys.readouterr()
+        evaluated(run, "--views", views)
+        found[views] = capsys.readouterr().out
+    assert "views       flip_translate" in found["flip_translate"] and "views" not in found["one"]
+    loss = [next(line for line in text.splitlines() if line.startswith("loss")) for text in found.values()]
+    assert loss[0] != loss[1]

@@ -32,10 +32,10 @@ def test_the_layers_by_plain_operations():
 
     x = ops.gelu(ops.conv(images, weight("whiten/kernel")) + weight("whiten/bias"), approximate=False)
     for group in (1, 2, 3):
-        x = ops.max_pool(ops.conv(x, weight(f"stage{group}_conv1/kernel"), padding="same"), 2)
+        x = ops.max_pool(ops.conv(x, weight(f"stage{group}_conv1/kernel"), padding="same"), 2, 2)
         x = norm(x, f"stage{group}_1")
         x = norm(ops.conv(x, weight(f"stage{group}_conv2/kernel"), padding="same"), f"stage{group}_2")
-    expected = ops.matmul(ops.reshape(ops.max_pool(x, 3), (2, 8)), weight("head/kernel")) / 8
+    expected = ops.matmul(ops.reshape(ops.max_pool(x, 3, 3), (2, 8)), weight("head/kernel")) / 8
     np.testing.assert_allclose(np.asarray(model(images)), np.asarray(expected), rtol=1e-4, atol=1e-5)
 
 

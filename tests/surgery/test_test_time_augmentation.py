@@ -1,13 +1,10 @@
-"""Test-time augmentation: the six views of airbench in NumPy, and in `evaluate`."""
+"""Test-time augmentation: the six views of airbench in NumPy."""
 
 import keras
 import numpy as np
 import pytest
-from support.photos import made_run, photos, recipe
-from support.tiny_runs import leave_tensorflow_as_it_was  # noqa: F401
 
 import keras_tricks as kt
-from keras_tricks import cli
 from keras_tricks.utils.errors import UserError
 
 IMAGES = np.random.default_rng(0).normal(size=(3, 8, 10, 3)).astype("float32")
@@ -60,16 +57,3 @@ def test_what_is_refused():
         kt.surgery.test_time_augmentation(network((None, None, 3)), translate=1)
     with pytest.raises(UserError, match="one image and one output"):
         kt.surgery.test_time_augmentation(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
-
-
-def test_evaluate_measures_the_views(tmp_path, capsys):
-    data = photos(tmp_path / "own")
-    folder, _ = made_run(tmp_path / "run", recipe(data))
-    found = {}
-    for views in ("one", "flip_translate"):
-        args = cli.parse(["keras-tricks", "evaluate", str(folder), "--views", views])
-        args.run(args)
-        found[views] = capsys.readouterr().out
-    assert "views       flip_translate" in found["flip_translate"] and "views" not in found["one"]
-    loss = [next(line for line in text.splitlines() if line.startswith("loss")) for text in found.values()]
-    assert loss[0] != loss[1]
