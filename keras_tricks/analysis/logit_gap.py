@@ -1,6 +1,6 @@
 """The gap between the largest logit and the others, which label smoothing bounds.
 
-He et al. 2018 (arXiv:1812.01187), section 5.2 and figure 4: at the minimum of the smoothed loss the gap is
+He et al. 2018 (arXiv:1812.01187), section 5.2: at the minimum of the smoothed loss the gap is
 log((K - 1) (1 - eps) / eps); without smoothing it grows without bound.
 """
 

@@ -66,7 +66,10 @@ def model_card(exported, written, license="", dtype="float32", folded=False, agr
         ("batch normalization", "folded into the convolutions" if folded else "as trained"),
     ]
     if exported.recipe is not None:
-        rows.append(("recipe", f"{exported.recipe.name} {exported.recipe.about.paper}".strip()))
+        about = exported.recipe.about
+        rows.append(("recipe", f"{exported.recipe.name} {about.paper}".strip()))
+        rows += [("follows", about.follows)] if about.follows else []
+        rows += [("differs", f"`{key}`: {reason}") for key, reason in about.differs.items()]
     chosen = exported.run_weights
     if chosen is not None and (top1 := chosen.top1(exported.summary)):
         of = ", averaged weights" if chosen.averaged else ""

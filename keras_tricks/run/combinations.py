@@ -16,7 +16,7 @@ def remarks(recipe):
     momentum = batch_norm_momentum(recipe)
     if optimizer.ema_decay and momentum:
         yield (f"optimizer.ema_decay with model.options.bn_momentum={momentum:g}: the statistics are averaged twice. "
-               "The authors of ResNet-RS refuse this and set 0")
+               "The authors of ResNet-RS refuse this and set 0; torchvision does it")
     if schedule.decay != "step" and schedule.milestones not in ((), DEFAULT_MILESTONES):
         yield (f"schedule.milestones {list(schedule.milestones)} have no effect: schedule.decay is {schedule.decay}. "
                "Set schedule.milestones=[]")

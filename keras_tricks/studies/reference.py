@@ -71,6 +71,8 @@ def differences(recipe, name=None):
 def value_of(recipe, key):
     """The value of `"section.key"` or `"model.options.key"`, for the latter also the default of the network.
 
+    `None` for an option that a function of the user may have.
+
     Raises:
         KeyError: there is no such key.
     """
@@ -80,7 +82,8 @@ def value_of(recipe, key):
         return getattr(recipe, section).model_dump()[field]
     if option in recipe.model.options:
         return recipe.model.options[option]
-    return models.registry.defaults_of(recipe.model.name)[option]
+    defaults = models.registry.defaults_of(recipe.model.name)  # empty for a function of the user
+    return defaults[option] if defaults else None
 
 
 def table_of_differences():

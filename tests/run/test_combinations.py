@@ -13,7 +13,11 @@ from keras_tricks.utils import cards
 
 @pytest.mark.parametrize("name", list_recipes())
 def test_no_recipe_of_the_repository_has_a_pair_that_does_not_fit(name):
-    assert list(remarks(load_recipe(name))) == []
+    found = list(remarks(load_recipe(name)))
+    if name == "torchvision/resnet50_v2":  # whose reference averages the moving statistics too
+        assert len(found) == 1 and "torchvision does it" in found[0]
+    else:
+        assert found == []
 
 
 @pytest.mark.parametrize("chain", ["bag_of_tricks_table_4", "bag_of_tricks_table_6", "resnet_rs_table_1"])
@@ -36,6 +40,7 @@ def test_a_pair_that_does_not_fit_has_one_line(changes, words):
 @pytest.mark.parametrize("changes", [
     ["optimizer.ema_decay=0.99", "model.options.bn_momentum=0.0"],
     ["optimizer.ema_decay=0.99", "model.name=nfnet_f0"],  # no batch normalization
+    ["optimizer.ema_decay=0.99", "model.name=mypackage.nets:build"], ["model.name=<function build>"],
     ["optimizer.ema_decay=0.99", "model.name=mobilenet"],  # its momentum is no option
     ["schedule.decay=cosine"],
     ["schedule.decay=cosine", "schedule.milestones=[]"],

@@ -50,6 +50,12 @@ def test_recipes_that_follow_nothing_have_no_table():
     assert reference.differences(load_recipe("quickstart")) == []
 
 
+def test_a_network_of_the_user_differs_in_its_options():
+    recipe = load_recipe("nfnet/f0").replace(model={"name": "mypackage.nets:build", "options": {}})
+    assert [d.key for d in reference.differences(recipe)] == ["model.options.drop_path_rate",
+                                                              "model.options.dropout_rate"]
+
+
 def test_an_unknown_key_is_not_overlooked():
     with pytest.raises(KeyError):
         reference.value_of(load_recipe("nfnet/f0"), "model.options.droput_rate")
