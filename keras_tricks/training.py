@@ -361,7 +361,8 @@ def _watchers(ready, folder, validation, clock, scheduler):
         metadata=provenance(recipe, ready.devices.replicas))
     interruption = callbacks.Interruption(checkpoint, agreement=ready.devices.stop_agreement())
     watchdog = callbacks.Watchdog(checkpoint, section.stall_minutes)
-    order = (*([ema] if ema else []), overflows, run_log, *own, watchdog, checkpoint, interruption)
+    first = [keras.callbacks.LambdaCallback(on_train_batch_end=checkpoint.complete_metrics)] if own else []
+    order = (*first, *([ema] if ema else []), overflows, run_log, *own, watchdog, checkpoint, interruption)
     return _Watchers(run_log, watchdog, checkpoint, interruption, order)
 
 

@@ -116,11 +116,7 @@ class Checkpoint(keras.callbacks.Callback):
         if self.writing is not None and self.writing[0].done():
             self.flush()  # raises the error of the thread
         self.last_step = (self.position.epoch, batch + self.offset)
-        if self.pending:  # Keras creates some metrics during the first step
-            for name, variable in _metrics(self.model).items():
-                if name in self.pending:
-                    variable.assign_add(self.pending[name])
-            self.pending = {}
+        self.complete_metrics(batch, logs)
         if self.plan is None:
             return
         epoch, phase = self.position.epoch, self.plan.phase(self.position.epoch)
@@ -131,6 +127,22 @@ class Checkpoint(keras.callbacks.Callback):
         late = self.every_minutes and time.monotonic() - self.saved > 60 * self.every_minutes
         if late or (self.every_steps and step % self.every_steps == 0):
             self.save()
+
+    def complete_metrics(self, batch: int, logs: Logs = None) -> None:
+        """After the first batch of a resumed epoch: adds the batches before it to the metrics, and corrects the logs.
+
+        Keras creates some metrics during the first step. Callbacks that read the logs of a batch need it before them:
+        `keras.callbacks.LambdaCallback(on_train_batch_end=checkpoint.complete_metrics)`.
+        """
+        if not self.pending:
+            return
+        for name, variable in _metrics(self.model).items():
+            if name in self.pending:
+                variable.assign_add(self.pending[name])
+        self.pending = {}
+        if logs:
+            found = {name: float(keras.ops.convert_to_numpy(v)) for name, v in self.model.get_metrics_result().items()}
+            logs.update({name: value for name, value in found.items() if name in logs})
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self.stopped = getattr(self.model, "stop_training", False) is True

@@ -58,7 +58,7 @@ def test_the_callbacks_reduce_the_rate_and_stop_the_run(whole):
     rates = [float(row["lr"]) for row in summary(whole)]
     np.testing.assert_allclose(rates, [0.1, 0.1, 0.05, 0.025], rtol=1e-6)
     count, plateau, stopping, scheduler = states_of(whole)
-    assert count == {"batches": 4 * 9} and plateau["wait"] == 0 and stopping["wait"] == 3
+    assert count["batches"] == 4 * 9 and plateau["wait"] == 0 and stopping["wait"] == 3
     assert scheduler["scale"] == pytest.approx(0.125)
 
 

@@ -69,20 +69,21 @@ def subclassed(input_shape, classes):
 
 
 class Count(keras.callbacks.Callback):
-    """Counts batches and, in its state, over interruptions."""
+    """Counts batches and sums their logs, in its state also over interruptions."""
 
     def __init__(self):
         super().__init__()
-        self.batches = 0
+        self.batches, self.total = 0, 0.0
 
     def get_state(self):
-        return {"batches": self.batches}
+        return {"batches": self.batches, "total": self.total}
 
     def set_state(self, state):
-        self.batches = state["batches"]
+        self.batches, self.total = state["batches"], state["total"]
 
     def on_train_batch_end(self, batch, logs=None):
         self.batches += 1
+        self.total += logs["loss"] + logs["top1"]
 
 
 def hooks(recipe):
