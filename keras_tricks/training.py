@@ -39,6 +39,7 @@ from keras_tricks.run.given_data import given_data
 from keras_tricks.run.lock import locked, locked_output
 from keras_tricks.run.log import log_bad_images, log_file, log_result
 from keras_tricks.run.loggers import check_loggers, open_loggers
+from keras_tricks.run.notebook import run_as_html
 from keras_tricks.run.own import Handed, follows_plateau, make_callbacks
 from keras_tricks.run.peers import experiment, report_failures
 from keras_tricks.run.process import own_process
@@ -74,6 +75,9 @@ class Run:
     model: keras.Model
     folder: pathlib.Path | None
     network: keras.Model
+
+    def _repr_html_(self):
+        return run_as_html(self.folder, self.history)
 
 
 @dataclasses.dataclass

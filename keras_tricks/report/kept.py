@@ -9,7 +9,9 @@ import re
 from keras_tricks.recipe import Recipe
 from keras_tricks.run.folder import recipe_of
 from keras_tricks.run.lock import writer_of
+from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.summary import read_summary
+from keras_tricks.weights import safetensors_io
 
 LOG_TAIL = 4_000_000  # bytes of the end of log.txt that are searched for rejected images
 BROKEN = re.compile(r"WARNING \d+ broken (training|validation) images were left out:")
@@ -27,6 +29,7 @@ class Kept:
         environment: contents of `env.json`, a dict; empty if the file is missing or damaged.
         rejected: lines of `log.txt` that name broken images.
         writer: the process that still trains, as text; `""` if there is none.
+        stopped: bool, whether a callback, such as early stopping, ended the run.
     """
 
     folder: pathlib.Path
@@ -35,6 +38,7 @@ class Kept:
     environment: dict
     rejected: list
     writer: str
+    stopped: bool = False
 
     def numbers(self, column):
         """The values of a column of `summary.csv`, NaN where one is missing."""
@@ -46,6 +50,8 @@ class Kept:
         done, total = (int(self.rows[-1]["epoch"]) if self.rows else 0), self.recipe.schedule.epochs
         if self.writer:
             return f"running, {done} of {total} epochs done ({self.writer})"
+        if self.stopped and done < total:
+            return f"stopped by a callback after {done} of {total} epochs"
         return f"finished, {total} epochs" if done >= total else f"not finished: {done} of {total} epochs done"
 
 
@@ -53,7 +59,14 @@ def read_kept(folder):
     """The `Kept` of a run folder. Raises `UserError` if it is not one, or its files are damaged."""
     folder = pathlib.Path(folder)
     return Kept(folder, recipe_of(folder), read_summary(folder), _environment(folder / "env.json"),
-                _rejected(folder / "log.txt"), writer_of(folder))
+                _rejected(folder / "log.txt"), writer_of(folder), _stopped(folder / "checkpoints" / "last.safetensors"))
+
+
+def _stopped(path):
+    try:
+        return path.is_file() and "stopped" in safetensors_io.read_metadata(path)
+    except UserError:  # damaged
+        return False
 
 
 def _environment(path):
