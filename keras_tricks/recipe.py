@@ -68,6 +68,7 @@ class Data(Section):
     label_column: Text | None = None
     fingerprint: Text | None = None  # of data given to `kt.train`, whose source is "python": shapes, dtypes, checksum
     minival: Rate = 0.0  # share of the training images to hold out and validate on; 0: use the validation split
+    sampling: typing.Literal["uniform", "balanced"] = "uniform"  # "balanced": as many images of each class in an epoch
     train_images: Positive | None = None  # number of evenly spaced images to train on; None: all
     image_size: Pixels = 224
     test_image_size: Pixels | None = None  # None: as image_size

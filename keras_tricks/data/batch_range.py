@@ -8,6 +8,7 @@ import typing
 import tensorflow as tf
 
 from keras_tricks.data.alternating_flip import is_mirrored
+from keras_tricks.data.balanced_sampling import order_of
 from keras_tricks.data.mixing import mix
 from keras_tricks.data.parts import rows_of_part
 from keras_tricks.data.preprocessing import augment_randomly, normalize, training_image
@@ -117,8 +118,10 @@ class BatchRange:
                 return tf.data.Dataset.range(first, first + self.batch_size)
             return tf.data.Dataset.from_tensor_slices(first + tf.constant(self.rows.made))
 
+        index_at = order_of(self.split, self.data.sampling)
+
         def examples_at(position):
-            return self._step_of(position), *(self._example_at(order, position) for order in self._orders)
+            return self._step_of(position), *(self._example_at(index_at, order, position) for order in self._orders)
 
         return parallel_map(chosen.flat_map(positions), examples_at, self.data)
 
@@ -150,11 +153,12 @@ class BatchRange:
     def _step_of(self, position):
         return self.start + (position - self._first_position) // self.batch_size
 
-    def _example_at(self, order, position):
+    def _example_at(self, index_at, order, position):
         epoch = position // self.epoch_size
         place, copy = copy_of(position % self.epoch_size, self.augment.repeats)
-        index = shuffle_index(place, order, epoch, self.split.num_examples)
-        return self._example(order, epoch, index + copy * COPY_STRIDE, *self.split.fetch(index))
+        index, passed = index_at(place, order, epoch)
+        number = index + (copy + passed * self.augment.repeats) * COPY_STRIDE
+        return self._example(order, epoch, number, *self.split.fetch(index))
 
     def _example(self, order, epoch, index, image, label, intact):
         """(seed, image, label, intact) of a cropped example, augmented unless it will be mixed first."""
@@ -195,11 +199,6 @@ class BatchRange:
 
     def _one_hot(self, labels):
         return tf.one_hot(labels, self.num_classes)
-
-
-def shuffle_index(position, order, epoch, total):
-    """The index of the example at a position of an epoch, in the shuffled order of that epoch."""
-    return tf.random.experimental.index_shuffle(position, seed=tf.stack([order, epoch]), max_index=total - 1)
 
 
 def check_label(label, num_classes):

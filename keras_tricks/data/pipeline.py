@@ -11,7 +11,8 @@ import typing
 import numpy as np
 import tensorflow as tf
 
-from keras_tricks.data.batch_range import PARALLEL_CALLS, PREFETCH, BatchRange, check_label, parallel_map, shuffle_index
+from keras_tricks.data.balanced_sampling import check_sampling, order_of, shuffle_index
+from keras_tricks.data.batch_range import PARALLEL_CALLS, PREFETCH, BatchRange, check_label, parallel_map
 from keras_tricks.data.parts import rows_of_part
 from keras_tricks.data.preprocessing import check_policies, evaluation_image, normalize
 from keras_tricks.data.repeated_augmentation import check_repeats, copy_of
@@ -63,6 +64,7 @@ def batch_ranges(split, data, augment, num_classes, plan, seed, epochs, part=0, 
     off = plan.epochs if augment.mix_off_epoch is None else augment.mix_off_epoch
     unmixed = augment.model_copy(update={"mixup_alpha": 0.0, "cutmix_alpha": 0.0})
     check_policies(augment)
+    check_sampling(split, data.sampling)
     for phase in plan:
         check_repeats(phase.step_size, augment.repeats)
         for span, section in ((range(0, off), augment), (range(off, plan.epochs), unmixed)):
@@ -80,13 +82,14 @@ def from_step(parts, first_step):
     return [dataclasses.replace(first, steps=first.steps[first_step:]), *others]
 
 
-def batch_indices(split: Split, plan: typing.Any, seed: int, epoch: int, step: int, repeats: int = 1) -> list[int]:
+def batch_indices(split: Split, plan: typing.Any, seed: int, epoch: int, step: int, repeats: int = 1,
+                  sampling: str = "uniform") -> list[int]:
     """Indices in the split of the training examples of a 0-based `step` of a 0-based `epoch`.
 
-    `repeats`: as `augment.repeats` of the recipe.
+    `repeats`, `sampling`: as `augment.repeats` and `data.sampling` of the recipe.
     """
-    size = plan.phase(epoch).step_size
-    return [int(shuffle_index(tf.constant(copy_of(p, repeats)[0], tf.int64), seed, epoch, split.num_examples))
+    size, index_at = plan.phase(epoch).step_size, order_of(split, sampling)
+    return [int(index_at(tf.constant(copy_of(p, repeats)[0], tf.int64), seed, epoch)[0])
             for p in range(step * size, (step + 1) * size)]
 
 

@@ -49,7 +49,7 @@ def connect(data: typing.Any, source: Source) -> "Service":
     Raises:
         UserError: nothing listens at the address, or the source cannot be read by other processes.
     """
-    split = remote_split(data, source)
+    split = dataclasses.replace(remote_split(data, source), labels=source.train.labels)
     check_connection(data.service)
     return Service(data.service, split)
 

@@ -78,7 +78,8 @@ def _describe_non_finite(ready, error, folder, batches):
         where = f"its origin could not be found ({type(problem).__name__})"
     saved = ""
     if split.fetch is not None:
-        indices = batch_indices(split, ready.plan, recipe.seed, error.epoch, error.step, recipe.augment.repeats)
+        indices = batch_indices(split, ready.plan, recipe.seed, error.epoch, error.step, recipe.augment.repeats,
+                                recipe.data.sampling)
         content = {"epoch": error.epoch, "step": error.step, "images": indices}
         write_text(folder / "non_finite.json", json.dumps(content) + "\n")
         saved = f" The indices of the images of that batch are in {folder / 'non_finite.json'}."
