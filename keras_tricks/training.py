@@ -4,14 +4,11 @@ The functions of `train` follow this order. `prepare` does everything before the
 it as well.
 """
 
-import contextlib
 import dataclasses
 import functools
 import json
 import logging
-import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 import typing
@@ -31,20 +28,20 @@ from keras_tricks.run.build import (
     class_weights,
     plan_of_recipe,
 )
-from keras_tricks.run.combinations import remarks
 from keras_tricks.run.environment import check_limits, environment
+from keras_tricks.run.exports import export_result
 from keras_tricks.run.failures import translate_data_errors, translate_errors
-from keras_tricks.run.folder import is_run, recipe_of
 from keras_tricks.run.given_data import given_data
-from keras_tricks.run.lock import locked, locked_output
+from keras_tricks.run.lock import locked
 from keras_tricks.run.log import log_bad_images, log_file, log_result
-from keras_tricks.run.loggers import check_loggers, open_loggers
+from keras_tricks.run.loggers import check_loggers
 from keras_tricks.run.notebook import run_as_html
 from keras_tricks.run.own import Handed, follows_plateau, make_callbacks
 from keras_tricks.run.peers import experiment, report_failures
 from keras_tricks.run.process import own_process
-from keras_tricks.run.provenance import provenance
-from keras_tricks.run.resolve import create_run_folder, flatten, resolve_run
+from keras_tricks.run.resolve import create_run_folder, resolve_run
+from keras_tricks.run.start import epochs_of_fits, first_step_of, log_start, may_differ
+from keras_tricks.run.watchers import make_loggers, make_watchers
 from keras_tricks.run.weights import keeps_last_statistics, load_result
 from keras_tricks.utils.atomic_files import write_text
 from keras_tricks.utils.class_names import write_class_names
@@ -52,9 +49,6 @@ from keras_tricks.utils.errors import UserError
 
 log = logging.getLogger("absl")
 
-IDENTITY = "set of images (names and sizes)"  # in the fingerprint of a run
-CHOOSE_IMAGES = ("data.source", "data.train_split", "data.validation_split", "data.minival", "data.train_images",
-                 "data.image_column", "data.label_column", "data.fingerprint")
 
 
 @dataclasses.dataclass
@@ -299,91 +293,32 @@ def _train(ready, run, folder, resume_from, verbose):
 
     # --- schedule, and callbacks that monitor the run -----------------------------------------------------------------
     scheduler = callbacks.BatchSizeScheduler(ready.plan, batched=True, follows=follows_plateau(ready.own_callbacks))
-    watchers = _watchers(ready, folder, validation, clock, scheduler)
+    watchers = make_watchers(ready, folder, validation, clock, scheduler)
     start = callbacks.Position()
     if run.resume:
-        start = watchers.checkpoint.restore(ready.trainer, resume_from, may_differ=_may_differ(run, resume_from))
+        start = watchers.checkpoint.restore(ready.trainer, resume_from, may_differ=may_differ(run, resume_from))
         watchers.checkpoint.stopped &= run.changes != "new"
-    first_step = _first_step(ready.plan, start, ready.recipe.train.steps_per_execution)
+    first_step = first_step_of(ready.plan, start, ready.recipe.train.steps_per_execution)
     scheduler.start = start.epoch, first_step
     further = [*ready.devices.callbacks(ready.recipe.seed, scheduler.start), scheduler]
 
     # --- train --------------------------------------------------------------------------------------------------------
     with ready.devices.fit_scope(), watchers.interruption, \
             translate_errors(ready, resume_from, watchers.checkpoint, training_batches), \
-            watchers.watchdog, watchers.run_log, _loggers(ready, folder) as loggers:
+            watchers.watchdog, watchers.run_log, make_loggers(ready, folder) as loggers:
         write_text(folder / "recipe.json", ready.recipe.to_json())
         write_class_names(folder, ready.source.class_names)
         write_text(folder / "env.json", json.dumps(environment(ready.devices.describe()), indent=2) + "\n")
-        _log_start(ready, start, run, resume_from)
+        log_start(ready, start, run, resume_from)
         history = _fit(ready, start, first_step, [*watchers.ordered(loggers), *further], clock, validation, verbose,
                        watchers.checkpoint)
     log_bad_images(ready.source)
 
     # --- export -------------------------------------------------------------------------------------------------------
     load_result(ready.network, folder, resume_from)
-    model = _export(ready, folder)
+    model = export_result(ready, folder)
     log_result(folder)
     return Run(history, model, folder, ready.network)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Watchers:
-    """The callbacks that watch a run. `callbacks` are all of them, in the order `fit` calls them."""
-
-    run_log: callbacks.RunLog
-    watchdog: callbacks.Watchdog
-    checkpoint: callbacks.Checkpoint
-    interruption: callbacks.Interruption
-    callbacks: tuple
-
-    def ordered(self, loggers):
-        """All of them with the loggers, which come before the checkpoint: an epoch is logged before it is kept."""
-        place = self.callbacks.index(self.watchdog)
-        return *self.callbacks[:place], *loggers, *self.callbacks[place:]
-
-
-def _loggers(ready, folder):
-    """A context with the callbacks of the recipe's trackers, in one of several processes."""
-    return open_loggers(ready.recipe, folder) if ready.devices.is_chief else contextlib.nullcontext(())
-
-
-def _watchers(ready, folder, validation, clock, scheduler):
-    recipe, section = ready.recipe, ready.recipe.train
-    several = ready.devices.processes > 1  # whose clocks differ
-    run_log = callbacks.RunLog(folder, ready.plan, clock, events="tensorboard" in section.loggers)
-    overflows = callbacks.OverflowLog()
-    ema = None
-    if recipe.optimizer.ema_decay:
-        ema = callbacks.WeightEMA(recipe.optimizer.ema_decay, validation, evaluate_every=section.evaluate_every)
-    own = list(ready.own_callbacks)
-    tracked = [run_log, overflows, *own, *([scheduler] if follows_plateau(own) else [])]
-    checkpoint = callbacks.Checkpoint(
-        folder, ema=ema, plan=ready.plan, every_steps=section.checkpoint_steps,
-        every_minutes=None if several else section.checkpoint_minutes,
-        keep=section.keep_checkpoints, fingerprint=fingerprint(ready.source), callbacks=tracked,
-        metadata=provenance(recipe, ready.devices.replicas))
-    interruption = callbacks.Interruption(checkpoint, agreement=ready.devices.stop_agreement())
-    watchdog = callbacks.Watchdog(checkpoint, section.stall_minutes)
-    first = [keras.callbacks.LambdaCallback(on_train_batch_end=checkpoint.complete_metrics)] if own else []
-    order = (*first, *([ema] if ema else []), overflows, run_log, *own, watchdog, checkpoint, interruption)
-    return _Watchers(run_log, watchdog, checkpoint, interruption, order)
-
-
-def _log_start(ready, start, run, resume_from):
-    source, plan = ready.source, ready.plan
-    log.info("%s: %d training and %d validation images of %d classes, %d epochs", ready.recipe.name,
-             source.train.num_examples, source.validation.num_examples, source.num_classes, plan.epochs)
-    log.info("%s", plan)
-    if source.train.fetch is None:
-        log.info("%s is read as a stream: its order depends on how it is read, and a resumed epoch reads it from the "
-                 "start", source.name)
-    for text in remarks(ready.recipe):
-        log.warning("%s", text)
-    if start != callbacks.Position():
-        log.info("resuming %s of %d", start, plan.epochs)
-    elif run.resume:
-        log.info("no checkpoint in %s: starting from the beginning", resume_from)
 
 
 def _fit(ready, start, first_step, callback_list, clock, validation, verbose, checkpoint):
@@ -392,7 +327,7 @@ def _fit(ready, start, first_step, callback_list, clock, validation, verbose, ch
     if checkpoint.stopped and not start.images:
         log.info("a callback had stopped the run %s: nothing is left to train", start)
         return history
-    for epochs in _epochs_of_fits(ready, start.epoch, first_step):
+    for epochs in epochs_of_fits(ready, start.epoch, first_step):
         skipped = first_step if epochs.start == start.epoch else 0
         # --- data, augment --------------------------------------------------------------------------------------------
         batches = training_batches(ready, epochs, skipped, clock)
@@ -416,80 +351,6 @@ def _fit(ready, start, first_step, callback_list, clock, validation, verbose, ch
         if ready.own_callbacks:
             checkpoint.keep_states()
     return history
-
-
-def _export(ready, folder):
-    """Exports the formats of the recipe. Returns the model that takes pixels."""
-    from keras_tricks import export
-    from keras_tricks.data import evaluation_image
-
-    recipe, source = ready.recipe, ready.source
-    build = functools.partial(build_network, recipe, source.num_classes, initial=False, build=ready.build)
-    model = export.deployable(build, ready.network, recipe.data)
-    pixels_of = functools.partial(evaluation_image, data=recipe.data)
-    (folder / "export").mkdir(exist_ok=True)
-    here, elsewhere = export.split_by_backend(recipe.export.formats)
-    with locked_output(folder / "export", timeout=-1):  # `keras-tricks export` may write there at this moment
-        written = export.export(model, folder / "export", here, source.class_names, pixels_of)
-        write_class_names(folder / "export", source.class_names)
-    for form, path in written.items():
-        log.info("exported %s to %s", form, path)
-    if elsewhere:
-        _export_on_tensorflow(folder, elsewhere)
-    return model
-
-
-def _export_on_tensorflow(folder, formats):
-    """Exports what only TensorFlow can write, in a child process."""
-    words = ["export", str(folder), "--format", ",".join(formats), "--overwrite"]
-    done = subprocess.run([sys.executable, "-m", "keras_tricks", *words], capture_output=True, text=True,
-                          env={**os.environ, "KERAS_BACKEND": "tensorflow"})
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(f"{', '.join(formats)} could not be exported on TensorFlow ({reason}). Try again with: "
-                        f"KERAS_BACKEND=tensorflow keras-tricks export {folder} --format {','.join(formats)}")
-    log.info("exported %s on TensorFlow", ", ".join(formats))
-
-
-def fingerprint(source):
-    """Properties of the data that must not change when a run resumes, {str: str}."""
-    found = {"number of training images": str(source.train.num_examples),
-             "set of classes": ", ".join(source.class_names)}
-    identity = getattr(source, "identity", None)
-    return found if identity is None else found | {IDENTITY: str(identity)[:16]}
-
-
-def _may_differ(run, folder):
-    """What need not be the same data as before: images that the new recipe chooses otherwise, on request."""
-    if run.changes != "new" or not is_run(folder):
-        return ()
-    old, new = flatten(recipe_of(folder)), flatten(run.recipe)
-    return ("number of training images", IDENTITY) if any(old[key] != new[key] for key in CHOOSE_IMAGES) else ()
-
-
-def _first_step(plan, start, steps_per_execution):
-    """Number of batches of the first epoch that are already done."""
-    phase = plan.phase(start.epoch)
-    step, rest = divmod(start.images, phase.step_size)
-    if rest or step % steps_per_execution or (start.images and step >= phase.steps_per_epoch):
-        raise UserError(f"The run stopped {start}. An epoch now has {phase.steps_per_epoch} batches of "
-                        f"{phase.step_size}, with {steps_per_execution} steps per execution, which does not fit: "
-                        "resume with the batch size and the train.steps_per_execution it had.")
-    return step
-
-
-def _epochs_of_fits(ready, start_epoch, first_step=0):
-    """The epochs of each call of `fit`: one call for the whole run, or one per phase if shapes must be static.
-
-    In the second case the rest of an epoch, after `first_step`, has its own call: its number of steps differs.
-    """
-    plan = ready.plan
-    static = ready.recipe.train.static_shapes or ready.devices.static_shapes
-    parts = [phase.epochs for phase in plan] if static else [range(plan.epochs)]
-    parts = [range(max(p.start, start_epoch), p.stop) for p in parts if p.stop > start_epoch]
-    if static and first_step and len(parts[0]) > 1:
-        parts[:1] = [parts[0][:1], parts[0][1:]]
-    return parts
 
 
 def _dry_run(ready, verbose):

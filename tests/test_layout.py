@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "analysis": {"layers"},
     "recipe": set(),
     "run": {"recipe", "distribution", "callbacks", "analysis", "data", "models", "losses", "optimizers", "schedules",
-            "weights"},
+            "weights", "export"},
     "training": {"recipe", "run", "distribution", "data", "models", "losses", "optimizers", "schedules", "callbacks",
                  "surgery", "export", "weights"},
     "evaluation": {"training", "run", "recipe", "data", "models", "weights", "export", "analysis"},

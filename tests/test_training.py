@@ -27,6 +27,7 @@ from keras_tricks import callbacks, evaluation, training
 from keras_tricks.recipe import Recipe
 from keras_tricks.run import log as run_log
 from keras_tricks.run.resolve import create_run_folder, resolve_run
+from keras_tricks.run.start import epochs_of_fits
 from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.summary import COLUMNS, write_summary
 from keras_tricks.weights import safetensors_io
@@ -387,7 +388,7 @@ def test_which_epochs_are_fitted_together(start, one, several):
         recipe = growing(train={"static_shapes": static})
         plan = training.plan_of_recipe(recipe, 1198, 1)
         ready = types.SimpleNamespace(recipe=recipe, plan=plan, devices=types.SimpleNamespace(static_shapes=False))
-        assert training._epochs_of_fits(ready, start) == expected
+        assert epochs_of_fits(ready, start) == expected
 
 
 def test_steps_per_execution_that_do_not_divide_an_epoch_are_exact_or_refused(tmp_path):

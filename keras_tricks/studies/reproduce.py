@@ -11,6 +11,7 @@ from keras_tricks import callbacks, training
 from keras_tricks.run.folder import is_run, recipe_of
 from keras_tricks.run.provenance import changed_versions, recipe_in, versions
 from keras_tricks.run.resolve import is_same_training
+from keras_tricks.run.start import fingerprint
 from keras_tricks.run.weights import run_weights
 from keras_tricks.utils.errors import UserError, one_line
 from keras_tricks.weights import safetensors_io
@@ -124,7 +125,7 @@ def _check_data(recipe, metadata, path):
         source = training.open_data(recipe.data)
     except UserError as error:
         raise UserError(f"The data of {path} cannot be opened: {one_line(error)}") from None
-    then, now = json.loads(metadata.get("about", "{}")), training.fingerprint(source)
+    then, now = json.loads(metadata.get("about", "{}")), fingerprint(source)
     for key, value in now.items():
         if then.get(key, value) != value:
             raise UserError(f"The data are not those of {path}: the {key} was {_short(then[key])}, is "

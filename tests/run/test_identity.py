@@ -14,6 +14,7 @@ from keras_tricks import training
 from keras_tricks.cli.export import ExportOptions, export_run
 from keras_tricks.run.folder import completed_summary
 from keras_tricks.run.lock import locked_output
+from keras_tricks.run.start import IDENTITY
 from keras_tricks.utils.errors import UserError
 from keras_tricks.weights import safetensors_io
 
@@ -143,7 +144,7 @@ def test_a_run_of_before_continues_without_the_comparison(copy):
     for path in (root / "run" / "checkpoints").glob("last*.safetensors"):
         tensors, metadata = safetensors_io.read(path)
         about = json.loads(metadata["about"])
-        assert about.pop(training.IDENTITY)
+        assert about.pop(IDENTITY)
         safetensors_io.save(path, tensors, metadata | {"about": json.dumps(about)})
     (root / "run" / "classes.json").unlink()
     resume(root, longer(own))

@@ -27,6 +27,7 @@ import keras_tricks as kt
 from keras_tricks import callbacks, training
 from keras_tricks.run.lock import locked
 from keras_tricks.run.resolve import resumed_recipe
+from keras_tricks.run.start import first_step_of
 from keras_tricks.utils.errors import UserError
 
 
@@ -307,8 +308,8 @@ def test_a_place_in_an_epoch_that_does_not_fit(whole):
     plan = training.plan_of_recipe(everything(), 1198, 1)
     for images, together in ((640, 4), (100, 1), (18 * 64, 1)):
         with pytest.raises(UserError, match="The run stopped .* which does not fit"):
-            training._first_step(plan, callbacks.Position(0, images), together)
-    assert training._first_step(plan, callbacks.Position(0, 640), 2) == 10
+            first_step_of(plan, callbacks.Position(0, images), together)
+    assert first_step_of(plan, callbacks.Position(0, 640), 2) == 10
 
 
 def test_too_little_memory_suggests_a_batch_that_fits(tmp_path, monkeypatch):

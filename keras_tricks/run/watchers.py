@@ -1,0 +1,64 @@
+"""The callbacks that watch a run: log, average, checkpoints, signals, stalls, and those of the user."""
+
+import contextlib
+import dataclasses
+
+import keras
+
+from keras_tricks import callbacks
+from keras_tricks.run.loggers import open_loggers
+from keras_tricks.run.own import follows_plateau
+from keras_tricks.run.provenance import provenance
+from keras_tricks.run.start import fingerprint
+
+
+@dataclasses.dataclass(frozen=True)
+class Watchers:
+    """The callbacks that watch a run. `callbacks` are all of them, in the order `fit` calls them."""
+
+    run_log: callbacks.RunLog
+    watchdog: callbacks.Watchdog
+    checkpoint: callbacks.Checkpoint
+    interruption: callbacks.Interruption
+    callbacks: tuple
+
+    def ordered(self, loggers):
+        """All of them with the loggers, which come before the checkpoint: an epoch is logged before it is kept."""
+        place = self.callbacks.index(self.watchdog)
+        return *self.callbacks[:place], *loggers, *self.callbacks[place:]
+
+
+def make_loggers(ready, folder):
+    """A context with the callbacks of the recipe's trackers, in one of several processes."""
+    return open_loggers(ready.recipe, folder) if ready.devices.is_chief else contextlib.nullcontext(())
+
+
+def make_watchers(ready, folder, validation, clock, scheduler):
+    """The `Watchers` of a run.
+
+    Args:
+        ready: `training.Prepared`.
+        folder: folder to which this process writes.
+        validation: batches of the validation split.
+        clock: `data.WaitClock` of the training batches.
+        scheduler: `BatchSizeScheduler` of the run.
+    """
+    recipe, section = ready.recipe, ready.recipe.train
+    several = ready.devices.processes > 1  # whose clocks differ
+    run_log = callbacks.RunLog(folder, ready.plan, clock, events="tensorboard" in section.loggers)
+    overflows = callbacks.OverflowLog()
+    ema = None
+    if recipe.optimizer.ema_decay:
+        ema = callbacks.WeightEMA(recipe.optimizer.ema_decay, validation, evaluate_every=section.evaluate_every)
+    own = list(ready.own_callbacks)
+    tracked = [run_log, overflows, *own, *([scheduler] if follows_plateau(own) else [])]
+    checkpoint = callbacks.Checkpoint(
+        folder, ema=ema, plan=ready.plan, every_steps=section.checkpoint_steps,
+        every_minutes=None if several else section.checkpoint_minutes,
+        keep=section.keep_checkpoints, fingerprint=fingerprint(ready.source), callbacks=tracked,
+        metadata=provenance(recipe, ready.devices.replicas))
+    interruption = callbacks.Interruption(checkpoint, agreement=ready.devices.stop_agreement())
+    watchdog = callbacks.Watchdog(checkpoint, section.stall_minutes)
+    first = [keras.callbacks.LambdaCallback(on_train_batch_end=checkpoint.complete_metrics)] if own else []
+    order = (*first, *([ema] if ema else []), overflows, run_log, *own, watchdog, checkpoint, interruption)
+    return Watchers(run_log, watchdog, checkpoint, interruption, order)
