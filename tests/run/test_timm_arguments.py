@@ -103,6 +103,7 @@ opt: sgd
 reprob: 0.0
 smoothing: 0.1
 train_interpolation: bicubic
+warmup_epochs: 19
 weight_decay: 4.0e-05
 """
 # NFNets (2102.06171), section 4 and appendix A
