@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_tricks import analysis, training
+from keras_tricks import analysis, models, training
 from keras_tricks.recipe import load_recipe
 from keras_tricks.run.resolve import flatten
 from keras_tricks.studies.ablation import CHAINS, describe, rows_of_paper
@@ -141,3 +141,28 @@ def test_a_value_that_the_recipe_has_is_not_a_row():
     rows = rows_of_paper("resnet_rs_table_1", load_recipe("resnet_rs/study_11_resnet_d"), TRICKS)
     assert rows[0].name == "baseline" and "+ longer" not in [row.name for row in rows]
     assert [row.against for row in rows] == [None, *range(len(rows) - 1)]
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_rows_name_networks_that_exist_and_arguments_they_take(name):
+    for row in rows_of_paper(name, None, TRICKS):
+        model = row.recipe.model
+        assert set(model.options) <= set(models.arguments_of(model.name)), row.name
+
+
+def test_the_grids_have_every_cell():
+    clips = [row.recipe for row in rows_of_paper("agc_grid", None, TRICKS)]
+    cells = {(r.schedule.batch_size, r.optimizer.agc_clip_factor) for r in clips}
+    assert len(cells) == len(clips) == 18
+    twins = [row.recipe for row in rows_of_paper("normalizer_free_twins", None, TRICKS)]
+    cells = {(r.schedule.batch_size, r.model.options.get("norm", "none"), r.optimizer.agc_clip_factor) for r in twins}
+    assert len(cells) == len(twins) == 12
+    depths = [row.recipe.model.options for row in rows_of_paper("skipinit_depths", None, TRICKS)]
+    assert len({(options["depth"], options["norm"]) for options in depths}) == len(depths) == 9
+
+
+def test_the_additive_study_of_nfnets_ends_its_first_part_at_the_recipe():
+    rows = rows_of_paper("nfnet_table_2", None, TRICKS)
+    recipe = load_recipe("nfnet/f0")
+    assert list(differences(rows[5].recipe, recipe)) == ["model.options"]  # two defaults, set explicitly
+    assert rows[5].name == "+ CutMix" and rows[0].recipe.augment.rand_augment_layers == 0
