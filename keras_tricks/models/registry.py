@@ -206,7 +206,9 @@ def model_info(name: str) -> ModelInfo:
 
 
 def defaults_of(name: str) -> dict[str, Any]:
-    """{argument: default} of `create_model` for a registered model. Raises `UserError` as `model_info`."""
+    """{argument: default} of `create_model` for a model; `{}` for a function of the user. Raises as `model_info`."""
+    if is_import_path(name) or name.startswith("<"):
+        return {}
     parameters = inspect.signature(_entry(name).build).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty}
 
