@@ -64,6 +64,12 @@ def test_logits_are_float32_under_mixed_precision():
     assert model.output.dtype == "float32" and model.layers[1].compute_dtype == "bfloat16"
 
 
+def test_nothing_is_assumed_about_the_arguments_of_a_user():
+    assert kt.models.registry.defaults_of("support.own_parts:build") == {}
+    assert kt.models.registry.defaults_of("<function build>") == {}
+    assert kt.models.arguments_of("support.own_parts:build") == ("input_shape", "classes", "width")
+
+
 def test_a_function_has_a_name():
     assert name_of(own_parts.build) == "support.own_parts:build"
     assert name_of(lambda input_shape, classes: None) == "<function lambda>"
