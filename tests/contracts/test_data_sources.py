@@ -15,6 +15,7 @@ from keras_tricks import callbacks, training
 from keras_tricks.cli import plan
 from keras_tricks.data import dataset, training_batches
 from keras_tricks.run.given_data import given_data
+from keras_tricks.run.own import Handed
 from keras_tricks.schedules import batch_size_plan
 from keras_tricks.utils.errors import UserError
 
@@ -165,7 +166,7 @@ def test_a_run_keeps_the_fingerprint_of_its_data(trained, folder):
 
 def test_the_plan_names_streams(folder, monkeypatch):
     data, section = sources.datasets(folder)
-    ready = training.prepare(recipe(section), source=given_data(data).source)
+    ready = training.prepare(recipe(section), handed=Handed(data=given_data(data)))
     assert "120 training, 40 validation images, 10 classes\n" in plan.describe(ready)
     monkeypatch.setattr(dataset, "IN_MEMORY", 10_000)
     ready.source = given_data(data).source
