@@ -68,6 +68,8 @@ class Interruption(keras.callbacks.Callback):
     def __exit__(self, *_):
         for number, handler in self.before.items():
             signal.signal(number, handler)
+        if self.agreement is not None:
+            self.agreement.close()
 
     def _receive(self, number, _):
         if self.number is not None and number == signal.SIGINT:

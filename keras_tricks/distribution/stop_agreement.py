@@ -19,6 +19,7 @@ import threading
 import keras
 
 TIMEOUT = 30  # seconds to wait for the other processes
+POLL_INTERVAL = 0.5  # seconds; a thread that waits inside the service when Python ends would abort the process
 _runs = itertools.count()  # every process starts the same runs, in the same order
 
 
@@ -27,7 +28,7 @@ class StopAgreement:
 
     Args:
         store: object with `set(key, text)` and `get(key, seconds)`, shared by all processes. `get` returns `None` after
-            that time; with `None` seconds it waits.
+            that time.
         process_index, processes: which process this is, of how many.
 
     Attributes:
@@ -40,8 +41,14 @@ class StopAgreement:
         self.store, self.process_index, self.processes = store, process_index, processes
         self.key = f"keras_tricks/stop/{next(_runs)}"
         self.steps, self.signal, self.last_step = 0, None, None
-        self.held, self.decided = threading.Event(), threading.Event()
-        threading.Thread(target=self._watch, name="stop agreement", daemon=True).start()
+        self.held, self.decided, self.closed = threading.Event(), threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=self._watch, name="stop agreement", daemon=True)
+        self.thread.start()
+
+    def close(self):
+        """Ends the thread. Call it when the training has ended."""
+        self.closed.set()
+        self.thread.join(TIMEOUT)
 
     def step_done(self, received=None):
         """Call it after every step, with the number of a signal that this process received, or `None`.
@@ -59,9 +66,11 @@ class StopAgreement:
         return self.last_step is None or self.steps >= self.last_step
 
     def _watch(self):
-        request = self.store.get(f"{self.key}/request", None)
-        if request is None:  # the process ends
-            return
+        request = None
+        while request is None:
+            if self.closed.is_set():
+                return
+            request = self.store.get(f"{self.key}/request", POLL_INTERVAL)
         self.signal = int(request)
         self.held.set()
         # The training may have passed its check of `held` already: one step more can end.
@@ -88,15 +97,13 @@ class TensorFlowStore:
         import tensorflow as tf
 
         try:
-            return _tensorflow_context().get_config_key_value(key, 0 if seconds is None else int(1000 * seconds))
+            return _tensorflow_context().get_config_key_value(key, int(1000 * seconds))
         except tf.errors.OpError:
             return None
 
 
 class JaxStore:
     """Texts in the service that `keras.distribution.initialize` starts."""
-
-    FOREVER = 10**9  # milliseconds
 
     def set(self, key, text):
         from jax.errors import JaxRuntimeError
@@ -108,7 +115,7 @@ class JaxStore:
         from jax.errors import JaxRuntimeError
 
         try:
-            return _jax_client().blocking_key_value_get(key, self.FOREVER if seconds is None else int(1000 * seconds))
+            return _jax_client().blocking_key_value_get(key, int(1000 * seconds))
         except JaxRuntimeError:
             return None
 

@@ -1,5 +1,6 @@
 """Reads the contents of a run folder."""
 
+import json
 import pathlib
 
 from keras_tricks.recipe import read_recipe
@@ -23,7 +24,11 @@ def recipe_of(folder):
     folder = pathlib.Path(folder)
     if not is_run(folder):
         raise UserError(f"{folder} is not a run folder: it has no recipe.json.")
-    return read_recipe(folder / "recipe.json")
+    recipe = read_recipe(folder / "recipe.json")
+    grows_adam = recipe.optimizer.name == "adam" and recipe.schedule.mode != "decay"
+    if grows_adam and "growth_exponent" not in json.loads((folder / "recipe.json").read_text()).get("schedule", {}):
+        return recipe.replace(schedule={"growth_exponent": 1.0})  # the rule of the version that wrote it
+    return recipe
 
 
 def check_entries(folder):

@@ -49,6 +49,9 @@ def train(count, signals, steps=200, synchronous=True):
         thread.start()
     for thread in threads:
         thread.join(20)
+    for agreement in agreements:
+        agreement.close()
+        assert not agreement.thread.is_alive()
     return stopped, agreements
 
 
