@@ -96,6 +96,8 @@ class _Scale:
 
 def _ticks(low, high, whole=False):
     """Round numbers from at most `low` to at least `high`; integers within both if `whole`."""
+    if low == high and not whole:  # a constant: from 0 to it
+        low, high = min(low, 0.0), max(high, 0.0)
     span = (high - low) or abs(high) or 1.0
     step = 10 ** math.floor(math.log10(span / 4))
     step *= next(factor for factor in (1, 2, 5, 10) if span / (step * factor) <= 5)

@@ -92,7 +92,7 @@ def classes(found):
                     f'<td class="n">{images[i]:,}</td></tr>')
     more = f" The {CLASS_ROWS} worst of {len(seen):,}; per_class.csv has all." if len(seen) > CLASS_ROWS else ""
     none = len(names) - len(seen)
-    more += f" {none:,} classes have no image." if none else ""
+    more += f" Classes without an image: {none:,}." if none else ""
     return (f'<p class="soft">The worst first, with the 95 % interval of Wilson.{more}</p><div class="scroll">'
             '<table class="wide"><tr><th>class</th><th class="n">top-1</th><th></th><th class="n">interval, %</th>'
             f'<th class="n">images</th></tr>{"".join(rows)}</table></div>')

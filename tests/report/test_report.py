@@ -129,7 +129,7 @@ def test_another_folder(run, tmp_path):
     other = photos(tmp_path / "other", ("dog", "ship"), count=5, first=40)
     found = write_report(run[0], tmp_path / "page.html", other)
     assert len(found.answers.labels) == 10 and set(found.answers.labels) == {1, 2}
-    assert "1 classes have no image" in check_and_read(tmp_path / "page.html")
+    assert "Classes without an image: 1." in check_and_read(tmp_path / "page.html")
     with pytest.raises(UserError, match="does not exist"):
         write_report(run[0], tmp_path / "page.html", tmp_path / "nowhere")
 
