@@ -74,6 +74,21 @@ def test_killed_in_an_epoch_and_resumed_gives_the_same_bits(whole, tmp_path, mon
     assert [row["val_loss"] for row in summary(whole)] == [row["val_loss"] for row in summary(tmp_path)]
 
 
+def test_a_source_a_model_and_callbacks_by_import_path(tmp_path, monkeypatch):
+    """All three in one recipe: killed in an epoch, and resumed from the folder alone."""
+    recipe = own(data={"source": "support.sources:open_digits"}, train={"checkpoint_steps": 1, "callbacks": HOOKS},
+                 schedule={"epochs": 2, "batch_size": 32, "decay": "constant"})
+    kt.train(recipe, tmp_path / "whole", verbose=0)
+    kill_at(monkeypatch, 1, 2)
+    with pytest.raises(Killed):
+        kt.train(recipe, tmp_path / "killed", verbose=0)
+    monkeypatch.undo()
+    kt.train(resume=tmp_path / "killed", verbose=0)
+    assert_same_end(tmp_path / "whole", tmp_path / "killed")
+    saved = json.loads((tmp_path / "killed" / "recipe.json").read_text())
+    assert saved["data"]["source"] == "support.sources:open_digits"
+
+
 def test_a_run_that_a_callback_stopped_stays_stopped(whole, tmp_path, caplog):
     before = state(whole)[0]
     with caplog.at_level("INFO", "absl"):
