@@ -10,6 +10,7 @@
     is_deterministic()  whether a recipe's `train.deterministic` asks for it on these devices
     set_deterministic() before any variable is made
     callbacks()         callbacks that the backend needs in `fit`
+    check_equal()       raises `UserError` in all processes if one has other facts, such as other data
     stop_agreement()    how all processes stop after the same step, `None` for one process
     is_out_of_memory(), is_lost_peer()   what an error of the backend means
     describe()          names of the devices, for env.json and `doctor`
@@ -20,13 +21,14 @@ its own images unless `sync_bn` is set; on JAX a batch is one array, and its sta
 """
 
 import contextlib
-import json
-import os
 
 import keras
 
 from keras_tricks.distribution.diagnosis import device_names
+from keras_tricks.distribution.jax_distribution import jax_distribution, jax_process
+from keras_tricks.distribution.shared_texts import check_equal
 from keras_tricks.distribution.stop_agreement import make_stop_agreement
+from keras_tricks.distribution.strategy import worker_names
 from keras_tricks.distribution.torch_seeds import TorchSeeds
 from keras_tricks.utils.errors import UserError, check_choice
 
@@ -53,7 +55,7 @@ def make_devices(name="auto", logical_devices=None, experiment=None):
 
         return TensorFlowDevices(strategy(name, logical_devices, experiment=experiment))
     if keras.backend.backend() == "jax":
-        return _jax_devices(name, logical_devices, experiment)
+        return GlobalArrays(jax_distribution(name, logical_devices, experiment))
     if name not in ("auto", "one") or logical_devices is not None:
         option = f"--strategy {name}" if logical_devices is None else "--logical-devices"
         raise UserError(f"On the {keras.backend.backend()} backend a run uses one device: leave out {option}. "
@@ -61,7 +63,19 @@ def make_devices(name="auto", logical_devices=None, experiment=None):
     return GlobalArrays()
 
 
-class TensorFlowDevices:
+class _Processes:
+    """What several processes of a run do together, on every backend."""
+
+    processes, process_index = 1, 0
+
+    def check_equal(self, facts):
+        check_equal(facts, worker_names(self.processes), self.process_index)
+
+    def stop_agreement(self):
+        return make_stop_agreement(self.process_index, self.processes)
+
+
+class TensorFlowDevices(_Processes):
     """The replicas of a `tf.distribute.Strategy`."""
 
     def __init__(self, strategy):
@@ -117,9 +131,6 @@ class TensorFlowDevices:
     def callbacks(self, seed, start):
         return []
 
-    def stop_agreement(self):
-        return make_stop_agreement(self.process_index, self.processes)
-
     def is_out_of_memory(self, error):
         import tensorflow as tf
 
@@ -135,7 +146,7 @@ class TensorFlowDevices:
         return device_names()
 
 
-class GlobalArrays:
+class GlobalArrays(_Processes):
     """Devices on which a batch is one array: JAX data parallelism over all devices, or one device of any backend.
 
     Args:
@@ -148,7 +159,7 @@ class GlobalArrays:
         hide_gpus()  # tf.data needs none, and would take their memory
         self.distribution = distribution
         self.replicas = 1 if distribution is None else distribution.device_mesh.devices.size
-        self.process_index, self.processes = _jax_process() if distribution is not None else (0, 1)
+        self.process_index, self.processes = jax_process() if distribution is not None else (0, 1)
         self.is_chief = self.process_index == 0
 
     @contextlib.contextmanager
@@ -178,9 +189,6 @@ class GlobalArrays:
 
     def callbacks(self, seed, start):
         return [TorchSeeds(seed, start)] if keras.backend.backend() == "torch" else []
-
-    def stop_agreement(self):
-        return make_stop_agreement(self.process_index, self.processes)
 
     def is_out_of_memory(self, error):
         return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error)
@@ -234,67 +242,3 @@ def _split_batches(dataset, replicas):
         return tf.data.Dataset.from_tensor_slices(tuple(map(split, batch)))
 
     return dataset.flat_map(shares)
-
-
-# --- JAX --------------------------------------------------------------------------------------------------------------
-
-
-def _jax_devices(name, logical_devices, experiment):
-    import jax
-
-    if logical_devices is not None and name not in ("mirrored", "auto"):
-        raise UserError(f"`logical_devices` goes with the strategy mirrored. Received: strategy={name!r}")
-    if logical_devices is not None:
-        _split_cpu(logical_devices)
-    from keras_tricks.distribution.strategy import cluster_config
-
-    if name == "multi_worker" or (name == "auto" and cluster_config() is not None):
-        _join_cluster(experiment)
-        name = "multi_worker"
-    if keras.distribution.distribution() is not None:  # the user's own
-        return GlobalArrays(keras.distribution.distribution())
-    count = len(jax.devices())
-    if name == "one" or (name == "auto" and count == 1):
-        return GlobalArrays()
-    if name == "tpu" and jax.default_backend() != "tpu":
-        raise UserError(f"No TPU was found: JAX runs on {jax.default_backend()}. Install jax[tpu] on a TPU machine.")
-    if name == "mirrored" and count < 2:
-        raise UserError("The strategy mirrored found one device. Try it on the CPU with --logical-devices 2, or look "
-                        "with `keras-tricks doctor`.")
-    return GlobalArrays(keras.distribution.DataParallel(auto_shard_dataset=False))
-
-
-def _split_cpu(count):
-    import jax
-
-    if count < 2:
-        raise UserError(f"`logical_devices` must be 2 or more. Received: {count}")
-    with contextlib.suppress(RuntimeError):  # JAX has started
-        jax.config.update("jax_num_cpu_devices", count)
-    if len(jax.devices()) != count:
-        raise UserError(f"`logical_devices`={count} must be set before JAX is used; this process has "
-                        f"{len(jax.devices())} devices already.")
-
-
-def _join_cluster(experiment):
-    """Joins the processes of TF_CONFIG; without it, those of a launcher that JAX knows (Slurm, Open MPI, TPU pods)."""
-    import jax
-
-    from keras_tricks.distribution import rendezvous
-
-    text = os.environ.get("TF_CONFIG")
-    if not text:
-        keras.distribution.initialize()
-        return
-    config = json.loads(text)
-    task = config["task"]["type"], config["task"]["index"]
-    rendezvous.wait_for_workers(config["cluster"], *task, experiment)
-    members = rendezvous.members(config["cluster"])
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    keras.distribution.initialize(",".join(members.values()), len(members), list(members).index(f"{task[0]} {task[1]}"))
-
-
-def _jax_process():
-    import jax
-
-    return jax.process_index(), jax.process_count()

@@ -7,16 +7,12 @@ cannot choose it alone: the others may be ahead, or wait for it inside a step. E
     thread of every process           holds its training after the current step, reports the last step that may end
     thread of the first process       decision = the largest report
     every process                     continues to that step
-
-The texts travel through the service that the backend already uses to join the processes. It has no public interface:
-checked with TensorFlow 2.21 and jax 0.10.2, `tests/distribution/test_stop_agreement.py` fails when they change.
 """
 
-import contextlib
 import itertools
 import threading
 
-import keras
+from keras_tricks.distribution.shared_texts import make_store
 
 TIMEOUT = 30  # seconds to wait for the other processes
 POLL_INTERVAL = 0.5  # seconds; a thread that waits inside the service when Python ends would abort the process
@@ -84,57 +80,8 @@ class StopAgreement:
         self.decided.set()
 
 
-class TensorFlowStore:
-    """Texts in the coordination service of `MultiWorkerMirroredStrategy`."""
-
-    def set(self, key, text):
-        import tensorflow as tf
-
-        with contextlib.suppress(tf.errors.AlreadyExistsError):  # two processes received a signal
-            _tensorflow_context().set_config_key_value(key, text)
-
-    def get(self, key, seconds):
-        import tensorflow as tf
-
-        try:
-            return _tensorflow_context().get_config_key_value(key, int(1000 * seconds))
-        except tf.errors.OpError:
-            return None
-
-
-class JaxStore:
-    """Texts in the service that `keras.distribution.initialize` starts."""
-
-    def set(self, key, text):
-        from jax.errors import JaxRuntimeError
-
-        with contextlib.suppress(JaxRuntimeError):  # two processes received a signal
-            _jax_client().key_value_set(key, text)
-
-    def get(self, key, seconds):
-        from jax.errors import JaxRuntimeError
-
-        try:
-            return _jax_client().blocking_key_value_get(key, int(1000 * seconds))
-        except JaxRuntimeError:
-            return None
-
-
-def _tensorflow_context():
-    from tensorflow.python.eager import context
-
-    return context.context()
-
-
-def _jax_client():
-    from jax._src import distributed
-
-    return distributed.global_state.client
-
-
 def make_stop_agreement(process_index, processes):
     """A `StopAgreement` of the processes of this run; `None` if there is one."""
     if processes == 1:
         return None
-    store = TensorFlowStore() if keras.backend.backend() == "tensorflow" else JaxStore()
-    return StopAgreement(store, process_index, processes)
+    return StopAgreement(make_store(), process_index, processes)

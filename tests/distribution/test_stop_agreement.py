@@ -4,28 +4,11 @@ import signal
 import threading
 import time
 
-import keras
 import pytest
+from support.shared_texts import Store
 
 from keras_tricks.distribution import stop_agreement
 from keras_tricks.distribution.stop_agreement import StopAgreement
-
-
-class Store:
-    """Texts shared by threads. As in the services of TensorFlow and JAX, the first text of a key stays."""
-
-    def __init__(self):
-        self.texts, self.changed = {}, threading.Condition()
-
-    def set(self, key, text):
-        with self.changed:
-            self.texts.setdefault(key, text)
-            self.changed.notify_all()
-
-    def get(self, key, seconds):
-        with self.changed:
-            self.changed.wait_for(lambda: key in self.texts, seconds)
-            return self.texts.get(key)
 
 
 def train(count, signals, steps=200, synchronous=True):
@@ -86,16 +69,3 @@ def test_a_process_that_is_gone_does_not_hold_the_others(monkeypatch):
     agreement = StopAgreement(Store(), 0, 2)  # the second never starts
     assert agreement.step_done(signal.SIGTERM)
     assert agreement.last_step is None
-
-
-def test_the_service_of_the_backend():
-    """The private functions exist; `test_multi_worker.py` uses them between two processes."""
-    if keras.backend.backend() == "tensorflow":
-        context = stop_agreement._tensorflow_context()
-        assert callable(context.set_config_key_value) and callable(context.get_config_key_value)
-    elif keras.backend.backend() == "jax":
-        from jax._src.lib import _jax
-
-        stop_agreement._jax_client()
-        client = _jax.DistributedRuntimeClient
-        assert callable(client.key_value_set) and callable(client.blocking_key_value_get)
