@@ -26,7 +26,8 @@ def as_source(data: typing.Any, max_bad_images: int = 100, class_names: Sequence
         data: a pair whose parts are `(images, labels)`, see `arrays.check_arrays`; `tf.data.Dataset`s, see
             `dataset.dataset_split`; or `DataSource`s. A `Source` is returned as it is.
         max_bad_images: integer >= 0, of data sources.
-        class_names: names in label order, of parts whose labels are integers. Defaults to `"0"`, `"1"`, ...
+        class_names: names in label order, of parts whose labels are integers. Defaults to
+            `None`: "0", "1", ...
         argument: what the user set, for messages. Defaults to `"data"`.
 
     Raises:

@@ -84,8 +84,16 @@ time.sleep(600)
     assert error.exit_code == 128 + signal.SIGABRT
 
 
+@pytest.fixture
+def not_ignored():
+    """A shell starts a background process with SIGINT ignored, which `launch` would respect."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_are_passed_on_once(number, tmp_path, capsys):
+def test_signals_are_passed_on_once(number, tmp_path, capsys, not_ignored):
     before = signal.getsignal(number)
     error = start(f"""
 received = []

@@ -217,7 +217,7 @@ def test_a_folder_of_broken_images_stops_even_when_that_many_are_allowed(folder)
     split = open_source("image_folder", folder, max_bad_images=100).train
     with pytest.raises(tf.errors.OpError):
         trained(split, 2)
-    with pytest.raises(TooManyBadImages, match="None of the 16 images .*a_00.png"):
+    with pytest.raises(TooManyBadImages, match=r"None of the 16 images .*[ab]_0\d.png"):
         split.bad.check()
 
 

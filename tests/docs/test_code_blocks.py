@@ -103,6 +103,7 @@ def things(tmp_path_factory):
     config = {"architecture": "resnet50d", "num_classes": 1000, "pretrained_cfg": published}
     tensors = in_timms_names(model)
     put(root / "hub", "timm/resnet50d.ra2_in1k", tensors, config, "REVISION")
+    put(root / "hub", "timm/resnet50d.a1_in1k", tensors, config)  # the best known
     put(root / "hub", "owner/name", tensors, config)
     blob = next(p for p in (root / "hub" / "models--owner--name" / "blobs").iterdir() if len(p.name) == 64)
     (root / "resnet50d.safetensors").symlink_to(blob)

@@ -150,6 +150,8 @@ import pytest
 import keras_tricks as kt
 from run.test_reliability import At, everything
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background processes with it ignored
+
 def twice():
     os.kill(os.getpid(), signal.SIGINT)
     os.kill(os.getpid(), signal.SIGINT)
