@@ -33,9 +33,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROO
 RECORDS = sorted((ROOT / "docs" / "results").rglob("*.md"))
 LANGUAGES = {"python", "bash", "text"}  # text: output, diagrams
 BY_CI = "pip install"  # `.ci/run` takes the README's two commands from it and runs them in an empty environment
-SMALLER = {  # {word of a command: flags that make it small}; of two equal flags the last one counts
-    "--measure": "--widths 0.25 1 --depths 26 50 --resolutions 128 224 --up-to 0.3G --steps 1 --batch-size 2",
-    "--train": "--widths 0.125 --depths 26 --resolutions 32",
+SMALLER = {  # {words of a command: flags that make it small}; of two equal flags the last one counts
+    "scale --measure": "--widths 0.25 1 --depths 26 50 --resolutions 128 224 --up-to 0.3G --steps 1 --batch-size 2",
+    "scale --train": "--widths 0.125 --depths 26 --resolutions 32",
     "benchmark": "--batches 1",
     "ablate": "--seeds 1",
 }
@@ -168,7 +168,8 @@ def run_here(words):
     words = [recipe if word == "RECIPE" else word for word in words]
     code = 0
     try:
-        cli.run(cli.parse([*words, *(flag for word in words for flag in SMALLER.get(word, "").split())]))
+        flags = [flag for needed, text in SMALLER.items() if set(needed.split()) <= set(words) for flag in text.split()]
+        cli.run(cli.parse([*words, *flags]))
     except SystemExit as stop:
         code = stop.code
     assert not code, f"{shlex.join(words)} ended with {code}"
