@@ -83,6 +83,7 @@ def test_balanced_accuracy_is_the_mean_over_classes():
 
 
 def test_a_run_is_weighted_and_reports_the_balanced_accuracy(tmp_path):
+    pytest.importorskip("tensorflow")  # reads the data
     recipe = tiny(loss={"class_weight": {"3": 2.0, "8": 0.5}}, schedule={"epochs": 1}, export=NO_EXPORT)
     ready = training.prepare(recipe)
     assert ready.trainer.loss.class_weight == [1, 1, 1, 2, 1, 1, 1, 1, 0.5, 1]
@@ -95,12 +96,14 @@ def test_a_run_is_weighted_and_reports_the_balanced_accuracy(tmp_path):
 
 
 def test_balanced_weights_of_a_run_are_of_its_training_images():
+    pytest.importorskip("tensorflow")  # reads the data
     weights = training.prepare(tiny(loss={"class_weight": "balanced"})).trainer.loss.class_weight
     assert np.mean(weights) == pytest.approx(1.0, abs=0.01) and len(set(weights)) > 1
     assert type(training.prepare(tiny()).trainer.loss) is LabelSmoothingCrossentropy
 
 
 def test_mistakes_are_one_line():
+    pytest.importorskip("tensorflow")  # reads the data
     with pytest.raises(UserError, match="`loss.class_weight` has the class '12', and digits has no such class"):
         training.prepare(tiny(loss={"class_weight": {"12": 2.0}}))
     for wrong in ("balance", {"3": -1.0}, {"3": "x"}, 3):

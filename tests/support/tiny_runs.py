@@ -1,6 +1,7 @@
 """A tiny recipe that uses every random component, and helpers that read its runs."""
 
 import csv
+import importlib.util
 import pathlib
 
 import keras
@@ -34,12 +35,14 @@ def tiny(**changes):
 @pytest.fixture(autouse=True)
 def leave_tensorflow_as_it_was(request, monkeypatch):
     """Restores TensorFlow after a test: training makes it deterministic. Curves (an eighth of a run) are not drawn."""
-    from tensorflow.python.framework import config
-
+    has_tensorflow = importlib.util.find_spec("tensorflow") is not None
     if "curves" not in request.node.name:
         monkeypatch.setattr(run_log, "draw_curves", lambda folder: None)
     yield
-    config.disable_op_determinism()
+    if has_tensorflow:
+        from tensorflow.python.framework import config
+
+        config.disable_op_determinism()
     keras.config.set_dtype_policy("float32")
 
 
