@@ -69,8 +69,9 @@ class BalancedAccuracy(ClassCounts):
 
     def result(self) -> Any:
         ops = keras.ops
-        seen = ops.cast(self.images > 0, self.images.dtype)
-        shares = self.correct / ops.where(self.images > 0, self.images, 1.0)
+        images, correct = ops.convert_to_tensor(self.images), ops.convert_to_tensor(self.correct)
+        seen = ops.cast(images > 0, images.dtype)
+        shares = correct / ops.where(images > 0, images, 1.0)
         return ops.sum(shares) / ops.maximum(ops.sum(seen), 1.0)
 
 
