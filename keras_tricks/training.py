@@ -40,7 +40,7 @@ from keras_tricks.run.own import Handed, follows_plateau, make_callbacks
 from keras_tricks.run.peers import experiment, report_failures
 from keras_tricks.run.process import own_process
 from keras_tricks.run.resolve import create_run_folder, resolve_run
-from keras_tricks.run.start import epochs_of_fits, fingerprint, first_step_of, log_start, may_differ
+from keras_tricks.run.start import epochs_of_fits, first_step_of, log_start, may_differ
 from keras_tricks.run.watchers import make_loggers, make_watchers
 from keras_tricks.run.weights import keeps_last_statistics, load_result
 from keras_tricks.utils.atomic_files import write_text
@@ -172,7 +172,6 @@ def prepare(recipe: Recipe, devices=None, handed=None) -> Prepared:
     # --- data ---------------------------------------------------------------------------------------------------------
     source = open_data(recipe.data, handed and handed.source)
     _check_against_data(recipe, source)
-    devices.check_equal(fingerprint(source))  # all workers have the same images
     plan = plan_of_recipe(recipe, source.train.num_examples, devices.replicas)
 
     build = handed and handed.model

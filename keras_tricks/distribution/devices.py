@@ -10,7 +10,6 @@
     is_deterministic()  whether a recipe's `train.deterministic` asks for it on these devices
     set_deterministic() before any variable is made
     callbacks()         callbacks that the backend needs in `fit`
-    check_equal()       raises `UserError` in all processes if one has other facts, such as other data
     stop_agreement()    how all processes stop after the same step, `None` for one process
     is_out_of_memory(), is_lost_peer()   what an error of the backend means
     describe()          names of the devices, for env.json and `doctor`
@@ -26,9 +25,7 @@ import keras
 
 from keras_tricks.distribution.diagnosis import device_names
 from keras_tricks.distribution.jax_distribution import jax_distribution, jax_process
-from keras_tricks.distribution.shared_texts import check_equal
 from keras_tricks.distribution.stop_agreement import make_stop_agreement
-from keras_tricks.distribution.strategy import worker_names
 from keras_tricks.distribution.torch_seeds import TorchSeeds
 from keras_tricks.utils.errors import UserError, check_choice
 
@@ -67,9 +64,6 @@ class _Processes:
     """What several processes of a run do together, on every backend."""
 
     processes, process_index = 1, 0
-
-    def check_equal(self, facts):
-        check_equal(facts, worker_names(self.processes), self.process_index)
 
     def stop_agreement(self):
         return make_stop_agreement(self.process_index, self.processes)
