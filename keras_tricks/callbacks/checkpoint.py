@@ -25,6 +25,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from keras_tricks.callbacks.callback_state import set_state_of, state_of, states_as_json
 from keras_tricks.callbacks.watchdog import NonFiniteLoss
 from keras_tricks.callbacks.weight_ema import WeightEMA
 from keras_tricks.losses import trained_network
@@ -101,7 +102,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.saved = time.monotonic()
         if self.states is not None:
             for callback, state in zip(self.tracked_callbacks, self.states, strict=True):
-                _set_state(callback, state)
+                set_state_of(callback, state)
             self.states = None
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
@@ -204,14 +205,15 @@ class Checkpoint(keras.callbacks.Callback):
 
     def keep_states(self) -> None:
         """Keeps the state of the other callbacks for the next call of `fit`, at whose start they reset themselves."""
-        self.states = [_state(callback) for callback in self.tracked_callbacks]
+        self.states = [state_of(callback) for callback in self.tracked_callbacks]
 
     def _metadata(self):
-        states = [_state(callback) for callback in self.tracked_callbacks]
+        states = [state_of(callback) for callback in self.tracked_callbacks]
         return {**self.metadata, "format": FORMAT, "version": _version(), "epoch": self.position.epoch,
                 "images": self.position.images, "best": "" if self.best is None else repr(self.best),
                 "monitor": self.monitor, "about": json.dumps(self.fingerprint, sort_keys=True),
-                "callbacks": _as_json(states, self.tracked_callbacks), **({"stopped": "1"} if self.stopped else {})}
+                "callbacks": states_as_json(states, self.tracked_callbacks),
+                **({"stopped": "1"} if self.stopped else {})}
 
     def _write(self, state, averages, metadata, improved):
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -361,44 +363,6 @@ def _is_finite(values):
 def _copies(variables):
     """{name: array} in separate memory: that of a tensor may change while the thread writes."""
     return {name: np.array(keras.ops.convert_to_numpy(variable)) for name, variable in variables.items()}
-
-
-def _state_method(callback):
-    """The method of a callback that returns its state: `state` or `get_state`, if it has `set_state`; else `None`."""
-    has_setter = callable(getattr(callback, "set_state", None))
-    methods = (getattr(callback, name, None) for name in ("state", "get_state"))
-    return next((method for method in methods if has_setter and callable(method)), None)
-
-
-def _state(callback):
-    method = _state_method(callback)
-    if method is not None:
-        return method()
-    plain = (int, float, bool, str, type(None))
-    found = {k: v for k, v in vars(callback).items() if not k.startswith("_")}
-    return {k: v.item() if isinstance(v, np.generic) else v
-            for k, v in found.items() if isinstance(v, (*plain, np.generic))}
-
-
-def _set_state(callback, state):
-    if _state_method(callback) is not None:
-        callback.set_state(state)
-        return
-    for key, value in state.items():
-        # Keras turns the sign of `min_delta` once, after the first epoch of a callback: it must find its own value.
-        if key != "min_delta" or not hasattr(callback, "monitor_op"):
-            setattr(callback, key, value)
-
-
-def _as_json(states, callbacks):
-    """The states as JSON. Raises a `UserError` that names the callback whose state is something else."""
-    for state, callback in zip(states, callbacks, strict=True):
-        try:
-            json.dumps(state)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"The state of the callback {type(callback).__name__} must be numbers, texts, lists and "
-                            f"dicts, which JSON can hold ({error}).") from None
-    return json.dumps(states)
 
 
 def _version():

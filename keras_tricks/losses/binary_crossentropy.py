@@ -17,7 +17,7 @@ from typing import Any
 
 import keras
 
-from keras_tricks.losses.label_smoothing import smooth_labels
+from keras_tricks.losses.label_smoothing import one_hot_labels, smooth_labels
 from keras_tricks.utils.errors import UserError, check_choice
 
 
@@ -60,9 +60,7 @@ class BinaryCrossentropy(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         ops = keras.ops
         y_pred = ops.cast(y_pred, "float32")
-        if len(y_true.shape) < 2 or y_true.shape[-1] != y_pred.shape[-1]:
-            y_true = ops.one_hot(ops.reshape(ops.cast(y_true, "int32"), (-1,)), y_pred.shape[-1])
-        targets = smooth_labels(ops.cast(y_true, "float32"), self.label_smoothing, self.smoothing)
+        targets = smooth_labels(one_hot_labels(y_true, y_pred.shape[-1]), self.label_smoothing, self.smoothing)
         targets = binary_targets(targets, self.target_threshold)
         each = ops.binary_crossentropy(targets, y_pred, from_logits=self.from_logits)
         return ops.sum(each, axis=-1) if self.sum_classes else ops.mean(each, axis=-1)

@@ -18,7 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_tricks.losses.label_smoothing import LabelSmoothingCrossentropy, smooth_labels
+from keras_tricks.losses.label_smoothing import LabelSmoothingCrossentropy, one_hot_labels, smooth_labels
 
 
 def balanced_class_weights(counts: Sequence[int]) -> list[float]:
@@ -60,9 +60,7 @@ class ClassWeightedCrossentropy(LabelSmoothingCrossentropy):
         y_pred = ops.cast(y_pred, "float32")
         if y_pred.shape[-1] != len(self.class_weight):
             raise ValueError(f"`class_weight` has {len(self.class_weight)} weights for {y_pred.shape[-1]} classes.")
-        if len(y_true.shape) < 2 or y_true.shape[-1] != y_pred.shape[-1]:
-            y_true = ops.one_hot(ops.reshape(ops.cast(y_true, "int32"), (-1,)), y_pred.shape[-1])
-        targets = smooth_labels(ops.cast(y_true, "float32"), self.label_smoothing, self.smoothing)
+        targets = smooth_labels(one_hot_labels(y_true, y_pred.shape[-1]), self.label_smoothing, self.smoothing)
         # TensorFlow's fused cross entropy has a wrong gradient for targets that do not sum to 1.
         logs = ops.log_softmax(y_pred) if self.from_logits else ops.log(ops.maximum(y_pred, keras.config.epsilon()))
         return -ops.sum(targets * ops.convert_to_tensor(self.class_weight, "float32") * logs, axis=-1)

@@ -28,6 +28,14 @@ def smooth_labels(labels: Any, label_smoothing: float = 0.1, smoothing: str = "o
     return labels * (1.0 - moved) + moved / classes
 
 
+def one_hot_labels(y_true: Any, classes: int) -> Any:
+    """Labels as float32 `(batch, classes)`: those that are class numbers become one-hot."""
+    ops = keras.ops
+    if len(y_true.shape) < 2 or y_true.shape[-1] != classes:
+        y_true = ops.one_hot(ops.reshape(ops.cast(y_true, "int32"), (-1,)), classes)
+    return ops.cast(y_true, "float32")
+
+
 @keras.saving.register_keras_serializable(package="keras_tricks")
 class LabelSmoothingCrossentropy(keras.losses.Loss):
     """Cross entropy with smoothed labels. Accepts integer labels, one-hot labels and labels mixed by mixup.
@@ -55,9 +63,7 @@ class LabelSmoothingCrossentropy(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         ops = keras.ops
         y_pred = ops.cast(y_pred, "float32")
-        if len(y_true.shape) < 2 or y_true.shape[-1] != y_pred.shape[-1]:
-            y_true = ops.one_hot(ops.reshape(ops.cast(y_true, "int32"), (-1,)), y_pred.shape[-1])
-        targets = smooth_labels(ops.cast(y_true, "float32"), self.label_smoothing, self.smoothing)
+        targets = smooth_labels(one_hot_labels(y_true, y_pred.shape[-1]), self.label_smoothing, self.smoothing)
         return ops.categorical_crossentropy(targets, y_pred, from_logits=self.from_logits)
 
     def get_config(self) -> dict[str, Any]:

@@ -28,12 +28,7 @@ def read_class_names(path):
     Raises:
         UserError: the file cannot be read, or is not a list of different names.
     """
-    try:
-        names = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError):
-        names = None
+    names = _read_json(path, path)
     is_list = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
     if not is_list or len(set(names)) < len(names):
         raise UserError(f"{path} is not a JSON list of class names: restore the file, or remove it.")
@@ -92,13 +87,18 @@ def places(found, known, mapping=None):
 
 def read_mapping(path):
     """{name of the data set: name of the network} from a JSON file. Raises `UserError` for any other content."""
-    try:
-        mapping = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"--class-map {path} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError):
-        mapping = None
+    mapping = _read_json(path, f"--class-map {path}")
     if not isinstance(mapping, dict) or not mapping or not all(isinstance(name, str) for name in mapping.values()):
         raise UserError(f"--class-map {path} must hold a JSON object of names, such as "
                         '{"folder name": "class of the weights"}.')
     return mapping
+
+
+def _read_json(path, what):
+    """The value in a JSON file, `None` if it is no JSON. Raises `UserError` if the file cannot be read."""
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{what} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError):
+        return None
