@@ -23,10 +23,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 import tensorflow as tf
 
-from keras_tricks.data import crops, service, training_batches, training_examples
-from keras_tricks.data.image_folder import BadImages, file_split
-from keras_tricks.data.remote_split import remote_file_split
-from keras_tricks.data.source import Split
+from keras_tricks.data import service, training_batches, training_examples
+from keras_tricks.data.augment import crops
+from keras_tricks.data.sources.image_folder import BadImages, file_split
+from keras_tricks.data.sources.remote_split import remote_file_split
+from keras_tricks.data.sources.source import Split
 from keras_tricks.recipe import Augment, Data
 from keras_tricks.schedules import batch_size_plan
 

@@ -42,7 +42,7 @@ PACKAGES = "keras_tricks official keras_cv_attention_models timm keras tensorflo
 def ours(files, args, packed=False, workers=0, **augment):
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
     from keras_tricks.data import training_batches
-    from keras_tricks.data.image_folder import BadImages, file_split
+    from keras_tricks.data.sources.image_folder import BadImages, file_split
     from keras_tricks.recipe import Augment, Data
     from keras_tricks.schedules import batch_size_plan
 
@@ -57,8 +57,8 @@ def ours(files, args, packed=False, workers=0, **augment):
 
 def data_service(files, workers):
     """A tf.data service on this machine, whose workers make the batches."""
-    from keras_tricks.data.remote_split import remote_file_split
     from keras_tricks.data.service import Service
+    from keras_tricks.data.sources.remote_split import remote_file_split
 
     def serve(*arguments):
         command = [sys.executable, "-m", "keras_tricks", "data", "serve", "--host", "localhost", *arguments]
@@ -76,7 +76,7 @@ def pack(split):
     import tempfile
 
     from keras_tricks.data import Source
-    from keras_tricks.data.tfrecord import pack, tfrecord
+    from keras_tricks.data.sources.tfrecord import pack, tfrecord
 
     folder = pathlib.Path(tempfile.mkdtemp()) / "packed"
     pack(Source("images", ("all",), split, split), folder)

@@ -188,7 +188,7 @@ def recipes():
 def reference():
     for folder, title in REFERENCE.items():
         head = ast.get_docstring(ast.parse((cards.PACKAGE / folder / "__init__.py").read_text()))
-        paths = [path for path in sorted((cards.PACKAGE / folder).glob("*.py")) if path.name != "__init__.py"]
+        paths = [path for path in sorted((cards.PACKAGE / folder).rglob("*.py")) if path.name != "__init__.py"]
         names = [f"::: {module(path)}.{name}\n" for path in paths for name in public(path)]
         write(f"reference/{folder}.md", "\n".join([f"# {title}: kt.{folder}\n\n{head}\n", *names]))
     write("reference/recipe.md", "\n".join(["# Recipe and training\n", *(f"::: keras_tricks.{name}\n"

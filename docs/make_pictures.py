@@ -28,7 +28,7 @@ from sklearn.datasets import load_sample_image
 
 import keras_tricks as kt
 from keras_tricks.analysis.signal_propagation import draw
-from keras_tricks.data.rand_augment import operations
+from keras_tricks.data.augment.rand_augment import operations
 
 FOLDER = pathlib.Path(__file__).parent / "images"
 CREDIT = "Photograph: danielbuechele\nCC BY 2.0, cropped"
@@ -312,18 +312,18 @@ def mixing(path):
 def crops(path):
     """Four random-resized crops and the evaluation crop, and their places in the photograph."""
     image, size = tf.constant(load_sample_image("china.jpg")), 224
-    height, width = kt.data.crops.image_shape(image)
+    height, width = kt.data.augment.crops.image_shape(image)
     figure = Figure(figsize=(9.2, 3.2), dpi=DPI, layout="constrained")
     grid = [["whole", "0", "1", "2"], ["whole", "3", "evaluation", "credit"]]
     panels = figure.subplot_mosaic(grid, width_ratios=(3.2, 1, 1, 1))
     tile(panels["whole"], image, "photograph", alpha=0.6)
     for number, name in enumerate(["0", "1", "2", "3", "evaluation"]):
         if name == "evaluation":
-            box, crop = kt.data.crops.center_box(height, width, size), kt.data.crops.center_crop(image, size)
+            box, crop = kt.data.augment.crops.center_box(height, width, size), kt.data.crops.center_crop(image, size)
         else:
             seed = 0, number
-            box = kt.data.crops.random_resized_box(height, width, seed)
-            crop = kt.data.crops.random_resized_crop(image, size, seed)
+            box = kt.data.augment.crops.random_resized_box(height, width, seed)
+            crop = kt.data.augment.crops.random_resized_crop(image, size, seed)
         top, left, rows, columns = map(int, box)
         frame = dict(fill=False, lw=2.5, ec=f"C{number}")
         panels["whole"].add_patch(Rectangle((left, top), columns, rows, **frame))

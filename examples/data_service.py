@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 
 import keras_tricks as kt
 from keras_tricks.data import open_source, service, training_batches
-from keras_tricks.data.tfrecord import pack
+from keras_tricks.data.sources.tfrecord import pack
 from keras_tricks.recipe import Augment, Data, Model, Recipe, Schedule
 from keras_tricks.schedules import batch_size_plan
 

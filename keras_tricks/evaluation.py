@@ -204,7 +204,7 @@ def predict(what: str | pathlib.Path, paths: Iterable[str | pathlib.Path], top: 
     import tensorflow as tf
 
     from keras_tricks.data import evaluation_image
-    from keras_tricks.data.image_folder import check_image
+    from keras_tricks.data.sources.image_folder import check_image
 
     is_folder = pathlib.Path(what).is_dir()
     model, data, classes = (_of_run if is_folder else _of_published_model)(what, weights, assignments)

@@ -222,7 +222,7 @@ def _make_devices(recipe):
 def open_data(data, given=None):
     """The `Source` of a recipe's `data` section, or the `given` one, limited to `data.train_images`."""
     from keras_tricks.data import open_source
-    from keras_tricks.data.as_source import hold_out
+    from keras_tricks.data.sources.as_source import hold_out
 
     if given is not None:
         source = hold_out(given, data.minival) if data.minival else given

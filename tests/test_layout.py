@@ -115,6 +115,15 @@ def test_the_order_has_no_circle():
         below(name)
 
 
+def test_sources_and_augmentations_do_not_import_the_pipeline():
+    """Inside `data`: pipeline -> sources -> augment."""
+    allowed = {"augment": {"augment"}, "sources": {"augment", "sources"}}
+    for folder, below in allowed.items():
+        for path in (PACKAGE / "data" / folder).glob("*.py"):
+            found = {name.split(".")[2] for name, _ in imports(parse(path)) if name.startswith("keras_tricks.data.")}
+            assert found <= below, relative(path)
+
+
 def test_the_library_does_not_import_the_program():
     program = {"recipe", "run", "training", "evaluation", "report", "studies", "cli"}
     assert all(not MAY_IMPORT[name] & program for name in MAY_IMPORT if name not in program | {"__main__"})

@@ -39,8 +39,8 @@ def run_check(args):
 
 
 def run_pack(args):
-    from keras_tricks.data.open_source import open_source
-    from keras_tricks.data.tfrecord import pack
+    from keras_tricks.data.sources.open_source import open_source
+    from keras_tricks.data.sources.tfrecord import pack
 
     description = pack(open_source(args.source, args.data_dir), args.output, args.shard_mib * 2**20)
     for name, split in description["splits"].items():

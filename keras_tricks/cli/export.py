@@ -197,7 +197,7 @@ def _examples(folder, recipe):
 
     from keras_tricks import training
     from keras_tricks.data import some_images
-    from keras_tricks.data.folder_scan import FORMATS, LeftOut, list_images
+    from keras_tricks.data.sources.folder_scan import FORMATS, LeftOut, list_images
 
     if folder is not None:
         files = [image.path for image in list_images(folder, LeftOut()) if not image.reason]

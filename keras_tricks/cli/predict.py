@@ -134,7 +134,7 @@ def find_images(words):
 
 
 def _images_in(folder):
-    from keras_tricks.data.folder_scan import FORMATS, LeftOut, list_images
+    from keras_tricks.data.sources.folder_scan import FORMATS, LeftOut, list_images
 
     left_out = LeftOut()
     found = [image.path for image in list_images(folder, left_out)]

@@ -15,7 +15,7 @@ Status     order and counts are tested; no recipe uses it
 import numpy as np
 import tensorflow as tf
 
-from keras_tricks.data.source import Split
+from keras_tricks.data.sources.source import Split
 from keras_tricks.utils.errors import UserError
 
 CLASS_SEED = 700_001  # offset that separates the orders of the classes

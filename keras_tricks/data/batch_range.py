@@ -7,13 +7,13 @@ import typing
 
 import tensorflow as tf
 
-from keras_tricks.data.alternating_flip import is_mirrored
+from keras_tricks.data.augment.alternating_flip import is_mirrored
+from keras_tricks.data.augment.mixing import mix
+from keras_tricks.data.augment.preprocessing import augment_randomly, normalize, training_image
 from keras_tricks.data.balanced_sampling import order_of
-from keras_tricks.data.mixing import mix
 from keras_tricks.data.parts import rows_of_part
-from keras_tricks.data.preprocessing import augment_randomly, normalize, training_image
 from keras_tricks.data.repeated_augmentation import COPY_STRIDE, copy_of
-from keras_tricks.data.tfds import EPOCH_STRIDE
+from keras_tricks.data.sources.tfds import EPOCH_STRIDE
 
 PARTNER_SEED = 500_009  # offset that separates the order of partners from that of the images they are mixed with
 # Fixed, because tf.data's autotuning starts with one call and needs hundreds of images to increase it.

@@ -4,9 +4,9 @@ import os
 import sys
 from collections.abc import Iterator
 
-from keras_tricks.data.image_folder import inspect_files
-from keras_tricks.data.open_source import open_source
-from keras_tricks.data.shard_check import find_damaged_shards, find_wrong_records
+from keras_tricks.data.sources.image_folder import inspect_files
+from keras_tricks.data.sources.open_source import open_source
+from keras_tricks.data.sources.shard_check import find_damaged_shards, find_wrong_records
 from keras_tricks.utils.text import printable
 
 SHOWN = 100  # wrong records

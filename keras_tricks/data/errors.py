@@ -6,7 +6,7 @@ those of TensorFlow 2.21. `tests/test_training.py` provokes a label out of range
 
 import tensorflow as tf
 
-from keras_tricks.data.source import Source
+from keras_tricks.data.sources.source import Source
 from keras_tricks.utils.errors import UserError
 
 PIPELINE_ERROR = tf.errors.OpError  # whatever fails inside a `tf.data` pipeline, or in TensorFlow's step

@@ -5,9 +5,9 @@ import typing
 import numpy as np
 import tensorflow as tf
 
-from keras_tricks.data.image_files import check_image
-from keras_tricks.data.preprocessing import evaluation_image
-from keras_tricks.data.source import Split
+from keras_tricks.data.augment.preprocessing import evaluation_image
+from keras_tricks.data.sources.image_files import check_image
+from keras_tricks.data.sources.source import Split
 
 
 def image_of_file(path: typing.Any, data: typing.Any) -> tf.Tensor:

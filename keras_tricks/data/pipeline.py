@@ -11,12 +11,12 @@ import typing
 import numpy as np
 import tensorflow as tf
 
+from keras_tricks.data.augment.preprocessing import check_policies, evaluation_image, normalize
 from keras_tricks.data.balanced_sampling import check_sampling, order_of, shuffle_index
 from keras_tricks.data.batch_range import PARALLEL_CALLS, PREFETCH, BatchRange, check_label, parallel_map
 from keras_tricks.data.parts import rows_of_part
-from keras_tricks.data.preprocessing import check_policies, evaluation_image, normalize
 from keras_tricks.data.repeated_augmentation import check_repeats, copy_of
-from keras_tricks.data.source import Split
+from keras_tricks.data.sources.source import Split
 
 
 def training_batches(split: Split, data: typing.Any, augment: typing.Any, num_classes: int, plan: typing.Any, seed: int,

@@ -24,8 +24,8 @@ import typing
 
 import tensorflow as tf
 
-from keras_tricks.data.remote_split import remote_split
-from keras_tricks.data.source import Source, Split
+from keras_tricks.data.sources.remote_split import remote_split
+from keras_tricks.data.sources.source import Source, Split
 from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.timeouts import default_timeout
 

@@ -61,7 +61,7 @@ def measure(recipe, split, num_classes, batches=5):
     import tensorflow as tf
 
     from keras_tricks import data as kt_data
-    from keras_tricks.data import crops
+    from keras_tricks.data.augment import crops
     from keras_tricks.data.batch_range import PARALLEL_CALLS
 
     size = min(recipe.schedule.batch_size, split.num_examples)

@@ -20,8 +20,8 @@ def given_data(data: typing.Any) -> GivenData | None:
     """
     if data is None:
         return None
-    from keras_tricks.data.as_source import as_source
-    from keras_tricks.data.open_source import HANDED_OVER
+    from keras_tricks.data.sources.as_source import as_source
+    from keras_tricks.data.sources.open_source import HANDED_OVER
 
     source = as_source(data)
     fingerprint = f"{source.description or source.name}, sha256 {source.identity[:16]}"

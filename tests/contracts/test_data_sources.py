@@ -13,7 +13,8 @@ from support.tiny_runs import NO_EXPORT, leave_tensorflow_as_it_was, state, tiny
 import keras_tricks as kt
 from keras_tricks import callbacks, training
 from keras_tricks.cli import plan
-from keras_tricks.data import dataset, training_batches
+from keras_tricks.data import training_batches
+from keras_tricks.data.sources import dataset
 from keras_tricks.run.given_data import given_data
 from keras_tricks.run.own import Handed
 from keras_tricks.schedules import batch_size_plan

@@ -7,8 +7,8 @@ from support.image_folders import DATA, PLAIN, value
 
 from keras_tricks.data import as_source, batch_indices, training_batches
 from keras_tricks.data.balanced_sampling import BalancedOrder, UniformOrder, order_of, shuffle_index
-from keras_tricks.data.digits import array_split
-from keras_tricks.data.source import Split
+from keras_tricks.data.sources.digits import array_split
+from keras_tricks.data.sources.source import Split
 from keras_tricks.recipe import Augment
 from keras_tricks.schedules import batch_size_plan
 from keras_tricks.utils.errors import UserError

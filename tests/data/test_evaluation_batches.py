@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import strategies as st
 
 from keras_tricks.data import evaluation_batches
-from keras_tricks.data.digits import array_split
+from keras_tricks.data.sources.digits import array_split
 from keras_tricks.recipe import Data
 
 DATA = Data(image_size=4, eval_crop="whole", mean=(0.0,) * 3, std=(1.0,) * 3, workers=1)

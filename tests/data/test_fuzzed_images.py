@@ -11,10 +11,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_tricks.data import crops, evaluation_batches, training_batches
-from keras_tricks.data.bad_images import BadImages
-from keras_tricks.data.image_files import check_image, decoding_fault
-from keras_tricks.data.image_folder import file_split, find_broken
+from keras_tricks.data import evaluation_batches, training_batches
+from keras_tricks.data.augment import crops
+from keras_tricks.data.sources.bad_images import BadImages
+from keras_tricks.data.sources.image_files import check_image, decoding_fault
+from keras_tricks.data.sources.image_folder import file_split, find_broken
 from keras_tricks.recipe import Augment, Data
 from keras_tricks.schedules import batch_size_plan
 

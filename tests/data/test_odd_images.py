@@ -13,11 +13,12 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from keras_tricks import cli
-from keras_tricks.data import crops, evaluation_batches, open_source, training_batches
+from keras_tricks.data import evaluation_batches, open_source, training_batches
+from keras_tricks.data.augment import crops
 from keras_tricks.data.check import check
-from keras_tricks.data.image_files import MAX_PIXELS, check_image
-from keras_tricks.data.image_folder import find_broken
-from keras_tricks.data.tfrecord import pack
+from keras_tricks.data.sources.image_files import MAX_PIXELS, check_image
+from keras_tricks.data.sources.image_folder import find_broken
+from keras_tricks.data.sources.tfrecord import pack
 from keras_tricks.recipe import Augment, Data
 from keras_tricks.schedules import batch_size_plan
 from keras_tricks.utils.errors import UserError

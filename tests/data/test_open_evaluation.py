@@ -5,7 +5,7 @@ import tensorflow as tf
 from support.image_folders import evaluated, make
 
 from keras_tricks.data import open_evaluation, open_source
-from keras_tricks.data.tfrecord import pack
+from keras_tricks.data.sources.tfrecord import pack
 from keras_tricks.recipe import Data
 from keras_tricks.utils.errors import UserError
 

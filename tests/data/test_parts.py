@@ -10,9 +10,9 @@ import tensorflow as tf
 from hypothesis import strategies as st
 
 from keras_tricks.data import evaluation_batches, training_batches
-from keras_tricks.data.digits import array_split
 from keras_tricks.data.parts import rows_of_part
-from keras_tricks.data.source import Split
+from keras_tricks.data.sources.digits import array_split
+from keras_tricks.data.sources.source import Split
 from keras_tricks.recipe import Augment, Data
 from keras_tricks.schedules import batch_size_plan
 from keras_tricks.utils.errors import UserError

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_tricks.data import WaitClock, color, crops, evaluation_batches, evaluation_image, training_batches
+from keras_tricks.data import WaitClock, evaluation_batches, evaluation_image, training_batches
 from keras_tricks.data import training_examples as examples_in_order
-from keras_tricks.data.digits import array_split
+from keras_tricks.data.augment import color, crops
+from keras_tricks.data.sources.digits import array_split
 from keras_tricks.recipe import Augment, Data
 from keras_tricks.schedules import Step, batch_size_plan
 

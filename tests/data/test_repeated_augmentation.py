@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from keras_tricks.data import batch_indices, copy_of, training_batches
-from keras_tricks.data.digits import array_split
-from keras_tricks.data.source import Split
+from keras_tricks.data.sources.digits import array_split
+from keras_tricks.data.sources.source import Split
 from keras_tricks.recipe import Augment, Data, Recipe
 from keras_tricks.run.build import plan_of_recipe
 from keras_tricks.schedules import batch_size_plan

@@ -10,7 +10,7 @@ from PIL import Image
 
 from keras_tricks import distribution
 from keras_tricks.data import open_source, training_batches
-from keras_tricks.data.tfrecord import pack
+from keras_tricks.data.sources.tfrecord import pack
 from keras_tricks.recipe import Augment, Data
 from keras_tricks.schedules import batch_size_plan
 

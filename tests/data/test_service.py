@@ -19,8 +19,8 @@ from support import servers
 
 from keras_tricks import cli
 from keras_tricks.data import open_source, service, training_batches
-from keras_tricks.data.source import Split
-from keras_tricks.data.tfrecord import pack
+from keras_tricks.data.sources.source import Split
+from keras_tricks.data.sources.tfrecord import pack
 from keras_tricks.recipe import Augment, Data
 from keras_tricks.schedules import Step, batch_size_plan
 from keras_tricks.utils.errors import UserError
@@ -151,7 +151,7 @@ def test_an_iteration_that_ends_early_stops_reading(address, packed):
 
 
 def test_a_file_that_workers_do_not_have(address, folder, tmp_path):
-    from keras_tricks.data import remote_split
+    from keras_tricks.data.sources import remote_split
 
     source = open_source("image_folder", folder)
     elsewhere = [str(tmp_path / pathlib.Path(path).name) for path in source.train.paths]

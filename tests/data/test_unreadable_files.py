@@ -16,11 +16,12 @@ import tensorflow as tf
 from support.image_folders import evaluated, make_splits, trained, value
 
 from keras_tricks import cli
-from keras_tricks.data import open_source, remote_split
-from keras_tricks.data.bad_images import TooManyBadImages
+from keras_tricks.data import open_source
 from keras_tricks.data.check import check
-from keras_tricks.data.image_files import check_image
-from keras_tricks.data.tfrecord import pack
+from keras_tricks.data.sources import remote_split
+from keras_tricks.data.sources.bad_images import TooManyBadImages
+from keras_tricks.data.sources.image_files import check_image
+from keras_tricks.data.sources.tfrecord import pack
 from keras_tricks.recipe import Data
 
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from keras_tricks.callbacks.weight_ema import ema_decay
-from keras_tricks.data.mixing import cutmix
+from keras_tricks.data.augment.mixing import cutmix
 from keras_tricks.layers import BatchNormalization
 from keras_tricks.recipe import load_recipe
 from keras_tricks.run.build import plan_of_recipe

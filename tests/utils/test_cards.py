@@ -89,7 +89,7 @@ def test_list_tricks_shows_each_with_its_file_and_its_switch(capsys):
     shown = [(name, path, tuple(changes)) for name, path, *changes in map(str.split, lines)]
     assert head.split()[:2] == ["trick", "file"] and len(set(shown)) == len(shown)
     assert {name: changes for name, _, changes in shown if changes} == cards.tricks()
-    assert ("mixup", "data/mixing.py", ("augment.mixup_alpha=0.2",)) in shown
+    assert ("mixup", "data/augment/mixing.py", ("augment.mixup_alpha=0.2",)) in shown
     assert ("ws_conv2d", "layers/ws_conv2d.py", ()) in shown
     assert {path for _, path, _ in shown} == {card.path for card in cards.cards() if "Recipe" in card.fields}
 

@@ -1,0 +1,56 @@
+"""A split whose examples a Python function reads by number."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from keras_tricks.data.sources.bad_images import BadImages
+from keras_tricks.data.sources.image_files import quick_content
+from keras_tricks.data.sources.source import Split
+
+
+def read_split(read: Callable, names: Sequence[str], bad: BadImages, labels: np.ndarray | None = None,
+               encoded: bool = True, identity: str = "") -> Split:
+    """A split over a function that reads an example.
+
+    An example that cannot be read is added to `bad`. In training the next readable one replaces it.
+
+    Args:
+        read: function of an integer in [0, n) that returns an image, or (image, label) if `labels` is `None`. An image
+            is a `bytes` object with the content of a file, or a uint8 array `(height, width, 3)`. It raises
+            `ValueError` or `OSError` if the image is broken. It is called from several threads.
+        names: n different names of the examples.
+        bad: `BadImages`.
+        labels: int32 array `(n,)`. Defaults to `None`: `read` returns them.
+        encoded: bool, whether images are the content of files. Defaults to `True`.
+        identity: as in `Split`.
+    """
+    count, dtype, rank = len(names), tf.string if encoded else tf.uint8, 0 if encoded else 3
+    bad.total = count
+
+    def example(number):
+        image, label = (read(number), labels[number]) if labels is not None else read(number)
+        return quick_content(image) if encoded else image, np.int32(label)
+
+    def readable(position):
+        """The first readable example at or after a position: (image, label, whether it is that one)."""
+        for step in range(count):
+            number = (int(position) + step) % count
+            if names[number] in bad.reasons:
+                continue
+            try:
+                return *example(number), step == 0
+            except OSError as error:
+                bad.add(names[number], error.strerror or str(error))
+            except ValueError as error:
+                bad.add(names[number], str(error))
+        bad.check()  # raises: no image is left
+
+    def fetch(position):
+        image, label, same = tf.numpy_function(readable, [position], (dtype, tf.int32, tf.bool), stateful=False)
+        image = tf.ensure_shape(image, (None, None, 3)[:rank])
+        return image, tf.ensure_shape(label, ()), tf.ensure_shape(same, ())
+
+    content = (lambda i: read(i) if labels is not None else read(i)[0]) if encoded else None
+    return Split(count, fetch=fetch, paths=tuple(names), bad=bad, labels=labels, identity=identity, content=content)

@@ -1,0 +1,137 @@
+"""A training split that another process can read: its `fetch` is a pure graph, without Python functions.
+
+The sources call Python functions for broken files and for records of shards, and these cannot leave their process.
+Here TensorFlow operations read the same bytes. An example that looks broken is not repaired: `intact` is false, a black
+pixel replaces the image, and the trainer reads the example again with the `fetch` of the source.
+
+Workers read the files themselves, at the same paths as the trainer: from a shared disk, or from copies.
+"""
+
+import logging
+import os
+import pathlib
+import re
+import typing
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from keras_tricks.data.sources.folder_scan import JPEG_SUFFIXES
+from keras_tricks.data.sources.image_files import has_end_markers, read_or_empty, value_or_empty
+from keras_tricks.data.sources.minival import split_off
+from keras_tricks.data.sources.shard_index import HEADER, read_description, read_index, record_starts, shard_paths
+from keras_tricks.data.sources.source import Source, Split
+from keras_tricks.utils.errors import UserError
+
+WITNESSES = 8  # other files that a worker tries to read when it cannot read one
+
+log = logging.getLogger("absl")
+
+
+def remote_split(data: typing.Any, source: Source) -> Split:
+    """The training split of a source, in a form that another process can read.
+
+    Args:
+        data: the section of a `Recipe` that the source was opened with.
+        source: `Source`, already limited to `data.train_images` and without the examples of `data.minival`.
+
+    Raises:
+        UserError: the source is read as a stream (TFDS), or by Python functions, or EXIF orientations are applied.
+    """
+    if data.exif == "apply":
+        raise UserError("`data.exif=apply` turns images in this process, and `data.service` prepares them in others: "
+                        "leave out one of them.")
+    if data.source == "digits":
+        return source.train
+    if data.source in ("image_folder", "csv"):
+        paths = source.train.paths
+        others = sum(not path.lower().endswith(JPEG_SUFFIXES) for path in paths)
+        if others:
+            log.warning("%d of %d training files are not JPEG files: the trainer makes their batches. To let the "
+                        "workers make all batches, pack the data: keras-tricks data pack.", others, len(paths))
+        return remote_file_split(paths, source.train.labels, source.train.bad.reasons)
+    if data.source == "tfrecord":
+        packed = remote_record_split(pathlib.Path(data.data_dir).expanduser(), "train")
+        if data.minival:
+            packed = packed.pick(split_off(np.arange(packed.num_examples), data.minival)[0])
+        return packed if data.train_images is None else packed.take(data.train_images)
+    why = "is a stream" if data.source.startswith("tfds:") else "is read by functions of this process"
+    raise UserError(f"`data.service` needs examples that other processes read by index, and {data.source} {why}. Pack "
+                    f"it: keras-tricks data pack {data.source} --output FOLDER, then --set data.source=tfrecord "
+                    "--data-dir FOLDER.")
+
+
+def remote_file_split(path_list: Sequence[str], labels: Sequence[int], broken: Collection = ()) -> Split:
+    """A split of image files. Only a JPEG counts as intact, because the checksums of a PNG are checked in Python.
+
+    A file that cannot be read is not intact either, unless none of several others can be read: then the data are not
+    on this machine, which is an error.
+
+    Args:
+        path_list: list of paths.
+        labels: list of integers.
+        broken: paths known to be broken.
+    """
+    opened = [b"" if path in broken else os.fsencode(path) for path in path_list]  # a broken file may be a pipe
+    paths, labels = tf.constant(opened, tf.string), tf.constant(labels, tf.int32)
+    readable = [path for path in path_list if path not in broken] if broken else path_list
+    others = readable[:: -(-len(readable) // WITNESSES)] if readable else ()
+
+    def read(path):
+        content = read_or_empty(path)
+        return tf.cond(tf.strings.length(content) > 0, lambda: content, lambda: read_or_fail(path))
+
+    def read_or_fail(path):
+        """An empty file, if there are others; else the error."""
+        found = [tf.strings.length(read_or_empty(tf.constant(os.fsencode(other)))) > 0 for other in others]
+        return tf.cond(tf.reduce_any(found), lambda: tf.constant(b""), lambda: tf.io.read_file(path))
+
+    def fetch(index):
+        content = read(tf.gather(paths, index))
+        intact = has_end_markers(content) & tf.io.is_jpeg(content)
+        if broken:
+            intact &= ~tf.gather(tf.constant([path in broken for path in path_list]), index)
+        return tf.cond(intact, lambda: content, _black_pixel), tf.gather(labels, index), intact
+
+    return Split(num_examples=len(path_list), fetch=fetch)
+
+
+def remote_record_split(root: pathlib.Path, name: str) -> Split:
+    """The split `name` of a folder written by `tfrecord.pack`. TensorFlow verifies the checksum of each record."""
+    description = read_description(root)
+    index, files = read_index(root, description, name), shard_paths(root, description, name)
+    starts = record_starts(files, index)
+    paths = tf.constant([os.fsencode(file) for file in files])
+    columns = {
+        "shard": index["shard"], "start": starts, "label": index["label"],
+        "before_image": index["offset"] - starts - HEADER, "image": index["length"],
+    }
+    columns = {key: tf.constant(column) for key, column in columns.items()}
+    patterns = tf.constant([re.sub(rb"([*?\[\]\\])", rb"\\\1", os.fsencode(file)) for file in files])
+
+    def empty_if_exists(shard):
+        """An empty record; the error of a missing file if the shard is not on this machine."""
+        found = tf.size(tf.io.matching_files(tf.gather(patterns, shard))) > 0
+        return tf.cond(found, lambda: tf.constant(b""), lambda: tf.io.read_file(tf.gather(paths, shard)))
+
+    def fetch(position):
+        example = {key: tf.gather(column, position) for key, column in columns.items()}
+        record = value_or_empty(_record_at, tf.gather(paths, example["shard"]), example["start"],
+                                example["before_image"] + example["image"] + 256)
+        record = tf.cond(tf.strings.length(record) > 0, lambda: record, lambda: empty_if_exists(example["shard"]))
+        cut = lambda: tf.strings.substr(record, example["before_image"], example["image"])  # noqa: E731
+        intact = tf.strings.length(record) > 0
+        return tf.cond(intact, cut, _black_pixel), example["label"], intact
+
+    return Split(num_examples=len(starts), fetch=fetch)
+
+
+def _record_at(path, start, buffer_size):
+    read = tf.raw_ops.TFRecordDatasetV2(filenames=path[None], compression_type="", buffer_size=buffer_size,
+                                        byte_offsets=start[None])
+    return tf.data.experimental.from_variant(read, tf.TensorSpec((), tf.string)).take(1).get_single_element()
+
+
+def _black_pixel():
+    return tf.io.encode_png(tf.zeros((1, 1, 3), tf.uint8))

@@ -1,0 +1,211 @@
+"""The description and the index of packed data: reads them, and checks that they fit each other and the shards."""
+
+import hashlib
+import io
+import json
+import os
+import pathlib
+import re
+import struct
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+
+from keras_tricks.data.sources.file_access import read_regular_file, retry
+from keras_tricks.utils.errors import UserError
+
+VERSION = 1
+COLUMNS = {"shard": "int32", "start": "int64", "offset": "int64", "length": "int64", "label": "int32",
+           "crc32": "uint32"}
+HEADER, FOOTER = 12, 4  # bytes before a record (its length and a checksum) and after it (another checksum)
+SPLITS = ("train", "validation")
+BLOCK = 2**20  # bytes hashed at once
+
+
+def read_description(root: pathlib.Path) -> dict:
+    """The content of `dataset.json`.
+
+    Raises:
+        UserError: it cannot be read, a part of it is missing or of another type, or it has another version.
+    """
+    path = root / "dataset.json"
+    try:
+        description = json.loads(read_regular_file(path))
+        version = description["version"]
+    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path} is not the description of a packed data set ({type(error).__name__}: {error}). Copy "
+                        "the packed data again.") from None
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read ({error}). `keras-tricks data pack` writes it.") from None
+    if version != VERSION:
+        raise UserError(f"{path} has version {version!r}; this keras_tricks reads {VERSION}. Pack the data again.")
+    if wrong := _wrong_part(description):
+        raise UserError(f"{path} is not the description of a packed data set: {wrong}. Copy the packed data again.")
+    return description
+
+
+def _wrong_part(description):
+    """What is wrong in a description, or `""`."""
+    names = description.get("class_names")
+    if not isinstance(description.get("name"), str):
+        return "`name` is not a text"
+    if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+        return "`class_names` is not a list of texts"
+    if len(set(names)) < len(names):
+        return "`class_names` has a name twice"
+    for split in SPLITS:
+        part = description["splits"].get(split) if isinstance(description.get("splits"), dict) else None
+        if not isinstance(part, dict):
+            return f"`splits` has no {split}"
+        if not isinstance(part.get("index_sha256", ""), str):
+            return f"`index_sha256` of {split} is not a text"
+        shards = part.get("shards")
+        if not (isinstance(shards, list) and shards and all(map(_is_shard, shards))):
+            return f"`shards` of {split} is not a list of files with `file`, `bytes` and `sha256`"
+    return ""
+
+
+def _is_shard(shard):
+    if not isinstance(shard, dict):
+        return False
+    file, size = shard.get("file"), shard.get("bytes")
+    named = isinstance(file, str) and re.fullmatch(r"[\w.-]+", file) and file.strip(".")
+    return bool(named) and type(size) is int and size > 0 and isinstance(shard.get("sha256"), str)
+
+
+def shard_paths(root: pathlib.Path, description: dict, split: str) -> list[pathlib.Path]:
+    """The shards of a split. Raises `UserError` if one is missing or has another size than in the description."""
+    paths = []
+    for shard in description["splits"][split]["shards"]:
+        path = root / shard["file"]
+        size = path.stat().st_size if path.is_file() else None
+        if size != shard["bytes"]:
+            found = "is missing" if size is None else f"has {size:,} bytes instead of {shard['bytes']:,}"
+            raise UserError(f"{path} {found}: copy the packed data again.")
+        paths.append(path)
+    return paths
+
+
+def read_index(root: pathlib.Path, description: dict, split: str) -> dict[str, np.ndarray]:
+    """The columns of a split's index. `start` may be missing (keras_tricks 0.1.0).
+
+    Raises:
+        UserError: it cannot be read, or does not belong to these shards.
+    """
+    path = root / f"{split}.index.npz"
+    expected = description["splits"][split].get("index_sha256")
+    try:
+        content = read_regular_file(path)
+        if expected is not None and hashlib.sha256(content).hexdigest() != expected:
+            raise UserError(f"{path} does not fit its shards: copy or pack the data again.")
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            index = {column: file[column] for column in COLUMNS if column in file or column != "start"}
+    except UserError:
+        raise
+    except Exception as error:  # NumPy and zipfile raise many kinds
+        raise UserError(f"{path} cannot be read ({error}): copy the packed data again.") from None
+    if wrong := _wrong_column(index, description, split):
+        raise UserError(f"{path} does not fit its shards ({wrong}): copy or pack the data again.")
+    return {column: values.astype(COLUMNS[column]) for column, values in index.items()}
+
+
+def _wrong_column(index, description, split):
+    """What is wrong in an index, or `""`."""
+    shapes = {values.shape for values in index.values()}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 1 or not next(iter(shapes))[0]:
+        return "its columns do not have one number for each example"
+    if not all(np.issubdtype(values.dtype, np.integer) for values in index.values()):
+        return "its columns are not integers"
+    index = {column: values.astype("int64") for column, values in index.items()}
+    part = description["splits"][split]
+    count = len(index["label"])
+    if part.get("examples", count) != count:
+        return f"{count:,} examples instead of {part['examples']}"
+    sizes = np.array([shard["bytes"] for shard in part["shards"]])
+    outside = (index["shard"] < 0) | (index["shard"] >= len(sizes))
+    if outside.any():
+        return f"example {outside.argmax()} is in shard {index['shard'][outside.argmax()]} of {len(sizes)}"
+    start = index.get("start", index["offset"] - HEADER)
+    last = sizes[index["shard"]] - FOOTER
+    outside = (start < 0) | (index["offset"] < start + HEADER) | (index["length"] < 1) | (
+        index["length"] > last - index["offset"])
+    if outside.any():
+        return f"example {outside.argmax()} is outside its shard"
+    outside = (index["label"] < 0) | (index["label"] >= len(description["class_names"]))
+    if outside.any():
+        number = outside.argmax()
+        return f"example {number} has label {index['label'][number]} of {len(description['class_names'])} classes"
+    outside = (index["crc32"] < 0) | (index["crc32"] >= 2**32)
+    return f"example {outside.argmax()} has no valid checksum" if outside.any() else ""
+
+
+def record_starts(shards: list[pathlib.Path], index: dict[str, np.ndarray]) -> np.ndarray:
+    """The position of each record in its shard, int64 `(n,)`, in the order of writing.
+
+    Folders packed by keras_tricks 0.1.0 do not store it. For these, the lengths in front of the records are read.
+
+    Raises:
+        UserError: the shards do not have as many records as the index.
+    """
+    if "start" in index:
+        return index["start"]
+    starts = [start for shard in shards for start, _ in scan_records(shard)]
+    if len(starts) != len(index["label"]):
+        raise UserError(f"{shards[0].parent} has {len(starts):,} records for {len(index['label']):,} examples: copy or "
+                        "pack the data again.")
+    return np.array(starts, np.int64)
+
+
+def scan_records(shard: pathlib.Path) -> Iterator[tuple[int, int]]:
+    """Yields (start, length) of the records of a shard, up to the first that is not whole."""
+    size = os.path.getsize(shard)
+    with open(shard, "rb") as file:
+        start = 0
+        while start + HEADER + FOOTER <= size:
+            file.seek(start)
+            (length,) = struct.unpack("<Q", file.read(8))
+            if start + HEADER + length + FOOTER > size:
+                return
+            yield start, length
+            start += HEADER + length + FOOTER
+
+
+class Shard:
+    """An open shard. Reads by position; several threads may read at once.
+
+    A memory map would be as fast, but a file that shrinks while it is mapped ends the process.
+    """
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.descriptor, self.lock = -1, threading.Lock()
+        self.descriptor = retry(os.open, path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+
+    def read(self, start: int, length: int) -> bytes:
+        """Up to `length` bytes from `start`."""
+        if hasattr(os, "pread"):
+            return os.pread(self.descriptor, length, start)
+        with self.lock:  # Windows
+            os.lseek(self.descriptor, start, os.SEEK_SET)
+            return os.read(self.descriptor, length)
+
+    def __del__(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """sha256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def identity(index: dict[str, np.ndarray]) -> str:
+    """sha256 of the labels, sizes and checksums of all images. The same for shards of another size."""
+    digest = hashlib.sha256()
+    for column in ("label", "length", "crc32"):
+        digest.update(np.ascontiguousarray(index[column].astype(COLUMNS[column])).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,148 @@
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_tricks.data import open_source
+from keras_tricks.data.sources import remote_split, shard_index
+from keras_tricks.data.sources.tfrecord import pack
+from keras_tricks.recipe import Data
+from keras_tricks.utils.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two classes of JPEGs; `train` also has a PNG (003), a BMP (004) and a truncated file (005)."""
+    root = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 12), ("val", 2)):
+        for label in ("ant", "bee"):
+            (root / split / label).mkdir(parents=True)
+            for i in range(count):
+                image = Image.fromarray(rng.integers(0, 256, (12 + 20 * (i % 3), 14, 3), dtype="uint8"))
+                image.save(root / split / label / f"{i:03d}.{ {3: 'png', 4: 'bmp'}.get(i, 'jpg') }")
+    broken = root / "train" / "bee" / "005.jpg"
+    broken.write_bytes(broken.read_bytes()[:200])
+    return root
+
+
+@pytest.fixture(scope="module")
+def packed(folder, tmp_path_factory):
+    target = tmp_path_factory.mktemp("packed") / "shards"
+    pack(open_source("image_folder", folder), target, shard_bytes=6000)
+    return target
+
+
+def fetched(split):
+    examples = tf.data.Dataset.range(split.num_examples).map(split.fetch)
+    return [(image, int(label), bool(intact)) for image, label, intact in examples.as_numpy_iterator()]
+
+
+def opened(name, root):
+    data = Data(source=name, data_dir=str(root))
+    source = open_source(name, root)
+    return data, source
+
+
+def test_files_are_the_same_but_those_that_need_a_look(folder):
+    data, source = opened("image_folder", folder)
+    here, there = fetched(source.train), fetched(remote_split.remote_split(data, source))
+    looked_at = [path.endswith((".png", ".bmp", "bee/005.jpg")) for path in source.train.paths]
+    assert sum(looked_at) == 5 and [intact for *_, intact in there] == [not odd for odd in looked_at]
+    for (image, label, _), (content, number, intact) in zip(here, there, strict=True):
+        if intact:
+            assert (content, number) == (image, label)
+        assert Image.open(io.BytesIO(content)).convert("RGB").size[0] > 0  # decodes, whatever it is
+
+
+def test_files_found_broken_before_are_not_intact(folder):
+    data, source = opened("image_folder", folder)
+    source.train.bad.add(source.train.paths[1], "found before")
+    there = fetched(remote_split.remote_split(data, source))
+    assert [intact for *_, intact in there][:3] == [True, False, True]
+
+
+def test_files_that_are_not_jpeg_are_logged(folder, caplog):
+    remote_split.remote_split(*opened("image_folder", folder))
+    assert "4 of 24 training files are not JPEG files" in caplog.text and "keras-tricks data pack" in caplog.text
+
+
+def test_shards_are_the_same(packed):
+    data, source = opened("tfrecord", packed)
+    here, there = fetched(source.train), fetched(remote_split.remote_split(data, source))
+    assert here == there and len(here) == 23 and all(intact for *_, intact in there)
+
+
+def test_arrays_are_the_same():
+    source = open_source("digits")
+    assert remote_split.remote_split(Data(), source) is source.train
+
+
+@pytest.mark.parametrize("name", ["image_folder", "tfrecord"])
+def test_fewer_images_are_the_same_ones(folder, packed, name):
+    import dataclasses
+
+    data, source = opened(name, folder if name == "image_folder" else packed)
+    source = dataclasses.replace(source, train=source.train.take(7))
+    there = fetched(remote_split.remote_split(data.model_copy(update={"train_images": 7}), source))
+    here = fetched(source.train)
+    assert len(there) == 7 and all(a == b for a, b in zip(here, there, strict=True) if b[2])
+
+
+def operations(split):
+    """Names of all operations of `fetch`, including those of its branches."""
+    graph = tf.function(split.fetch).get_concrete_function(tf.TensorSpec((), tf.int64)).graph.as_graph_def()
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    return {node.op for node in nodes}
+
+
+@pytest.mark.parametrize("name", ["image_folder", "tfrecord"])
+def test_no_python_function_is_left_in_the_graph(folder, packed, name):
+    data, source = opened(name, folder if name == "image_folder" else packed)
+    python = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
+    assert operations(source.train) & python  # the test finds them
+    assert not operations(remote_split.remote_split(data, source)) & python
+
+
+@pytest.mark.parametrize("place", [40, -30])
+def test_a_flipped_byte_is_seen_wherever_it_is(packed, tmp_path, place):
+    """In the image or in the label after it."""
+    root = shutil.copytree(packed, tmp_path / "copy")
+    with np.load(root / "train.index.npz") as index:
+        first, second = int(index["offset"][0]), int(index["start"][1])
+    path = next(root.glob("train-00000*"))
+    content = bytearray(path.read_bytes())
+    end = second - shard_index.FOOTER
+    content[first + place if place > 0 else end + place] ^= 1
+    path.write_bytes(bytes(content))
+    image, _, intact = fetched(remote_split.remote_record_split(root, "train"))[0]
+    assert not intact and tf.io.decode_png(image).shape == (1, 1, 3)
+    assert all(intact for *_, intact in fetched(remote_split.remote_record_split(root, "train"))[1:])
+
+
+def test_shards_packed_by_0_1_0_have_no_record_starts_and_are_scanned(packed, tmp_path):
+    with np.load(packed / "train.index.npz") as file:
+        index = dict(file)
+    stored = index.pop("start")
+    description = json.loads((packed / "dataset.json").read_text())["splits"]["train"]
+    shards = [packed / shard["file"] for shard in description["shards"]]
+    assert len(shards) > 1
+    np.testing.assert_array_equal(shard_index.record_starts(shards, index), stored)
+
+
+def test_an_index_of_other_shards_is_refused(packed, tmp_path):
+    root = shutil.copytree(packed, tmp_path / "copy")
+    with np.load(root / "train.index.npz") as file:
+        index = {**file, "length": file["length"] + 1}
+    np.savez(root / "train.index.npz", **index)
+    with pytest.raises(UserError, match="train.index.npz does not fit its shards: copy or pack the data again"):
+        remote_split.remote_record_split(root, "train")
+
+
+def test_a_stream_is_refused_with_what_to_do():
+    with pytest.raises(UserError, match="tfds:cifar10 is a stream. Pack it: keras-tricks data pack tfds:cifar10"):
+        remote_split.remote_split(Data(source="tfds:cifar10"), None)
