@@ -18,6 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_tricks.ops.gelu import gelu
 from keras_tricks.utils.errors import check_choice
 
 # DeepMind's estimates from random numbers (nfnets/base.py); timm uses the same values.
@@ -38,6 +39,7 @@ DEEPMIND_GAINS = {
     "softplus": 1.9203323125839233,
     "tanh": 1.5939117670059204,
 }
+GELU = {"gelu": gelu, "gelu_tanh": functools.partial(gelu, approximate=True)}  # use less memory in training
 SAME = {"swish": "silu", "identity": "linear"}
 
 
@@ -105,8 +107,10 @@ class ScaledActivation(keras.layers.Layer):
         self.function = activation_function(activation)
         self.factor = scale * (1.0 if gain == "none" else activation_gain(activation, gain))
 
-    def call(self, inputs: Any) -> Any:
-        outputs = self.function(inputs)
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        # In training only, so that an export has standard operations.
+        in_training = GELU.get(self.activation) if training is True else None
+        outputs = (in_training or self.function)(inputs)
         return outputs if self.factor == 1.0 else outputs * keras.ops.cast(self.factor, outputs.dtype)
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -1,4 +1,5 @@
 """Pure tensor functions on `keras.ops`."""
 
 from keras_tricks.ops.clip_unitwise import clip_unitwise, unit_axes, unitwise_norm
+from keras_tricks.ops.gelu import gelu
 from keras_tricks.ops.standardize_kernel import divide_by_std, standardize_kernel
