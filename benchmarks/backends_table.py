@@ -58,7 +58,7 @@ def run(python, backend):
     return json.loads(results[0].removeprefix("RESULT "))
 
 
-# --- one backend, in a process of its own ---------------------------------------------------------------------------
+# --- one backend, in a separate process ---------------------------------------------------------------------------
 
 
 def side():

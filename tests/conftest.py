@@ -1,5 +1,6 @@
 """The setup of every test: quiet TensorFlow, four CPU devices for replicas, one seed, float32."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -17,6 +18,9 @@ if keras.backend.backend() == "tensorflow":
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
     )
+
+gc.freeze()  # collections skip the half million objects of the imports
+gc.set_threshold(50_000, 20, 20)
 
 
 def pytest_runtest_setup():

@@ -4,7 +4,7 @@ Run      KERAS_BACKEND=jax python benchmarks/gpu/run.py --output results.json [-
          PY is an interpreter with torch and timm; without it, that side is left out and reported. `--small` takes tiny
          networks and few steps, to try the script on a CPU.
 Work     steps    forward, backward, SGD with Nesterov momentum on one random batch in memory, through `model.fit`: each
-                  network in float32, bfloat16 and float16, in processes of their own, timm in turn with keras_tricks
+                  network in float32, bfloat16 and float16, in separate processes, timm in turn with keras_tricks
          tricks   the same step of resnet50d without and with AGC, a weight average, label smoothing
          growth   Wide-ResNet-16-4 on CIFAR-10 arrays (`--cifar10 FILE.npz` with x_train, y_train, x_test, y_test;
                   without it, random images of that size): a decaying rate against a growing batch

@@ -239,7 +239,7 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
             raise UserError(f"The first batch of epoch {self.epoch + 1} had {size} examples, but the plan has "
                             f"{self.phase.step_size}. {OWN_BATCHES}")
         if self.served is False:
-            raise UserError(f"`fit` did not ask for the batches of `scheduler.batch(examples)`. {OWN_BATCHES}")
+            raise UserError(f"`fit` did not receive the batches of `scheduler.batch(examples)`. {OWN_BATCHES}")
         self.learning_rate.check(self.model.optimizer)
 
     def on_train_end(self, logs: Logs = None) -> None:

@@ -20,7 +20,7 @@ import keras
 
 from keras_tricks.callbacks.checkpoint import Checkpoint
 from keras_tricks.distribution.stop_agreement import TIMEOUT, StopAgreement
-from keras_tricks.utils import witness
+from keras_tricks.utils import exit_monitor
 from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.types import Logs
 
@@ -74,7 +74,7 @@ class Interruption(keras.callbacks.Callback):
     def _receive(self, number, _):
         if self.number is not None and number == signal.SIGINT:
             _write(b"\nkeras-tricks: ended at once; the last checkpoint is complete\n")
-            witness.dismiss()
+            exit_monitor.stop()
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         self.number = number

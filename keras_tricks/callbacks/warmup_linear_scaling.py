@@ -30,7 +30,7 @@ class WarmupLinearScaling(keras.callbacks.Callback):
         warmup_epochs: float >= 0. Defaults to `5` (paper).
         decay: `kt.schedules.Cosine(epochs)`, `kt.schedules.Step(milestones, factor)` or `None` (constant). Defaults to
             `None`.
-        steps_per_epoch: batches per epoch. Defaults to `None`: the number in `fit`; required if `fit` does not know it.
+        steps_per_epoch: batches per epoch. Defaults to `None`: the number in `fit`, if it can count them.
         accumulation_steps: integer >= 1, batches per update. Defaults to `None`: as the optimizer accumulates.
 
     `logs["learning_rate"]` is the last rate of each epoch.
@@ -67,7 +67,7 @@ class WarmupLinearScaling(keras.callbacks.Callback):
         if self.steps_per_epoch is None:
             self.steps_per_epoch = known
         if not self.steps_per_epoch:
-            raise UserError("WarmupLinearScaling needs the number of steps in an epoch and `fit` does not know it: "
+            raise UserError("WarmupLinearScaling needs the number of steps in an epoch and `fit` cannot count them: "
                              "pass `steps_per_epoch` to WarmupLinearScaling or to fit.")
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:

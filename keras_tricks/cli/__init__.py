@@ -16,29 +16,29 @@ from absl import app, logging
 import keras_tricks
 from keras_tricks.cli import backend, console, parser
 from keras_tricks.cli.boundary import TRACEBACK, boundary
-from keras_tricks.utils import witness
+from keras_tricks.utils import exit_monitor
 from keras_tricks.utils.errors import UserError, is_ours
 
 COMMANDS = ("train", "launch", "plan", "compare", "evaluate", "report", "predict", "export", "reproduce", "benchmark",
             "inspect", "scale", "ablate", "list", "data", "port", "doctor")
-WRITERS = ("train", "launch", "compare", "report", "export", "reproduce", "scale", "ablate", "port")  # outlive readers
+WRITERS = ("train", "launch", "compare", "report", "export", "reproduce", "scale", "ablate", "port")  # write files
 
 
 def main(argv=None):
     """Entry point of the console script."""
     console.prepare()
-    witness.start()
+    exit_monitor.start()
     try:
         app.run(_run_as_program, argv=argv, flags_parser=parse)
     finally:
-        witness.dismiss()
+        exit_monitor.stop()
 
 
 def _run_as_program(args):
     if not os.environ.get(TRACEBACK):
-        faulthandler.disable()  # absl enables it; `witness` says in one line that native code aborted
+        faulthandler.disable()  # absl enables it; `exit_monitor` reports in one line that native code aborted
     if args.command in WRITERS or getattr(args, "plot", None) or getattr(args, "action", None) in ("pack", "serve"):
-        console.outlive_reader()
+        console.ignore_write_errors()
     return run(args)
 
 

@@ -18,7 +18,7 @@ from keras_tricks.utils.memory import is_out_of_memory
 
 BAD_PATH = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM,
             errno.EROFS)
-TRACEBACK = "KERAS_TRICKS_TRACEBACK"  # environment variable that asks for the traceback of errors of exit code 1
+TRACEBACK = "KERAS_TRICKS_TRACEBACK"  # environment variable that prints the traceback of errors of exit code 1
 
 
 @contextlib.contextmanager
@@ -41,7 +41,7 @@ def boundary():
 
 
 def describe(error):
-    """An error that is not a `UserError`, in one line that says what to do."""
+    """An error that is not a `UserError`, in one line with what to do."""
     if is_disk_full(error):
         return f"The disk is full ({one_line(error)}). Free some space and run the command again; a training " \
                "continues with --resume."

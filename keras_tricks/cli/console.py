@@ -30,7 +30,7 @@ def prepare():
             stream.reconfigure(errors="backslashreplace")
 
 
-def outlive_reader():
+def ignore_write_errors():
     """Lets the process continue when its output can no longer be written; the output is dropped from then on.
 
     For commands that write files: `keras-tricks train quickstart | head -1` trains to the end.
@@ -39,7 +39,7 @@ def outlive_reader():
         stream = getattr(sys, name)
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-        _replace(name, _Outlived(descriptor, "w", closefd=False), stream.encoding)
+        _replace(name, _DroppableOutput(descriptor, "w", closefd=False), stream.encoding)
 
 
 def drop_output():
@@ -56,7 +56,7 @@ def _replace(name, raw, encoding):
         absl_logging.get_absl_handler().python_handler.setStream(stream)
 
 
-class _Outlived(io.FileIO):
+class _DroppableOutput(io.FileIO):
     """A stream whose writes never fail. A reader that left, a closed terminal or a full disk ends the output only."""
 
     def write(self, data):

@@ -31,7 +31,7 @@ def add_arguments(parser):
     parser.add_argument("--owner", default="", help="set the account, for --layout kaggle")
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.add_argument("--verify", action="store_true",
-                        help="open each form in a process of its own, and compare its outputs with the model's")
+                        help="open each form in a separate process, and compare its outputs with the model's")
 
 
 def run(args):
@@ -53,9 +53,9 @@ class ExportOptions:
         dtype: precision policy the exported model computes in. Defaults to `"float32"`.
         overwrite: bool, write over forms that are there.
         layout: `"huggingface"` or `"kaggle"`: a folder in their layout, see `keras_tricks/export/hub_layouts.py`.
-        license: of the weights, such as `"apache-2.0"`. Defaults to what they say of themselves.
+        license: of the weights, such as `"apache-2.0"`. Defaults to the licence that they state.
         owner: account on Kaggle.
-        verify: bool, open each form in a process of its own, see `keras_tricks.export.verify`.
+        verify: bool, open each form in a separate process, see `keras_tricks.export.verify`.
     """
 
     formats: tuple
@@ -137,7 +137,7 @@ def export_model(name, options, output, weights):
 
 
 def write_export(what, options, output, examples):
-    """Writes the forms, the card and what a hub wants beside them. Returns {format: path}."""
+    """Writes the forms, the card and what a hub needs beside them. Returns {format: path}."""
     from keras_tricks import export
     from keras_tricks.data import evaluation_image
     from keras_tricks.export import hub_layouts

@@ -2,7 +2,7 @@
 
     replicas            devices that share a batch, all processes together
     processes           how many processes there are; process_index, is_chief: which one this is
-    static_shapes       whether every batch size needs a `fit` of its own (TPU under TensorFlow, other backends)
+    static_shapes       whether every batch size needs a separate `fit` (TPU under TensorFlow, other backends)
     scope()             context to build and compile in
     fit_scope()         context to fit and evaluate in
     compile_arguments() what `compile` is given for the device; `"auto"` is chosen here

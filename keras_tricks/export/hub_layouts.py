@@ -63,7 +63,7 @@ def hugging_face(folder, exported, card, license):
 
 
 def _origin(exported):
-    """What the checkpoint of a run says of its origin: recipe, data, versions, seed and epoch."""
+    """What the checkpoint of a run records of its origin: recipe, data, versions, seed and epoch."""
     if exported.run_weights is None:
         return {}
     metadata = safetensors_io.read_metadata(exported.run_weights.path)

@@ -1,4 +1,4 @@
-"""Opens every exported form in a process of its own reader and compares its outputs with those of the model."""
+"""Opens every exported form in a separate process with its own reader and compares its outputs with the model's."""
 
 import dataclasses
 import importlib.util
@@ -68,7 +68,7 @@ class Verified:
     def __str__(self) -> str:
         if self.difference is None:
             return f"{self.form}: skipped, {self.reason}"
-        return f"{self.form}: opened in a process of its own, outputs differ by {self.difference:.1e} at most"
+        return f"{self.form}: opened in a separate process, outputs differ by {self.difference:.1e} at most"
 
 
 def verify(model: keras.Model, written: Mapping[str, pathlib.Path]) -> list[Verified]:

@@ -123,7 +123,7 @@ def _outputs(graph):
 
 
 def _stride(tensor, other):
-    """Input pixels per pixel of a map, from its height for both of `SIZES`; `None` if it is no map."""
+    """Input pixels per pixel of a map, from its height for both of `SIZES`; `None` if it is not a map."""
     if len(tensor.shape) != 4 or not other.shape[1] or other.shape[1] == tensor.shape[1]:
         return None
     stride = (SIZES[1] - SIZES[0]) / (other.shape[1] - tensor.shape[1])

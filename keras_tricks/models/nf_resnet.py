@@ -69,7 +69,7 @@ def NFResNet(blocks: Sequence[int], include_top: bool = True, weights: Path | No
             mean of the signal drifts (paper, section 4.2). Defaults to `True`.
         layout: `"dm"` or `"timm"`, the implementation to match; see the card. Defaults to `None`: `"timm"` for weights
             from timm, else `"dm"`.
-        norm: `"none"`, or `"batch"` for the twin that the papers compare with: batch normalization before every
+        norm: `"none"`, or `"batch"` for the network that the papers compare with: batch normalization before every
             activation and plain convolutions without bias, instead of beta, alpha, gains and standardized kernels.
             Defaults to `"none"`.
         bn_momentum: float in [0, 1), weight of the old moving statistics. Defaults to `0.9`.

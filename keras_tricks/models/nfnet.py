@@ -85,7 +85,7 @@ def NFNet(blocks: Sequence[int], include_top: bool = True, weights: Path | None 
             `0.0`.
         layout: `"dm"`, `"timm_dm"` or `"timm"`, the implementation to match; see `normalizer_free.Layout`. Defaults to
             `None`: the layout of `weights` from timm, else `"dm"`.
-        norm: `"none"`, or `"batch"` for the twin that the papers compare with: batch normalization before every
+        norm: `"none"`, or `"batch"` for the network that the papers compare with: batch normalization before every
             activation and plain convolutions without bias, instead of beta, alpha, gains and standardized kernels.
             Defaults to `"none"`.
         bn_momentum: float in [0, 1), weight of the old moving statistics. Defaults to `0.9`.

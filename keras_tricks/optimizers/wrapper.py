@@ -15,7 +15,7 @@ from keras_tricks.ops.all_finite import all_finite
 from keras_tricks.optimizers.combinations import check_clipping, check_not_built, refuse_arguments
 from keras_tricks.utils.errors import UserError
 
-LIVES_IN = "Keras 3.15.1"
+KERAS_VERSION = "3.15.1"  # in which the private names were read
 
 
 def variable_index(optimizer, variable):

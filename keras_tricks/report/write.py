@@ -27,7 +27,7 @@ class Collected:
         pictures: {index in the split: `data:` URL}.
         training: list of (`data:` URL, [(class, share), ...]), the training images after augmentation.
         rejected: lines that name images and files which are not used.
-        missing: sentences that say what the report lacks, and why.
+        missing: sentences on what the report lacks, and why.
         files: paths of the CSV files.
     """
 

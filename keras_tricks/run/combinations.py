@@ -1,6 +1,6 @@
 """Settings of a recipe that belong together: a line for each pair that does not fit, shown by `plan` and in the log.
 
-None of them is an error: each is used somewhere. An average without statistics of its own (`bn_momentum=0` without
+None of them is an error: each is used somewhere. An average without separate statistics (`bn_momentum=0` without
 `ema_decay`) is one, see `training.py`.
 """
 

@@ -57,7 +57,7 @@ def completed_summary(folder, recipe, names=None):
     """
     if not is_run(folder):
         return None
-    # How a step is executed is no other experiment: earlier versions had other defaults.
+    # How a step is executed does not change the experiment: earlier versions had other defaults.
     if recipe_of(folder).replace(train=SAME_EXECUTION) != recipe.replace(train=SAME_EXECUTION):
         raise UserError(f"{folder} has a run with other settings: give --output another folder, or remove it.")
     known = class_names.of_run(folder)

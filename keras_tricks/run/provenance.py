@@ -1,4 +1,4 @@
-"""What a weight file says of its origin: enough to train it again.
+"""What a weight file records of its origin: enough to train it again.
 
     recipe      the recipe of the run, as JSON
     seed        the seed of its weights, of the order of the images and of their augmentation

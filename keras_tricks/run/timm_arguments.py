@@ -53,7 +53,7 @@ class Ported:
     Attributes:
         recipe: `Recipe`.
         dropped: sentences, one for each argument that does not carry over.
-        assumed: sentences that say what the file does not.
+        assumed: sentences about what the file does not state.
     """
 
     recipe: Recipe
@@ -176,7 +176,7 @@ class _Reader:
         found |= {"mixup_alpha": mixup, "cutmix_alpha": cutmix, "mix_both": "either",
                   "mixup_per": "batch" if mode == "batch" else "sample"}
         if mode == "pair" and (mixup or cutmix):
-            self.drop("mixup_mode", "each image has a mixture of its own, not each pair")
+            self.drop("mixup_mode", "each image is mixed separately, not each pair")
         if mixup and cutmix and float(self("mixup_switch_prob", 0.5)) != 0.5:
             self.drop("mixup_switch_prob", "a batch gets mixup or CutMix with probability 0.5 each")
         self.read.add("mixup_switch_prob")

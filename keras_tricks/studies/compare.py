@@ -122,7 +122,7 @@ def table(groups):
     rows = []
     for group in groups:
         top1 = group.last("top1")
-        sd = statistics.stdev(top1) if len(top1) > 1 else None  # one run says nothing about the spread
+        sd = statistics.stdev(top1) if len(top1) > 1 else None  # one run has no spread
         minutes = statistics.mean(sum(float(r["seconds"]) for r in rows) / 60 for rows in group.rows)
         final = group.rows[0][-1]
         rows.append((group.name, str(len(group.rows)), final["epoch"], f"{int(final['step']):,}",

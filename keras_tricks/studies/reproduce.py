@@ -113,7 +113,7 @@ def _goal(metadata, path):
     try:
         epoch, images = int(metadata["epoch"]), int(metadata.get("images", 0))
     except (KeyError, ValueError):
-        raise UserError(f"{path} does not say after which epoch it was written.") from None
+        raise UserError(f"{path} does not record after which epoch it was written.") from None
     if images:
         raise UserError(f"{path} was written within epoch {epoch + 1}, after {images:,} images: only weights after a "
                         "whole epoch can be compared. Name best.safetensors, or an older checkpoint of the run.")

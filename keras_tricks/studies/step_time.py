@@ -55,7 +55,7 @@ def measure(ready, bytes_per_number=4, slots=1):
     steps = min(WARMUP + STEPS, plan[0].steps_per_epoch)
     with ready.devices.fit_scope(), translate_data_errors(ready.source, ready.service):
         started = time.perf_counter()
-        with contextlib.suppress(_Enough):
+        with contextlib.suppress(_StepsTimed):
             ready.trainer.fit(training.training_batches(ready, range(1)), steps_per_epoch=steps, shuffle=False,
                               verbose=0, callbacks=[clock])
         evaluation = _time_evaluation(ready)
@@ -69,7 +69,7 @@ def measure(ready, bytes_per_number=4, slots=1):
                    _largest_batch(ready, free, bytes_per_number, slots))
 
 
-class _Enough(Exception):
+class _StepsTimed(Exception):
     """Ends `fit` when enough steps are timed."""
 
 
@@ -89,7 +89,7 @@ class _Clock(keras.callbacks.Callback):
         self.ends.append((batch + 1, time.perf_counter()))
         timed = len(self.ends) - WARMUP
         if timed >= 2 and self.ends[-1][1] - self.ends[WARMUP - 1][1] > SECONDS:
-            raise _Enough
+            raise _StepsTimed
 
     def seconds_per_step(self):
         """Mean after the warmup; of all but the first in an epoch with few steps."""

@@ -95,7 +95,7 @@ def read_mapping(path):
 
 
 def _read_json(path, what):
-    """The value in a JSON file, `None` if it is no JSON. Raises `UserError` if the file cannot be read."""
+    """The value in a JSON file, `None` if it is not JSON. Raises `UserError` if the file cannot be read."""
     try:
         return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except OSError as error:

@@ -74,7 +74,7 @@ def one_line(error, longest=2000):
 
 
 def _cause(text):
-    """The first line of a message; of an error in a TensorFlow graph, the last one that is no place in the graph."""
+    """The first line of a message; of an error in a TensorFlow graph, the last one that names no node of the graph."""
     text = re.sub(r"\s*\[\[.*?\]\]|\{\{[^}]*\}\}\s*", "", text)  # names of graph nodes
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if lines and lines[0].startswith("Graph execution error"):

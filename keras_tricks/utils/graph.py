@@ -68,7 +68,7 @@ class Graph:
     def _follow(self, model, inputs, prefix):
         """Records the calls of a model on `inputs`; returns its outputs. `clone_model` gives a call its arguments."""
         end = _End()
-        # A model of its own: `clone_model` would compile a compiled one again.
+        # A separate model: `clone_model` would compile a compiled one again.
         plain = keras.Model(model.inputs, end(list(model.outputs)))
 
         def record(layer, *args, **kwargs):

@@ -19,7 +19,7 @@ def check_floats(tensors, source):
         UserError: names the first tensor with another dtype or with infinity or NaN.
     """
     for name, tensor in tensors.items():
-        if "float" not in tensor.dtype.name:  # bfloat16 has no kind of its own in NumPy
+        if "float" not in tensor.dtype.name:  # NumPy has no kind for bfloat16
             raise UserError(f"{source}: tensor {name!r} has dtype {tensor.dtype.name}, but weights are floats: it "
                             "holds quantized weights, or no weights.")
         if not np.isfinite(tensor.astype("float32", copy=False)).all():
@@ -42,7 +42,7 @@ def check_keras_file(path):
         with h5py.File(opened, "r") as file:
             tensors = _datasets(file)
     except (OSError, KeyError, zipfile.BadZipFile):
-        return  # Keras says what is wrong
+        return  # Keras raises the error
     small = {name: tensor for name, tensor in tensors.items() if tensor.dtype.itemsize == 1 or tensor.dtype.kind == "b"}
     floats = {name: tensor for name, tensor in tensors.items() if "float" in tensor.dtype.name}
     check_floats({**small, **floats}, path.name)

@@ -40,7 +40,7 @@ def test_the_cost_is_measured_when_asked(recipe_file, capsys):
     assert found["largest_batch"] is None or found["largest_batch"] > 128
 
 
-def test_the_cost_in_words(capsys):
+def test_the_cost_that_plan_prints(capsys):
     from keras_tricks.cli.plan import describe_cost
     from keras_tricks.studies.step_time import RunCost
 

@@ -1,4 +1,4 @@
-"""The classifier of weights meets other classes: reordered by name, or initialized again."""
+"""A classifier loaded for other classes: reordered by name, or initialized again."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Makes a source of data that are handed over: arrays, `tf.data.Dataset`s, data sources of one's own."""
+"""Makes a source of data that are handed over: arrays, `tf.data.Dataset`s, data sources of the user."""
 
 import dataclasses
 import typing

@@ -99,7 +99,7 @@ def open_by_import_path(path: str, section: typing.Any) -> Source:
     """
     function = load_object(path, "data.source")
     if not callable(function):
-        raise UserError(f"`data.source` is {path!r}, which is no function but {type(function).__name__}.")
+        raise UserError(f"`data.source` is {path!r}, which is not a function but {type(function).__name__}.")
     try:
         opened = function(section)
     except UserError:

@@ -24,7 +24,7 @@ from keras_tricks.data.sources.shard_index import HEADER, read_description, read
 from keras_tricks.data.sources.source import Source, Split
 from keras_tricks.utils.errors import UserError
 
-WITNESSES = 8  # other files that a worker tries to read when it cannot read one
+COMPARED_FILES = 8  # other files that a worker tries to read when it cannot read one
 
 log = logging.getLogger("absl")
 
@@ -76,7 +76,7 @@ def remote_file_split(path_list: Sequence[str], labels: Sequence[int], broken: C
     opened = [b"" if path in broken else os.fsencode(path) for path in path_list]  # a broken file may be a pipe
     paths, labels = tf.constant(opened, tf.string), tf.constant(labels, tf.int32)
     readable = [path for path in path_list if path not in broken] if broken else path_list
-    others = readable[:: -(-len(readable) // WITNESSES)] if readable else ()
+    others = readable[:: -(-len(readable) // COMPARED_FILES)] if readable else ()
 
     def read(path):
         content = read_or_empty(path)

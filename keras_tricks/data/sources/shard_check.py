@@ -35,7 +35,7 @@ def find_damaged_shards(root: str | os.PathLike) -> Iterator[tuple[pathlib.Path,
 
 
 def find_wrong_records(root: str | os.PathLike) -> Iterator[tuple[str, str]]:
-    """Yields (name of an example, reason) where a record is not what the index says: place, checksum or label.
+    """Yields (name of an example, reason) where a record differs from the index: place, checksum or label.
 
     Reads all records. Records that no example of the index refers to are reported at the end of their split.
     """
@@ -59,7 +59,7 @@ def find_wrong_records(root: str | os.PathLike) -> Iterator[tuple[str, str]]:
 
 
 def _fault(shard, start, lengths, example):
-    """Why a record is not what the index says, or `""`."""
+    """How a record differs from the index, or `""`."""
     if start not in lengths:
         return "no record starts where the index says"
     try:

@@ -120,7 +120,7 @@ def best_within_budget(candidates, budget, spent, what):
     within = [c for c in candidates if spent(c) <= budget]
     if not within:
         nearest = min(candidates, key=spent)
-        raise UserError(f"No candidate meets the budget {what}. The nearest is width {nearest.width:g}, depth "
+        raise UserError(f"No candidate fits the budget {what}. The nearest is width {nearest.width:g}, depth "
                         f"{nearest.depth}, {nearest.resolution} pixels, which needs {spent(nearest) / budget:.2f} "
                         "times as much.")
     return [c for c in within if spent(c) >= 0.7 * max(map(spent, within))]

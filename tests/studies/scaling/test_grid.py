@@ -47,7 +47,7 @@ def test_front():
 def test_near_a_budget():
     candidates = some(*[(w, 26, 32) for w in (1, 2, 3, 4, 5)])
     assert [c.width for c in grid.best_within_budget(candidates, 4.5, lambda c: c.width, "macs=4.5")] == [3, 4]
-    with pytest.raises(UserError, match="No candidate meets the budget macs=0.5. The nearest is width 1, depth 26, 32 "
+    with pytest.raises(UserError, match="No candidate fits the budget macs=0.5. The nearest is width 1, depth 26, 32 "
                                         "pixels, which needs 2.00 times as much"):
         grid.best_within_budget(candidates, 0.5, lambda c: c.width, "macs=0.5")
 

@@ -40,7 +40,7 @@ def test_costs_only(tmp_path, capsys):
 
 
 def test_a_budget_that_no_network_fits(tmp_path):
-    with pytest.raises(UserError, match="No candidate meets the budget macs=10. The nearest is width 0.0625, depth 26, "
+    with pytest.raises(UserError, match="No candidate fits the budget macs=10. The nearest is width 0.0625, depth 26, "
                                         "32 pixels"):
         run(*SMALL, "--output", tmp_path, "--budget", "macs=10")
     with pytest.raises(UserError, match="latency budget needs measured times"):

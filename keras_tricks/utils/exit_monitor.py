@@ -24,7 +24,7 @@ def start():
         child = os.fork()
     except OSError:  # no process or memory left: continue without it
         os.close(reading)
-        dismiss()
+        stop()
         return
     if child:
         os.close(reading)
@@ -37,7 +37,7 @@ def start():
         _exit(0)
 
 
-def dismiss():
+def stop():
     """Ends the child without a message, because this process ends normally or has reported its error."""
     global _pipe
     if _pipe is not None:
