@@ -35,7 +35,7 @@ from keras_tricks.run.given_data import given_data
 from keras_tricks.run.lock import locked
 from keras_tricks.run.log import log_bad_images, log_file, log_result
 from keras_tricks.run.loggers import check_loggers
-from keras_tricks.run.notebook import run_as_html
+from keras_tricks.run.notebook import in_notebook, run_as_html
 from keras_tricks.run.own import Handed, follows_plateau, make_callbacks
 from keras_tricks.run.peers import experiment, report_failures
 from keras_tricks.run.process import own_process
@@ -87,6 +87,7 @@ class Prepared:
     service: object = None  # the data service that makes the training batches, if there is one
     build: Callable[..., keras.Model] | None = None  # the user's function that builds the network, if handed over
     own_callbacks: Sequence[keras.callbacks.Callback] = ()  # of the user
+    live: bool = False  # whether a notebook shows the run
 
 
 def train(recipe: Recipe | str | None = None, output: str | pathlib.Path | None = None,
@@ -101,7 +102,8 @@ def train(recipe: Recipe | str | None = None, output: str | pathlib.Path | None 
         resume: `False`; `True` or `"auto"` to continue the run in `output`, if there is one; or a run folder. The run
             continues from its newest checkpoint, also within an epoch, and gets the weights of an uninterrupted run.
         dry_run: bool, build everything, do one training and one evaluation step, write nothing.
-        verbose: 0, 1 (bar) or 2 (one line per epoch). Defaults to 1 on a terminal and to 2 otherwise.
+        verbose: 0, 1 (bar) or 2 (one line per epoch). Defaults to 1 on a terminal, to one bar with live curves in a
+            notebook, and to 2 otherwise.
         changes: which recipe to use if a run is resumed with another one: `"run"`, `"new"`, or `None`, an error.
         data: data to use instead of the recipe's source: `((x, y), (x_val, y_val))`, two `tf.data.Dataset`s, two
             `kt.data.DataSource`s or a `kt.data.Source`, see `kt.data.as_source`. `recipe.json` keeps their fingerprint.
@@ -143,7 +145,8 @@ def _train_on(devices, run, dry_run, verbose):
         from keras_tricks.data import service
 
         ready.service = service.connect(run.recipe.data, ready.source)
-    verbose = (1 if sys.stdout.isatty() else 2) if verbose is None else verbose
+    ready.live = verbose is None and not dry_run and in_notebook()
+    verbose = (0 if ready.live else 1 if sys.stdout.isatty() else 2) if verbose is None else verbose
     if dry_run:
         return _dry_run(ready, verbose)
     if devices.is_chief:

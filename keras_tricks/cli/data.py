@@ -1,17 +1,24 @@
 """check data, pack them, or serve batches from other machines"""
 
 from keras_tricks.cli import arguments
+from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.text import printable
+
+SHOWN = 100  # suspicious labels
+ALL = 2**31 - 1  # broken images are counted, none ends the check
 
 
 def add_arguments(parser):
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="count examples and classes, decode every image")
-    check.add_argument("source", help="digits, image_folder, csv, webdataset, hf:<name>, tfds:<name> or tfrecord")
-    check.add_argument("--data-dir", help="read images, or the data of TFDS, from this folder, or this CSV file")
+    _add_source(check, "digits, image_folder, csv, webdataset, hf:<name>, tfds:<name>, tfrecord or package.module:"
+                "function (default with --labels: the data of the run)", nargs="?")
+    check.add_argument("--duplicates", action="store_true",
+                       help="find images that are there twice, in a split or in both")
+    check.add_argument("--labels", metavar="RUN", help="find labels that this run contradicts with confidence")
     check.set_defaults(action_run=run_check)
     pack = actions.add_parser("pack", help="write a source as TFRecord shards, which are read faster than many files")
-    pack.add_argument("source", help="any source but tfrecord, such as image_folder")
-    pack.add_argument("--data-dir", help="read images, or the data of TFDS, from this folder, or this CSV file")
+    _add_source(pack, "any source but tfrecord, such as image_folder")
     pack.add_argument("--output", required=True,
                       help="write to this new folder; train from it with data.source=tfrecord")
     pack.add_argument("--shard-mib", type=arguments.count(1), default=128,
@@ -31,18 +38,73 @@ def run(args):
     args.action_run(args)
 
 
-def run_check(args):
-    from keras_tricks.data.check import check
+def _add_source(parser, sources, **kwargs):
+    parser.add_argument("source", help=sources, **kwargs)
+    parser.add_argument("--data-dir", help="read images, or the data of TFDS, from this folder, or this CSV file")
+    parser.add_argument("--image-column", metavar="NAME", help="name of the column with images (data.image_column)")
+    parser.add_argument("--label-column", metavar="NAME", help="name of the column with labels (data.label_column)")
+    parser.add_argument("--set", action="append", default=[], metavar="data.KEY=VALUE", dest="assignments",
+                        help="change how the source is read, as in a recipe; may be repeated")
 
-    for line in check(args.source, args.data_dir):
-        print(line)
+
+def _section(args, section=None):
+    """The `data` section of the command line. `section` has the values that it does not give."""
+    from keras_tricks.recipe import Recipe
+
+    for assignment in args.assignments:
+        if not assignment.startswith("data."):
+            raise UserError(f"--set changes the section data here: data.KEY=VALUE. Received: {assignment}")
+    recipe = Recipe() if section is None else Recipe(data=section)
+    given = {key: getattr(args, key) for key in ("source", "data_dir", "image_column", "label_column")}
+    given = {key: value for key, value in given.items() if value is not None}
+    return (recipe.replace(data=given) if given else recipe).override(args.assignments).data
+
+
+def run_check(args):
+    from keras_tricks import training
+    from keras_tricks.data.check import check
+    from keras_tricks.run.folder import recipe_of
+
+    if args.source is None and args.labels is None:
+        raise UserError("data check needs a source, such as image_folder, or --labels RUN.")
+    recipe = None if args.labels is None else recipe_of(args.labels)
+    data = _section(args, recipe and recipe.data)
+    opened = training.open_data(data.model_copy(update={"max_bad_images": ALL, "train_images": None}))
+    for line in check(data.source, data.data_dir, opened, args.duplicates):
+        print(line, flush=True)
+    if recipe is not None:
+        for line in _suspicious(args.labels, recipe, data):
+            print(line, flush=True)
+
+
+def _suspicious(folder, recipe, data):
+    """Yields the labels of both splits that the best weights of a run contradict with confidence."""
+    from keras_tricks.analysis import label_issues
+    from keras_tricks.report.answers import answer
+    from keras_tricks.run.weights import run_weights
+
+    weights = run_weights(folder).path
+    data = data.model_copy(update={"max_bad_images": ALL})
+    for name, learnt in (("validation", ""), ("training", ": the run was trained on them, and has learnt some wrong "
+                                              "labels by heart")):
+        answers = answer(recipe.replace(data=data.model_dump()), weights, recipe.data, split=name)
+        found, guesses = label_issues(answers.probabilities, answers.labels)
+        yield f"{'suspicious':<12}{len(found):>9,} labels of {len(answers.labels):,} {name} images{learnt}"
+        for i, guess in list(zip(found, guesses, strict=True))[:SHOWN]:
+            label, names = answers.labels[i], answers.class_names
+            where = answers.path(i) or f"{name}[{answers.numbers[i]}]"
+            yield (f"  {printable(where)}: labelled {printable(names[label])} "
+                   f"({100 * answers.probabilities[i, label]:.1f} %), probably {printable(names[guess])} "
+                   f"({100 * answers.probabilities[i, guess]:.1f} %)")
+        if len(found) > SHOWN:
+            yield f"  and {len(found) - SHOWN:,} more"
 
 
 def run_pack(args):
-    from keras_tricks.data.sources.open_source import open_source
+    from keras_tricks import training
     from keras_tricks.data.sources.tfrecord import pack
 
-    description = pack(open_source(args.source, args.data_dir), args.output, args.shard_mib * 2**20)
+    description = pack(training.open_data(_section(args)), args.output, args.shard_mib * 2**20)
     for name, split in description["splits"].items():
         print(f"{name:<12}{split['examples']:>9,} images in {len(split['shards'])} shards")
     print(f"train from it with --set data.source=tfrecord --data-dir {args.output}")

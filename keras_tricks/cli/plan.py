@@ -54,7 +54,9 @@ def describe_cost(spent, plan):
     yield (f"measured    {1000 * spent.step_seconds:.0f} ms a step of {size} images: "
            f"{size / spent.step_seconds:,.0f} images/s; {spent.evaluation_seconds:.1f} s an evaluation")
     minutes = f"{spent.seconds / 60:,.1f} minutes" if spent.seconds > 120 else f"{spent.seconds:.0f} seconds"
-    yield f"time        about {minutes}, without checkpoints and export"
+    once = spent.prepare_seconds + spent.start_seconds
+    yield (f"time        about {minutes}: {once:.0f} s before the first step and in compilation, "
+           f"{spent.checkpoint_seconds:.1f} s a checkpoint, {spent.export_seconds:.0f} s of export")
     if spent.peak_memory is not None:
         yield f"used        {spent.peak_memory / 2**30:.2f} GiB by this process at most"
     largest = spent.largest_batch

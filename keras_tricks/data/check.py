@@ -1,20 +1,33 @@
-"""Checks a data set before a run: its classes, the number of images, broken images, and files that are not read."""
+"""Checks a data set before a run: classes, number of images, broken and repeated images, files that are not read."""
 
 import os
 import sys
 from collections.abc import Iterator
 
+from keras_tricks.data.duplicates import Example, find_duplicates
 from keras_tricks.data.sources.image_folder import inspect_files
 from keras_tricks.data.sources.open_source import open_source
 from keras_tricks.data.sources.shard_check import find_damaged_shards, find_wrong_records
+from keras_tricks.data.sources.source import Source
 from keras_tricks.utils.text import printable
 
-SHOWN = 100  # wrong records
+SHOWN = 100  # wrong records, and groups of the same picture
 
 
-def check(source: str, data_dir: str | os.PathLike | None = None) -> Iterator[str]:
-    """Yields the report on a source, line by line. Raises `UserError` when the source cannot be opened."""
-    opened = open_source(source, data_dir, max_bad_images=sys.maxsize)
+def check(source: str, data_dir: str | os.PathLike | None = None, opened: Source | None = None,
+          duplicates: bool = False) -> Iterator[str]:
+    """Yields the report on a source, line by line.
+
+    Args:
+        source: name of the source, as for `open_source`.
+        data_dir: its folder or file.
+        opened: the source, if it was opened with further arguments. Defaults to `None`: it is opened here.
+        duplicates: bool, whether to look for images that the source has twice. Defaults to `False`.
+
+    Raises:
+        UserError: the source cannot be opened.
+    """
+    opened = opened or open_source(source, data_dir, max_bad_images=sys.maxsize)
     yield f"{opened.name}: {opened.num_classes} classes ({_abbreviate(opened.class_names)})"
     if source == "tfrecord":
         yield from _wrong_records(data_dir)
@@ -22,6 +35,30 @@ def check(source: str, data_dir: str | os.PathLike | None = None) -> Iterator[st
         yield f"{name:<12}{split.num_examples:>9,} images"
         if split.bad is not None and source != "tfrecord" and (split.content or not opened.description):
             yield from _broken(split)
+    if duplicates:
+        yield from _duplicates(opened)
+
+
+def _duplicates(source):
+    """Counts of images that repeat another one, and the groups: leaks first, then groups with several labels."""
+    groups = find_duplicates(source)
+    further = {copies: sum(len(g.examples) - 1 for g in groups if g.copies == copies) for copies in (True, False)}
+    leaks, mixed = (sum(getattr(g, name) for g in groups) for name in ("is_leak", "labels_differ"))
+    yield f"{'copies':<12}{further[True]:>9,} images have the same pixels as an earlier one"
+    yield f"{'alike':<12}{further[False]:>9,} images look like an earlier one: compressed again, resized, brighter"
+    yield f"{'leaks':<12}{leaks:>9,} pictures are in training and in validation"
+    yield f"{'labels':<12}{mixed:>9,} pictures are there with different labels"
+    groups.sort(key=lambda group: (not group.is_leak, not group.labels_differ))
+    for group in groups[:SHOWN]:
+        kinds = ["copies" if group.copies else "alike", *(["leak"] if group.is_leak else []),
+                 *(["labels differ"] if group.labels_differ else [])]
+        yield f"  {', '.join(kinds)}: {' = '.join(_shown(e, source.class_names) for e in group.examples)}"
+    if len(groups) > SHOWN:
+        yield f"  and {len(groups) - SHOWN:,} more"
+
+
+def _shown(example: Example, names):
+    return f"{printable(example.name)} ({example.split}, {printable(names[example.label])})"
 
 
 def _broken(split):
@@ -34,6 +71,7 @@ def _broken(split):
             broken.append(file)
     yield f"{'broken':<12}{len(broken):>9,}"
     for file in broken:
+        split.bad.reasons.setdefault(file.path, file.reason)  # they are not read again
         yield f"  {printable(file.path)}: {file.reason}"
     for what, count, why in split.left_out:
         yield f"{what:<12}{count:>9,} {why}"

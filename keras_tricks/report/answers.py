@@ -9,6 +9,7 @@ from keras_tricks import analysis, evaluation, training
 from keras_tricks.analysis import ClassCounts
 from keras_tricks.run.failures import translate_data_errors
 from keras_tricks.run.process import own_process
+from keras_tricks.utils import class_names
 from keras_tricks.weights import find, load
 
 BINS = 15
@@ -99,22 +100,34 @@ def on_one_device(recipe):
     return recipe.replace(train={"strategy": "one", "logical_devices": None}, data={"service": None})
 
 
-def answer(recipe, weights, trained_on, mapping=None):
+def answer(recipe, weights, trained_on, mapping=None, split="validation"):
     """Evaluates weights image by image. Arguments and errors are those of `evaluation.measure`.
+
+    Args:
+        split: `"validation"`, or `"training"` to evaluate the training images without augmentation.
 
     Returns:
         `Answers`.
     """
     recipe, found = on_one_device(recipe), find(weights)
+
+    def open_split():
+        if split == "validation":
+            return evaluation.open_labelled(recipe.data, found, trained_on, mapping)
+        source = training.open_data(recipe.data)
+        names = tuple(found.class_names or source.class_names)
+        table = class_names.places(source.class_names, names, mapping)
+        images = source.train.relabel(list(table))
+        return dataclasses.replace(source, class_names=names, train=images, validation=images)
+
     with own_process("keras-tricks report"):
-        ready, _ = training.prepare_evaluation(
-            recipe, lambda: evaluation.open_labelled(recipe.data, found, trained_on, mapping), ClassCounts)
+        ready, _ = training.prepare_evaluation(recipe, open_split, ClassCounts)
         load(ready.network, weights)
         rows = []
         with ready.devices.fit_scope(), translate_data_errors(ready.source):
             for images, labels, intact in training.validation_batches(ready):
                 rows.append((np.asarray(ready.network.predict_on_batch(images), "float32"),
                              np.argmax(np.asarray(labels), axis=1), np.asarray(intact) > 0))
-    split = ready.source.validation
-    logits, labels, intact = (np.concatenate(parts)[: split.num_examples] for parts in zip(*rows, strict=True))
-    return Answers(tuple(ready.source.class_names), logits[intact], labels[intact], np.flatnonzero(intact), split)
+    examples = ready.source.validation
+    logits, labels, intact = (np.concatenate(parts)[: examples.num_examples] for parts in zip(*rows, strict=True))
+    return Answers(tuple(ready.source.class_names), logits[intact], labels[intact], np.flatnonzero(intact), examples)

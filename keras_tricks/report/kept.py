@@ -7,11 +7,9 @@ import pathlib
 import re
 
 from keras_tricks.recipe import Recipe
-from keras_tricks.run.folder import recipe_of
+from keras_tricks.run.folder import recipe_of, was_stopped
 from keras_tricks.run.lock import writer_of
-from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.summary import read_summary
-from keras_tricks.weights import safetensors_io
 
 LOG_TAIL = 4_000_000  # bytes of the end of log.txt that are searched for rejected images
 BROKEN = re.compile(r"WARNING \d+ broken (training|validation) images were left out:")
@@ -59,14 +57,7 @@ def read_kept(folder):
     """The `Kept` of a run folder. Raises `UserError` if it is not one, or its files are damaged."""
     folder = pathlib.Path(folder)
     return Kept(folder, recipe_of(folder), read_summary(folder), _environment(folder / "env.json"),
-                _rejected(folder / "log.txt"), writer_of(folder), _stopped(folder / "checkpoints" / "last.safetensors"))
-
-
-def _stopped(path):
-    try:
-        return path.is_file() and "stopped" in safetensors_io.read_metadata(path)
-    except UserError:  # damaged
-        return False
+                _rejected(folder / "log.txt"), writer_of(folder), was_stopped(folder))
 
 
 def _environment(path):

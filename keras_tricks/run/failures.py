@@ -6,6 +6,7 @@ import contextlib
 import json
 
 from keras_tricks import analysis, callbacks
+from keras_tricks.run.own import is_handed
 from keras_tricks.utils.atomic_files import is_disk_full, write_text
 from keras_tricks.utils.errors import UserError, one_line
 from keras_tricks.utils.memory import free_memory, is_out_of_memory
@@ -38,7 +39,7 @@ def translate_errors(ready, folder, checkpoint, batches):
         with translate_data_errors(ready.source, ready.service, several_workers=ready.devices.processes > 1):
             yield
     except callbacks.Interrupted as error:
-        error.args = (f"{error}. Continue with: keras-tricks train --resume {folder}",)
+        error.args = (f"{error}. Continue with: {how_to_resume(ready.recipe, folder)}",)
         raise
     except callbacks.NonFiniteLoss as error:
         raise callbacks.Diverged(_describe_non_finite(ready, error, folder, batches)) from None
@@ -54,6 +55,16 @@ def translate_errors(ready, folder, checkpoint, batches):
                         f"batch with --set train.max_batch_per_replica={_suggest_batch_size(ready, phase)}") from None
     finally:
         checkpoint.close()
+
+
+def how_to_resume(recipe, folder):
+    """The command that continues a run, or the call if its recipe has parts that only Python can hand over."""
+    needed = {"data": recipe.data.fingerprint is not None, "model": is_handed(recipe.model.name),
+              "callbacks": any(map(is_handed, recipe.train.callbacks))}
+    if not any(needed.values()):
+        return f"keras-tricks train --resume {folder}"
+    given = ", ".join(f"{name}=..." for name, is_needed in needed.items() if is_needed)
+    return f"kt.train(resume={str(folder)!r}, {given})"
 
 
 def _suggest_batch_size(ready, phase):

@@ -7,6 +7,7 @@ from keras_tricks.recipe import read_recipe
 from keras_tricks.utils import class_names
 from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.summary import read_summary
+from keras_tricks.weights import safetensors_io
 
 FILES = ("recipe.json", "classes.json", "env.json", "log.txt", "summary.csv", "curves.png", "non_finite.json",
          "loggers.json", ".lock", ".owner", "report.html")
@@ -47,6 +48,8 @@ def check_entries(folder):
 def completed_summary(folder, recipe, names=None):
     """The rows of `summary.csv` if the folder has a completed run of the recipe, else `None`.
 
+    A run that a callback stopped is complete. Its rows end with the last epoch that was evaluated.
+
     Args:
         folder: folder of the run.
         recipe: `Recipe`.
@@ -65,4 +68,15 @@ def completed_summary(folder, recipe, names=None):
         differ = class_names.difference(names, known, "the data", "the run") or "their order differs"
         raise UserError(f"{folder} has a run on other classes ({differ}): give --output another folder, or remove it.")
     summary = read_summary(folder)
+    if len(summary) < recipe.schedule.epochs and was_stopped(folder):
+        return summary[: max((i for i, row in enumerate(summary, 1) if row["top1"]), default=0)] or None
     return summary if len(summary) == recipe.schedule.epochs and summary[-1]["top1"] else None
+
+
+def was_stopped(folder):
+    """Whether a callback, such as early stopping, ended the run in a folder before its last epoch."""
+    path = pathlib.Path(folder) / "checkpoints" / "last.safetensors"
+    try:
+        return path.is_file() and "stopped" in safetensors_io.read_metadata(path)
+    except UserError:  # damaged
+        return False

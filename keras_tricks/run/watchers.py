@@ -7,6 +7,7 @@ import keras
 
 from keras_tricks import callbacks
 from keras_tricks.run.loggers import open_loggers
+from keras_tricks.run.notebook import LiveDisplay
 from keras_tricks.run.own import follows_plateau
 from keras_tricks.run.provenance import provenance
 from keras_tricks.run.start import fingerprint
@@ -60,5 +61,7 @@ def make_watchers(ready, folder, validation, clock, scheduler):
     interruption = callbacks.Interruption(checkpoint, agreement=ready.devices.stop_agreement())
     watchdog = callbacks.Watchdog(checkpoint, section.stall_minutes)
     first = [keras.callbacks.LambdaCallback(on_train_batch_end=checkpoint.complete_metrics)] if own else []
-    order = (*first, *([ema] if ema else []), overflows, run_log, *own, watchdog, checkpoint, interruption)
+    live = [LiveDisplay(folder, recipe.name, ready.plan.epochs)] if ready.live and ready.devices.is_chief else []
+    order = (*first, *([ema] if ema else []), overflows, run_log, *live, *own, watchdog, checkpoint,
+             interruption)
     return Watchers(run_log, watchdog, checkpoint, interruption, order)

@@ -13,7 +13,7 @@ import math
 import pathlib
 import statistics
 
-from keras_tricks.run.folder import recipe_of
+from keras_tricks.run.folder import recipe_of, was_stopped
 from keras_tricks.run.resolve import CHANGEABLE_ON_RESUME, flatten
 from keras_tricks.utils import class_names
 from keras_tricks.utils.errors import UserError
@@ -29,7 +29,10 @@ SHOWN = 4  # differences in a label
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Runs of one recipe. `rows` has the rows of `summary.csv` of each run, truncated to the shortest run.
+    """Runs of one recipe. `rows` has the rows of `summary.csv` of each run.
+
+    If all runs have ended, each has its own rows to its last epoch, which a callback may have chosen; else they are
+    truncated to the shortest run.
 
     `name` is the name of the recipe, with the values in which it differs from others of that name.
     """
@@ -40,7 +43,7 @@ class Group:
     def values(self, column):
         """[(mean, standard deviation, epoch, updates)] of the epochs for which every run has a value."""
         points = []
-        for at_epoch in zip(*self.rows, strict=True):
+        for at_epoch in zip(*self.rows, strict=False):
             values = [float(row[column]) for row in at_epoch if row[column]]
             if len(values) == len(self.rows):
                 finite = all(map(math.isfinite, values))  # a non-finite value ends the curve
@@ -74,7 +77,8 @@ def read_groups(folders):
     groups = []
     for label, members in zip(labels, runs.values(), strict=True):
         _warn_of_equal_seeds(label, members)
-        shortest = min(len(rows) for _, _, rows in members)
+        ended = all(len(rows) >= recipe.schedule.epochs or was_stopped(folder) for folder, recipe, rows in members)
+        shortest = None if ended else min(len(rows) for _, _, rows in members)
         groups.append(Group(label, tuple(rows[:shortest] for _, _, rows in members)))
     return groups
 
@@ -124,13 +128,18 @@ def table(groups):
         top1 = group.last("top1")
         sd = statistics.stdev(top1) if len(top1) > 1 else None  # one run has no spread
         minutes = statistics.mean(sum(float(r["seconds"]) for r in rows) / 60 for rows in group.rows)
-        final = group.rows[0][-1]
-        rows.append((group.name, str(len(group.rows)), final["epoch"], f"{int(final['step']):,}",
+        epochs, updates = (_range([int(r[-1][key]) for r in group.rows]) for key in ("epoch", "step"))
+        rows.append((group.name, str(len(group.rows)), epochs, updates,
                      f"{statistics.mean(top1):.2f}" if top1 else "", "" if sd is None else f"{sd:.2f}",
                      "" if sd is None else f"{sd / math.sqrt(len(group.rows)):.2f}", f"{minutes:.1f}"))
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     line = "  ".join([f"{{:<{widths[0]}}}", *(f"{{:>{w}}}" for w in widths[1:])])
     return "\n".join(line.format(*row) for row in (head, *rows))
+
+
+def _range(numbers):
+    """`"12"`, or `"9-12"` for runs that ended after different numbers."""
+    return "-".join(f"{n:,}" for n in dict.fromkeys((min(numbers), max(numbers))))
 
 
 def draw(groups, path):

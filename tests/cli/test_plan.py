@@ -36,7 +36,9 @@ def test_the_cost_is_measured_when_asked(recipe_file, capsys):
     found = json.loads(capsys.readouterr().out)["measured"]
     assert found["seconds"] > 18 * found["step_seconds"] + 2 * found["evaluation_seconds"] > 0
     assert found["seconds"] == pytest.approx(
-        found["start_seconds"] + 18 * found["step_seconds"] + 2 * found["evaluation_seconds"])
+        found["prepare_seconds"] + found["start_seconds"] + 18 * found["step_seconds"]
+        + 2 * (found["evaluation_seconds"] + found["checkpoint_seconds"]) + found["export_seconds"])
+    assert min(found["prepare_seconds"], found["checkpoint_seconds"]) > 0
     assert found["largest_batch"] is None or found["largest_batch"] > 128
 
 
@@ -47,9 +49,10 @@ def test_the_cost_that_plan_prints(capsys):
     class Phase:
         step_size = 64
 
-    lines = list(describe_cost(RunCost(0.05, 2.0, 9.0, 7200.0, 2**30, None), [Phase]))
+    lines = list(describe_cost(RunCost(0.05, 2.0, 9.0, 7200.0, 2**30, None, 5.0, 0.25, 3.0), [Phase]))
     assert lines == ["measured    50 ms a step of 64 images: 1,280 images/s; 2.0 s an evaluation",
-                     "time        about 120.0 minutes, without checkpoints and export",
+                     "time        about 120.0 minutes: 14 s before the first step and in compilation, "
+                     "0.2 s a checkpoint, 3 s of export",
                      "used        1.00 GiB by this process at most", "fits        unknown on this device"]
 
 

@@ -1,6 +1,7 @@
 """Models and callbacks of the user, by import path and handed over: killed and resumed, and in every command."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -11,7 +12,10 @@ from support.tiny_runs import NO_EXPORT, assert_same_end, leave_tensorflow_as_it
 import keras_tricks as kt
 from keras_tricks import callbacks, cli, training
 from keras_tricks.cli.plan import describe
+from keras_tricks.run.failures import how_to_resume
+from keras_tricks.run.folder import completed_summary, was_stopped
 from keras_tricks.run.own import Handed, make_callbacks
+from keras_tricks.studies import compare
 from keras_tricks.utils.errors import UserError
 
 HOOKS = ("support.own_parts:hooks",)
@@ -96,6 +100,31 @@ def test_a_run_that_a_callback_stopped_stays_stopped(whole, tmp_path, caplog):
     assert len(summary(whole)) == 4 and "nothing is left to train" in caplog.text
     for name, values in state(whole)[0].items():
         np.testing.assert_array_equal(before[name], values)
+
+
+def test_a_run_that_a_callback_stopped_is_complete(whole, tmp_path):
+    """For `ablate` and `scale`, which read `completed_summary`, and for `compare`."""
+    assert was_stopped(whole) and len(completed_summary(whole, own())) == 4
+    other = shutil.copytree(whole, tmp_path / "other")
+    (other / "recipe.json").write_text(own(seed=4).to_json())
+    rows = (other / "summary.csv").read_text().splitlines()
+    (other / "summary.csv").write_text("\n".join(rows[:3]) + "\n")  # stopped after two epochs
+    (group,) = compare.read_groups([whole, other])
+    assert [len(rows) for rows in group.rows] == [4, 2] and len(group.values("top1")) == 2
+    assert "2-4" in compare.table([group]).splitlines()[1].split()
+    shutil.rmtree(other / "checkpoints")  # not stopped: unfinished
+    assert not was_stopped(other) and completed_summary(other, own(seed=4)) is None
+    assert [len(rows) for rows in compare.read_groups([whole, other])[0].rows] == [2, 2]
+
+
+@pytest.mark.parametrize("changes, expected", [
+    ({}, "keras-tricks train --resume runs/a"),
+    ({"data": {"source": "python", "fingerprint": "x"}}, "kt.train(resume='runs/a', data=...)"),
+    ({"model": {"name": "<function build>"}, "train": {"callbacks": ("<callback Count>",)}},
+     "kt.train(resume='runs/a', model=..., callbacks=...)"),
+])
+def test_how_an_interrupted_run_continues(changes, expected):
+    assert how_to_resume(tiny().replace(**changes), "runs/a") == expected
 
 
 def test_the_plan_and_the_recipe_show_them(whole):

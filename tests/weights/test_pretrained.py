@@ -1,7 +1,9 @@
 """Pretrained weights in one word: the table, the best of a model, a cache on disk, and no network."""
 
 import json
+import pathlib
 
+import keras
 import numpy as np
 import pytest
 from safetensors.numpy import save
@@ -124,3 +126,29 @@ def test_the_list_shows_all(capsys):
     assert [tuple(line.split()[:2]) for line in lines] == [
         (c.model, c.name) for model in kt.models.list_models() for c in pretrained.checkpoints(model)]
     assert len(lines) == len(pretrained.checkpoints())
+
+
+LATER = {"resnet18d.ra4_e3600_r224_in1k", "resnet34.ra4_e3600_r224_in1k", "resnet34.tv_in1k",
+         "resnet50d.ra4_e3600_r224_in1k"}  # checkpoints without a row in the results that the table is from
+NOT_IN_THE_ZOO = {"tf_efficientnet_b8.ap_in1k", "tf_efficientnet_b8.ra_in1k"}
+
+
+def test_the_table_is_that_of_timm():
+    """Names, parameters and sizes of timm 1.0.31. Its package has no accuracies."""
+    path = pathlib.Path(__file__).parents[1] / "golden" / "timm_weights.json"
+    theirs = {name: (parameters, size) for name, (parameters, size, _) in json.loads(path.read_text()).items()}
+    ours = {c.name.removeprefix("timm/"): (c.parameters, c.image_size) for c in pretrained.checkpoints()
+            if c.loaded_by == "weights"}
+    assert {name: found for name, found in ours.items() if theirs.get(name) != pytest.approx(found, abs=0.011)} == {}
+    assert theirs.keys() - ours.keys() == LATER | NOT_IN_THE_ZOO
+
+
+@pytest.mark.slow
+def test_the_table_is_that_of_keras_applications():
+    own = [c for c in pretrained.checkpoints() if c.loaded_by == "from_applications"]
+    assert len(own) == 4
+    for found in own:
+        build = getattr(keras.applications, found.name.removeprefix("keras.applications."))
+        model = build(weights=None)
+        assert found.parameters == pytest.approx(model.count_params() / 1e6, abs=0.06), found
+        assert model.input_shape[1] == found.image_size

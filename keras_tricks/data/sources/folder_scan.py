@@ -102,8 +102,9 @@ def scan_classes(root: str | os.PathLike) -> Listing:
             broken |= {image.path: image.reason for image in images if image.reason}
             digest.update(b"".join(_name_and_size(image, root) for image in images))
     if not files:
-        loose = left_out.counts[LOOSE]
+        loose, others = left_out.counts[LOOSE], [why for what, _, why in left_out.rows() if what == "not read"]
         what = f"has {loose:,} images but no class folder" if loose else "is empty"
+        what = f"has no class folder, only {others[0]}" if others and not loose else what
         raise UserError(f"The data folder {printable(root)} {what}: expected one sub-folder per class, with images in "
                         "it.")
     return Listing(pathlib.Path(root), tuple(files), list(files.values()), broken, left_out, digest.hexdigest())

@@ -36,6 +36,7 @@ from keras_tricks.data.sources.image_files import (
 from keras_tricks.data.sources.layout import (
     TRAIN_NAMES,
     VALIDATION_NAMES,
+    beside_training,
     check_flat,
     check_not_a_wrapper,
     find_splits,
@@ -88,10 +89,13 @@ def image_folder(data_dir: str | os.PathLike, max_bad_images: int = 100, train_s
         check_flat(root)
         listing = held_out = scan_and_log(root)
         check_not_a_wrapper(listing)
-        train, validation = _hold_out(listing.files)
+        (train, validation), hint = _hold_out(listing.files), beside_training(root)
         if not any(validation):
             raise UserError(f"{printable(root)} has no {train_split}/ and no class of {HOLD_OUT} images, so none can "
-                            f"be held out to validate on. Make {train_split}/ and {VALIDATION_NAMES[0]}/ in it.")
+                            f"be held out to validate on. Make {train_split}/ and {VALIDATION_NAMES[0]}/ in it."
+                            f"{hint}")
+        if hint:
+            log.warning("Every tenth image of %s is held out to validate on.%s", printable(root), hint)
         if few := [name for name, paths in zip(listing.classes, validation, strict=True) if not paths]:
             log.info("no image of %d classes is held out to validate on: %s", len(few), _abbreviated(few))
     if minival:

@@ -1,5 +1,6 @@
 """Finds the training and validation folders of a data folder, as archives and exporters name them."""
 
+import contextlib
 import logging
 import os
 import pathlib
@@ -14,6 +15,7 @@ TRAIN_NAMES = ("train", "training")
 VALIDATION_NAMES = ("val", "valid", "validation", "dev", "test", "testing")
 DEFAULT_TRAIN = "train"
 LOOKS_LIKE_A_SPLIT = re.compile(rf"({'|'.join(TRAIN_NAMES + VALIDATION_NAMES)})(s|[^a-z].*)?", re.IGNORECASE)
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 
 log = logging.getLogger("absl")
 
@@ -23,6 +25,9 @@ def open_root(data_dir: str | os.PathLike | None) -> pathlib.Path:
     if data_dir is None:
         raise UserError("The source image_folder needs a folder: give --data-dir FOLDER (or data.data_dir).")
     root = pathlib.Path(data_dir).expanduser()
+    if root.is_file():
+        what = "an archive: unpack it, and give" if root.name.lower().endswith(ARCHIVES) else "a file: give"
+        raise UserError(f"The data folder {printable(root)} is {what} --data-dir a folder with one sub-folder a class.")
     if not root.is_dir():
         raise UserError(f"The data folder {printable(root)} does not exist. Give --data-dir a folder with one "
                         "sub-folder a class.")
@@ -78,6 +83,16 @@ def check_flat(root: pathlib.Path) -> None:
     if found:
         raise UserError(f"{printable(root)} has {list_folders(found)} but no {DEFAULT_TRAIN}/ to train on. Name the "
                         "folders with --set data.train_split=NAME --set data.validation_split=NAME.")
+
+
+def beside_training(root: pathlib.Path) -> str:
+    """A hint if `root` is a training folder with a validation folder beside it, else `""`."""
+    root, found = root.resolve(), []
+    if root.name.lower() in TRAIN_NAMES:
+        with contextlib.suppress(UserError):  # a parent that cannot be listed
+            found = [e.name for e in sub_folders(root.parent) if e.name.lower() in VALIDATION_NAMES]
+    hint = f" To validate on {list_folders(found)} beside it, give --data-dir {printable(root.parent)}."
+    return hint if found else ""
 
 
 def scan_and_log(root: pathlib.Path) -> Listing:

@@ -110,7 +110,8 @@ def train(rows, family, recipe, epochs, folder):
                   "short_side": max(recipe.data.short_side, c.resolution)},
             model={"name": FAMILIES[family].name.format(depth=c.depth), "options": options},
             schedule={"epochs": epochs, "warmup_epochs": min(recipe.schedule.warmup_epochs, epochs / 2)},
-            train={"evaluate_every": epochs}, export={"formats": ()},
+            train={"evaluate_every": 1 if recipe.train.callbacks else epochs},  # a callback may end it early
+            export={"formats": ()},
         )
         run = folder / "runs" / f"{c.name}_e{epochs}"
         summary = completed_summary(run, own, names)

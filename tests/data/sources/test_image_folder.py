@@ -104,7 +104,7 @@ def layouts(root):
         ("no image", ["no image/train/b has no image", "JPEG", "1 not read", ".txt", "remove the folder"]),
         ("empty", ["empty is empty", "one sub-folder per class"]),
         ("missing", ["missing does not exist", "--data-dir"]),
-        ("file", ["file does not exist", "--data-dir"]),
+        ("file", ["file is a file: give --data-dir a folder"]),
         ("no val", ["train/ but none of val/, valid/, validation/, dev/, test/"]),
         ("different", ["different/val has classes that", "different/train does not have: c.", "has a, b."]),
     ],
