@@ -40,7 +40,7 @@ from keras_tricks.run.own import Handed, follows_plateau, make_callbacks
 from keras_tricks.run.peers import experiment, report_failures
 from keras_tricks.run.process import own_process
 from keras_tricks.run.resolve import create_run_folder, resolve_run
-from keras_tricks.run.start import epochs_of_fits, first_step_of, log_start, may_differ
+from keras_tricks.run.start import epochs_of_fits, fingerprint, first_step_of, log_start, may_differ
 from keras_tricks.run.watchers import make_loggers, make_watchers
 from keras_tricks.run.weights import keeps_last_statistics, load_result
 from keras_tricks.utils.atomic_files import write_text
@@ -134,7 +134,8 @@ def train(recipe: Recipe | str | None = None, output: str | pathlib.Path | None 
     with own_process("kt.train"):
         devices = _make_devices(run.recipe)
         shared = None if dry_run or run.numbered else run.folder  # the others do not know the number
-        with report_failures(shared, worker_names(devices.processes), devices.process_index, devices.is_lost_peer):
+        with report_failures(shared, worker_names(devices.processes), devices.process_index, devices.is_lost_peer,
+                             devices.unreachable_workers):
             return _train_on(devices, run, dry_run, verbose)
 
 
@@ -173,8 +174,10 @@ def prepare(recipe: Recipe, devices=None, handed=None) -> Prepared:
     _set_up_process(recipe, devices)
 
     # --- data ---------------------------------------------------------------------------------------------------------
-    source = open_data(recipe.data, handed and handed.source)
-    _check_against_data(recipe, source)
+    with devices.comparison() as check_equal:
+        source = open_data(recipe.data, handed and handed.source)
+        _check_against_data(recipe, source)
+        check_equal(fingerprint(source))  # all workers have the same images
     plan = plan_of_recipe(recipe, source.train.num_examples, devices.replicas)
 
     build = handed and handed.model

@@ -10,6 +10,8 @@
     is_deterministic()  whether a recipe's `train.deterministic` asks for it on these devices
     set_deterministic() before any variable is made
     callbacks()         callbacks that the backend needs in `fit`
+    comparison()        context in which all processes compare their data, and hear who fails
+    unreachable_workers()   names of the workers that have ended, as far as it can be seen
     stop_agreement()    how all processes stop after the same step, `None` for one process
     is_out_of_memory(), is_lost_peer()   what an error of the backend means
     describe()          names of the devices, for env.json and `doctor`
@@ -25,7 +27,11 @@ import keras
 
 from keras_tricks.distribution.diagnosis import device_names
 from keras_tricks.distribution.jax_distribution import jax_distribution, jax_process
+from keras_tricks.distribution.reachable import unreachable
+from keras_tricks.distribution.rendezvous import members
+from keras_tricks.distribution.shared_texts import comparison
 from keras_tricks.distribution.stop_agreement import make_stop_agreement
+from keras_tricks.distribution.strategy import worker_names
 from keras_tricks.distribution.torch_seeds import TorchSeeds
 from keras_tricks.utils.errors import UserError, check_choice
 
@@ -65,6 +71,12 @@ class _Processes:
 
     processes, process_index = 1, 0
 
+    def comparison(self):
+        return comparison(worker_names(self.processes), self.process_index, unreachable=self.unreachable_workers)
+
+    def unreachable_workers(self, among=None):
+        return []
+
     def stop_agreement(self):
         return make_stop_agreement(self.process_index, self.processes)
 
@@ -85,6 +97,15 @@ class TensorFlowDevices(_Processes):
         import tensorflow as tf
 
         return isinstance(self.strategy, tf.distribute.TPUStrategy)
+
+    def unreachable_workers(self, among=None):
+        """The names of other workers that have ended, `among` some or all: TensorFlow listens while a worker lives."""
+        if self.processes == 1:
+            return []
+        addresses = members(self.strategy.cluster_resolver.cluster_spec().as_dict()).values()
+        named = dict(zip(worker_names(self.processes), addresses, strict=True))
+        others = [name for i, name in enumerate(named) if i != self.process_index and (among is None or name in among)]
+        return unreachable({name: named[name] for name in others})
 
     def scope(self):
         return self.strategy.scope()

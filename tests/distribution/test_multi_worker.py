@@ -1,11 +1,8 @@
 """Two worker processes on loopback train like one device, and report when one of them dies."""
 
-import json
-import os
 import pathlib
+import shutil
 import signal
-import socket
-import subprocess
 import sys
 import time
 
@@ -16,33 +13,11 @@ from PIL import Image
 pytest.importorskip("tensorflow")
 
 from support import replicas  # noqa: E402
+from support.workers import start  # noqa: E402
 
 from keras_tricks.weights import safetensors_io  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[2]
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
-def start(command, folder, count=2, last=()):
-    """`count` workers, each writing its output to `folder/<index>.txt`. The last one gets more arguments."""
-    workers = [f"127.0.0.1:{port}" for port in free_ports(count)]
-    processes = []
-    for index in range(count):
-        config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-        environment = {**os.environ, "TF_CONFIG": json.dumps(config), "PYTHONPATH": str(ROOT)}
-        out = open(folder / f"{index}.txt", "ab")
-        own = [*command, *last] if index == count - 1 else command
-        processes.append(subprocess.Popen(own, env=environment, cwd=folder, stdout=out, stderr=subprocess.STDOUT))
-    return processes
 
 
 TRAIN = [sys.executable, "-m", "keras_tricks", "train", "quickstart", "--strategy", "multi_worker", "--output", "run"]
@@ -146,14 +121,31 @@ def test_another_experiment_is_refused_by_both(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
-def test_the_error_of_one_worker_is_the_last_line_of_both(tmp_path):
+def make_images(root):
     for split, count in (("train", 40), ("val", 8)):
         for label in range(2):
-            folder = tmp_path / "data" / split / str(label)
+            folder = root / split / str(label)
             folder.mkdir(parents=True)
             for i in range(count):
                 Image.new("RGB", (8, 8), (100 * label, i, 5)).save(folder / f"{i}.png")
+
+
+@pytest.mark.slow
+def test_a_worker_that_lacks_an_image_is_named_before_the_first_step(tmp_path):
+    make_images(tmp_path / "data")
+    shutil.copytree(tmp_path / "data", tmp_path / "fewer")
+    (tmp_path / "fewer" / "train" / "1" / "7.png").unlink()
+    command = [*TRAIN, "--set", "data.source=image_folder", "--data-dir", "data"]
+    lines = last_lines(start(command, tmp_path, last=["--data-dir", "fewer"]), tmp_path)
+    assert lines[0] == lines[1]
+    assert lines[0] == ("keras-tricks: worker 1 has other data than worker 0: the number of training images is 79, not "
+                        "80. Give all workers the same images.")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_the_error_of_one_worker_is_the_last_line_of_both(tmp_path):
+    make_images(tmp_path / "data")
     command = [*TRAIN, "--set", "data.source=image_folder", "--data-dir", "data"]
     lines = last_lines(start(command, tmp_path, last=["--data-dir", "nowhere"]), tmp_path)
     cause = lines[1].removeprefix("keras-tricks: ")

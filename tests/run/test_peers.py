@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from keras_tricks.distribution.shared_texts import PeerFailed, WorkersDiffer
 from keras_tricks.recipe import Recipe
 from keras_tricks.run import peers, resolve
 from keras_tricks.run.failures import WorkerLost
@@ -52,6 +53,38 @@ def test_a_worker_that_left_no_error(tmp_path):
     three = str(fail(tmp_path, 0, ConnectionError("refused")))
     assert three.startswith("one of worker 1, worker 2 ended or cannot be reached (refused). Start all workers again")
     assert list(tmp_path.iterdir()) == []
+
+
+def lose(folder, index, unreachable, monkeypatch):
+    monkeypatch.setattr(peers, "LINGER", 0)
+    with pytest.raises(WorkerLost) as raised:
+        with peers.report_failures(folder, WORKERS, index, lambda error: False, unreachable):
+            raise WorkerLost("connection reset")
+    return str(raised.value).partition(". Start all")[0]
+
+
+def test_a_killed_worker_is_named_by_all_others(tmp_path, monkeypatch):
+    first = lose(tmp_path, 1, lambda: ["worker 2"], monkeypatch)
+    assert first == "worker 2 ended or cannot be reached (connection reset)"
+    assert reports(tmp_path) == ["failed/lost.txt"]
+    kept = (tmp_path / "failed" / "lost.txt").read_text()
+    assert kept == "worker 2"
+    with pytest.raises(WorkerLost) as raised:  # worker 1 has ended meanwhile; another start would remove the file
+        with peers.report_failures(tmp_path, WORKERS, 0, lambda error: False, lambda: ["worker 1", "worker 2"]):
+            (tmp_path / "failed").mkdir(exist_ok=True)
+            (tmp_path / "failed" / "lost.txt").write_text(kept)
+            raise WorkerLost("connection reset")
+    assert str(raised.value).startswith(first)
+    assert lose(None, 1, lambda: ["worker 2"], monkeypatch) == first, "without a shared folder"
+    assert lose(None, 1, lambda: [], monkeypatch).startswith("one of worker 0, worker 2 ended"), "nobody is found"
+
+
+def test_errors_of_the_comparison_of_data(tmp_path):
+    assert str(fail(tmp_path, 0, PeerFailed("worker 1 failed: no folder."))).startswith(
+        "worker 1 failed: no folder. Start all workers again")
+    differ = WorkersDiffer("worker 1 has other data")
+    assert fail(tmp_path, 0, differ) is differ
+    assert list(tmp_path.iterdir()) == [], "this worker is not the cause"
 
 
 def test_an_earlier_start_is_forgotten(tmp_path):
