@@ -8,6 +8,7 @@ import keras
 
 from keras_tricks import analysis, training
 from keras_tricks.run.failures import USABLE_MEMORY, translate_data_errors
+from keras_tricks.run.weights import keeps_average
 from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.memory import free_memory, peak_memory
 
@@ -63,7 +64,7 @@ def measure(ready, bytes_per_number=4, slots=1):
     per_image = step / plan[0].step_size
     images = sum(plan.images_before(e + 1) - plan.images_before(e) for e in range(plan.epochs))
     evaluations = -(-plan.epochs // ready.recipe.train.evaluate_every)
-    evaluations *= 2 if ready.recipe.optimizer.ema_decay else 1  # raw and averaged weights
+    evaluations *= 2 if keeps_average(ready.recipe) else 1  # raw and averaged weights
     start = clock.first - started
     return RunCost(step, evaluation, start, start + images * per_image + evaluations * evaluation, peak_memory(),
                    _largest_batch(ready, free, bytes_per_number, slots))
