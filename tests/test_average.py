@@ -334,3 +334,18 @@ def test_a_killed_run_resumes_within_the_averaged_epochs(swa_run, tmp_path, monk
 def test_an_average_that_cannot_be_taken(changes, message, tmp_path):
     with pytest.raises(UserError, match=message):
         kt.train(swa().replace(optimizer=changes), tmp_path / "run", verbose=0)
+
+
+@pytest.mark.slow
+def test_two_replicas_have_the_average_of_one_device(tmp_path):
+    """Without random layers, whose masks differ by replica."""
+    def averages(name, **train):
+        recipe = swa(data={"train_images": 256}, schedule={"epochs": 2, "warmup_epochs": 0}, train=train,
+                     model={"options": {"stem": "cifar", "sync_bn": True}})
+        run = kt.train(recipe, tmp_path / name, verbose=0)
+        return safetensors_io.read(run_weights(run.folder, "last").path)[0]
+
+    one, two = averages("one", strategy="one"), averages("two", strategy="mirrored", logical_devices=2)
+    for name, value in one.items():
+        scale = max(np.abs(value).max(), 1e-3)
+        np.testing.assert_allclose(two[name] / scale, value / scale, atol=2e-3, err_msg=name)

@@ -142,10 +142,12 @@ class EpochAverage(WeightEMA):
         """Nothing: the average changes between epochs."""
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        if epoch < self.total - self.epochs:
+        before = epoch - (self.total - self.epochs)  # epochs that the average should have
+        if before < 0:
             self._follow()
             return
-        taken = int(keras.ops.convert_to_numpy(self.last)) + 1  # `last` counts the epochs
+        # `last` counts the epochs taken. A run resumed with another recipe may bring another average: start again.
+        taken = before + 1 if int(keras.ops.convert_to_numpy(self.last)) == before else 1
         network = trained_network(self.model)
         trained = {id(v) for v in network.trainable_variables}
         for average, source in zip(self.averages, self.sources, strict=True):
