@@ -33,10 +33,10 @@ def row(name):
 
 
 def write_differences():
-    """Replaces the table in docs/differences.md."""
+    """Replaces the first table in docs/differences.md; the other one is written by hand."""
     path = PATH.with_name("differences.md")
     table = reference.table_of_differences() + "\n"
-    path.write_text(re.sub(r"(?:^\|.*\n)+", lambda _: table, path.read_text(), flags=re.MULTILINE))
+    path.write_text(re.sub(r"(?:^\|.*\n)+", lambda _: table, path.read_text(), count=1, flags=re.MULTILINE))
 
 
 def main():

@@ -204,8 +204,11 @@ class Optimizer(Section):
     agc_exclude: Text = "classifier"
     lookahead_steps: Natural = 0  # updates between synchronizations with slow weights; 0: off
     lookahead_step_size: float = pydantic.Field(0.5, gt=0, le=1)
+    sam_rho: float = pydantic.Field(0.0, ge=0)  # sharpness-aware minimization; 0: off, 0.05 in the paper
+    sam_stride: Steps = 1  # its point is found with every n-th image
     accumulation_steps: Steps = 1  # micro-batches per update; schedule.batch_size is their sum
     ema_decay: Rate = 0.0  # decay of an average of all weights, which is evaluated as well; 0: off
+    swa_epochs: Positive | None = None  # last epochs whose weights are averaged (SWA); None: off
 
 
 class Schedule(Section):
@@ -282,6 +285,14 @@ class Recipe(Section):
         if self.optimizer.ema_decay and self.train.steps_per_execution > 1:
             raise UserError("`optimizer.ema_decay` averages the weights after every update: set "
                             f"`train.steps_per_execution` to 1. Received: {self.train.steps_per_execution}.")
+
+        averaged, epochs = self.optimizer.swa_epochs or 0, self.schedule.epochs
+        if averaged > epochs:
+            raise UserError(f"`optimizer.swa_epochs` is {averaged}, and the run has {epochs} epochs: average between 1 "
+                            f"and {epochs} of them.")
+        if self.optimizer.ema_decay and averaged:
+            raise UserError("`optimizer.ema_decay` and `optimizer.swa_epochs` both give the run an average of its "
+                            "weights: set one of them.")
 
     def replace(self, /, **changes: typing.Any) -> "Recipe":
         """A copy of the recipe with some values changed.

@@ -27,6 +27,7 @@ from keras_tricks.run.build import (
     build_teacher,
     class_weights,
     plan_of_recipe,
+    sharpness_aware,
 )
 from keras_tricks.run.environment import check_limits, environment
 from keras_tricks.run.exports import export_result
@@ -56,7 +57,7 @@ class Run:
     """A finished run.
 
     `model` and `network` have the weights that are exported: those of the epoch with the best validation accuracy,
-    averaged if the recipe keeps an average (`optimizer.ema_decay`).
+    averaged if the recipe keeps an average (`optimizer.ema_decay` or `swa_epochs`).
 
     Attributes:
         history: dict, Keras' `History.history`.
@@ -81,7 +82,7 @@ class Prepared:
     recipe: Recipe
     source: object
     network: keras.Model
-    trainer: keras.Model  # the model to fit: the network, or a distiller that contains it
+    trainer: keras.Model  # the model to fit: the network, or one that contains it
     devices: object  # see `distribution/devices.py`
     plan: schedules.BatchSizePlan | None  # batch size, learning rate and steps of every epoch
     service: object = None  # the data service that makes the training batches, if there is one
@@ -252,7 +253,7 @@ def class_names_of_data(data):
 
 
 def _compiled(recipe, class_names, plan, devices, build=None, weights=None):
-    """(network, trainer) of a recipe: the trainer is compiled, and is the network unless there is a teacher."""
+    """(network, trainer) of a recipe: the trainer is compiled, and is the network without teacher and SAM."""
     # --- model --------------------------------------------------------------------------------------------------------
     if keeps_last_statistics(recipe) and not recipe.optimizer.ema_decay:
         raise UserError("bn_momentum is 0 and there is no weight average: evaluation would use only the statistics of "
@@ -266,6 +267,7 @@ def _compiled(recipe, class_names, plan, devices, build=None, weights=None):
     if recipe.loss.teacher is not None:
         teacher = build_teacher(recipe, len(class_names), class_names)
         trainer = losses.Distiller(network, teacher, recipe.loss.temperature)
+    trainer = sharpness_aware(recipe, trainer, plan)
 
     # --- optimizer ----------------------------------------------------------------------------------------------------
     optimizer = build_optimizer(recipe, accumulates=any(p.accumulation_steps > 1 for p in plan))
@@ -277,7 +279,7 @@ def _compiled(recipe, class_names, plan, devices, build=None, weights=None):
     trainer.compile(
         optimizer=optimizer,
         loss=loss,
-        weighted_metrics=build_metrics(build_loss(recipe), trainer is not network, weights and len(weights)),
+        weighted_metrics=build_metrics(build_loss(recipe), recipe.loss.teacher is not None, weights and len(weights)),
         steps_per_execution=recipe.train.steps_per_execution,
         **devices.compile_arguments(recipe.train.jit_compile),
     )
@@ -299,7 +301,7 @@ def _train(ready, run, folder, resume_from, verbose):
 
     # --- schedule, and callbacks that monitor the run -----------------------------------------------------------------
     scheduler = callbacks.BatchSizeScheduler(ready.plan, batched=True, follows=follows_plateau(ready.own_callbacks))
-    watchers = make_watchers(ready, folder, validation, clock, scheduler)
+    watchers = make_watchers(ready, folder, validation, clock, scheduler, functools.partial(training_batches, ready))
     start = callbacks.Position()
     if run.resume:
         start = watchers.checkpoint.restore(ready.trainer, resume_from, may_differ=may_differ(run, resume_from))

@@ -75,6 +75,7 @@ def dense(name):
 
 MODEL_CLASSES = [  # class, function that returns its arguments, input shape
     (kt.losses.Distiller, lambda: {"student": dense("a"), "teacher": dense("b"), "temperature": 4.0}, (2, 4)),
+    (kt.optimizers.SharpnessAware, lambda: {"inner_model": dense("a"), "rho": 0.1, "stride": 2}, (2, 4)),
     (kt.models.FeaturePyramid, lambda: {"model": "test_resnet", "strides": [8], "input_shape": [64, 64, 3]},
      (2, 64, 64, 3)),
 ]

@@ -242,3 +242,110 @@ def test_an_average_that_is_not_evaluated_is_not_watched(tmp_path):
     assert callbacks.Checkpoint(tmp_path, ema=callbacks.WeightEMA(0.9)).monitor == "val_top1"
     assert callbacks.Checkpoint(tmp_path, ema=callbacks.WeightEMA(0.9, ONE_IMAGE)).monitor == "val_ema_top1"
     assert callbacks.Checkpoint(tmp_path, "val_top5", ema=callbacks.WeightEMA(0.9, ONE_IMAGE)).monitor == "val_top5"
+
+
+# ---- the average over the last epochs (`optimizer.swa_epochs`)
+
+
+def swa(**changes):
+    return tiny(optimizer={"swa_epochs": 2}, schedule={"epochs": 3}, export=NO_EXPORT).replace(**changes)
+
+
+class Kept(keras.callbacks.Callback):
+    """The trained weights after each epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self._weights = []  # private: not part of checkpoints
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._weights.append({v.path: np.array(v, "float64") for v in self.model.trainable_variables})
+
+
+@pytest.fixture(scope="module")
+def swa_run(tmp_path_factory):
+    kept = Kept()
+    return kt.train(swa(), tmp_path_factory.mktemp("runs") / "swa", verbose=0, callbacks=[kept]), kept._weights
+
+
+def test_a_run_stands_for_the_mean_of_its_last_epochs(swa_run):
+    run, (_, second, third) = swa_run
+    rows = summary(run.folder)
+    assert [bool(row["ema_top1"]) for row in rows] == [False, True, True]
+    found = run_weights(run.folder, "last")
+    assert found.averaged and found.epoch == 3 and found.top1(rows) == rows[-1]["ema_top1"]
+    tensors, _ = safetensors_io.read(found.path)
+    for path in second:
+        np.testing.assert_allclose(tensors[path], (second[path] + third[path]) / 2, rtol=1e-5, atol=1e-7)
+    values = kt.evaluate(swa(), str(found.path))
+    assert 100 * values["top1"] == approx(rows[-1]["ema_top1"])
+    assert not run_weights(run.folder, "raw").averaged and run_weights(run.folder).averaged
+
+
+def test_its_batch_statistics_are_those_of_the_average(swa_run):
+    run, _ = swa_run
+    tensors, _ = safetensors_io.read(run_weights(run.folder, "last").path)
+    ready = training.prepare(swa())
+    safetensors_io.assign(safetensors_io.by_path(ready.network.variables), tensors, "ema")
+    callbacks.recompute_statistics(ready.network, training.training_batches(ready, range(2, 3)))
+    moving = [v for v in ready.network.non_trainable_variables if "moving" in v.path]
+    assert len(moving) > 10
+    for variable in moving:
+        np.testing.assert_allclose(np.array(variable), tensors[variable.path], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_average_does_not_change_the_training(swa_run, tmp_path):
+    run, _ = swa_run
+    plain = kt.train(swa(optimizer={"swa_epochs": None}), tmp_path / "plain", verbose=0)
+    tensors, other = state(run.folder)[0], state(plain.folder)[0]
+    for name in other:
+        if name.startswith(("model/", "optimizer/")):
+            np.testing.assert_array_equal(tensors[name], other[name], err_msg=name)
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_within_the_averaged_epochs(swa_run, tmp_path, monkeypatch):
+    run, _ = swa_run
+    on_batch = callbacks.Checkpoint.on_train_batch_end
+
+    def killed(self, batch, logs=None):
+        on_batch(self, batch, logs)
+        if (self.position.epoch, self.position.images) == (2, 3 * 128):
+            raise KeyboardInterrupt
+
+    changed = swa(train={"checkpoint_steps": 3})
+    monkeypatch.setattr(callbacks.Checkpoint, "on_train_batch_end", killed)
+    with pytest.raises(KeyboardInterrupt):
+        kt.train(changed, tmp_path / "killed", verbose=0)
+    monkeypatch.undo()
+    kt.train(changed, tmp_path / "killed", resume=True, verbose=0)
+    (one, _), (two, _) = state(run.folder), state(tmp_path / "killed")
+    assert one.keys() == two.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"swa_epochs": 0}, "swa_epochs.*greater than 0"),
+    ({"swa_epochs": 2, "ema_decay": 0.9}, "`optimizer.ema_decay` and `optimizer.swa_epochs`"),
+    ({"swa_epochs": 4}, "swa_epochs` is 4, and the run has 3 epochs"),
+])
+def test_an_average_that_cannot_be_taken(changes, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        kt.train(swa().replace(optimizer=changes), tmp_path / "run", verbose=0)
+
+
+@pytest.mark.slow
+def test_two_replicas_have_the_average_of_one_device(tmp_path):
+    """Without random layers, whose masks differ by replica."""
+    def averages(name, **train):
+        recipe = swa(data={"train_images": 256}, schedule={"epochs": 2, "warmup_epochs": 0}, train=train,
+                     model={"options": {"stem": "cifar", "sync_bn": True}})
+        run = kt.train(recipe, tmp_path / name, verbose=0)
+        return safetensors_io.read(run_weights(run.folder, "last").path)[0]
+
+    one, two = averages("one", strategy="one"), averages("two", strategy="mirrored", logical_devices=2)
+    for name, value in one.items():
+        scale = max(np.abs(value).max(), 1e-3)
+        np.testing.assert_allclose(two[name] / scale, value / scale, atol=2e-3, err_msg=name)

@@ -33,6 +33,8 @@ def run(args):
     for results in ablation.study(rows, seeds, folder):
         ablation.write(rows, results, folder, title)
     print(ablation.table(rows, results))
+    for difference in ablation.paired_differences(rows, results):
+        print(difference)
     if args.seeds < 2:
         print("One seed gives no standard deviation, so differences may be noise. Give --seeds 3.")
     print(f"written to {folder}: ablation.csv, ablation.md, ablation.png")

@@ -228,8 +228,12 @@ def _loss(trainer):
 def _optimizer(ready):
     from keras_tricks.optimizers import describe
 
-    average = ready.recipe.optimizer.ema_decay
-    return describe(ready.trainer.optimizer) + (f", weight average {average:g}" if average else "")
+    section = ready.recipe.optimizer
+    parts = [describe(ready.trainer.optimizer)]
+    parts += [f"sharpness-aware {section.sam_rho:g}"] if section.sam_rho else []
+    parts += [f"weight average {section.ema_decay:g}"] if section.ema_decay else []
+    parts += [f"average of the last {section.swa_epochs} epochs"] if section.swa_epochs else []
+    return ", ".join(parts)
 
 
 def _decayed(ready):

@@ -6,6 +6,8 @@ and of timm were trained with symmetric padding, which needs a separate padding 
 
 import keras
 
+from keras_tricks.layers.grouped_conv2d import GroupedConv2D
+
 
 def kernel_init(identifier=None):
     """Returns a new initializer each time, because a Keras initializer gives the same values at every call.
@@ -32,7 +34,8 @@ def convolution(filters, kernel_size, strides=1, kernel_initializer=None, *, gro
         A list of one or two unbuilt layers to apply in order.
     """
     padded = strides > 1 and kernel_size > 1
-    conv = keras.layers.Conv2D(
+    kind = keras.layers.Conv2D if groups == 1 else GroupedConv2D
+    conv = kind(
         filters, kernel_size, strides, padding="valid" if padded else "same", groups=groups, use_bias=use_bias,
         kernel_initializer=kernel_init(kernel_initializer), name=name, dtype=dtype,
     )

@@ -90,5 +90,10 @@ class Distiller(keras.Model):
 
 
 def trained_network(model: keras.Model) -> keras.Model:
-    """The network that `fit` trains and a file holds: the student of a distiller, ours or Keras'; else the model."""
-    return model.student if isinstance(model, (Distiller, keras.distillation.Distiller)) else model
+    """The network that `fit` trains and a file holds.
+
+    That is the student of a distiller, ours or Keras', the model inside `kt.optimizers.SharpnessAware`, or the model.
+    """
+    if isinstance(model, (Distiller, keras.distillation.Distiller)):
+        return model.student
+    return getattr(model, "inner_model", model)

@@ -32,6 +32,9 @@ from keras_tricks.models.resnet import (
     ResNet101, ResNet101B, ResNet101C, ResNet101D,
     ResNet152, ResNet152B, ResNet152C, ResNet152D,
     ResNet200, ResNet200B, ResNet200C, ResNet200D,
+    ResNeXt50_32x4d, ResNeXt101_32x4d,
+    SEResNet50, SEResNet50D, SEResNet101D, SEResNet152D,
+    SEResNeXt50_32x4d, SEResNeXt101_32x4d,
 )
 from keras_tricks.models.resnet_rs import (
     ResNetRS,

@@ -5,8 +5,9 @@ Paper      Zhang et al. 2019, arXiv:1901.09321, section 3; reference: deepmind-r
 Use when   studying the effect of initialization alone; in practice use `nf_resnet*`
 Do not     omit strong regularization: the authors train with mixup (alpha 0.7 on ImageNet)
 Cost       as a ResNet of its depth without batch normalization
-Differs    nothing in the network. The authors train the scalars at a tenth of the learning rate; our optimizers use
-           one rate for all weights
+Differs    the network is that of the reference: unlike in the authors' code, identity shortcuts include the first bias,
+           and padding is "same". The stem starts as the authors' (PyTorch's default, uniform within 1 / sqrt(fan-in)).
+           They train the scalars at a tenth of the learning rate; our optimizers use one rate for all weights
 Status     ImageNet not reproduced here
 
 | name | blocks per stage | parameters |
@@ -28,6 +29,7 @@ from keras_tricks.utils.errors import check_choice
 from keras_tricks.utils.types import Activation, Path, Shape
 
 WIDTHS = (256, 512, 1024, 2048)
+STEM_INIT = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")  # the authors' code leaves PyTorch's default
 
 
 def FixupResNet(blocks: Sequence[int], include_top: bool = True, weights: Path | None = None, input_tensor: Any = None,
@@ -61,7 +63,7 @@ def FixupResNet(blocks: Sequence[int], include_top: bool = True, weights: Path |
     check_choice("stem", stem, ("imagenet", "cifar"))
     inputs = image_input(input_tensor, input_shape, include_top, 224 if stem == "imagenet" else 32)
     size, strides = (7, 2) if stem == "imagenet" else (3, 1)
-    x = _conv(inputs, stem_filters, size, strides, "stem", _he())
+    x = _conv(inputs, stem_filters, size, strides, "stem", STEM_INIT.clone())
     x = keras.layers.Activation(activation, name="stem_act")(ScalarBias(name="stem_bias")(x))
     if stem == "imagenet":
         x = keras.layers.MaxPooling2D(3, 2, "same", name="stem_pool")(x)

@@ -1,7 +1,8 @@
-"""ResNet-A, B, C and D.
+"""ResNet-A, B, C and D, ResNeXt, and both with squeeze-excite.
 
 Formula    x <- act(branch(x) + shortcut(x)); branch: conv-BN-act ... conv-BN; four stages of 64, 128, 256, 512 filters
-Paper      He et al. 2015, arXiv:1512.03385; tweaks B, C, D: He et al. 2018, arXiv:1812.01187, section 4
+Paper      He et al. 2015, arXiv:1512.03385; tweaks B, C, D: He et al. 2018, arXiv:1812.01187, section 4; groups: Xie et
+           al. 2016, arXiv:1611.05431; squeeze-excite (ratio 1/16): Hu et al. 2017, arXiv:1709.01507
 Use when   classifying images; "d" costs 6 % more multiply-adds than "b" for about +0.5 % top-1 (paper, table 5)
 Do not     use the ImageNet stem for images under 96 pixels: use `stem="cifar"`
 Cost       `kt.models.model_info(name).parameters`, `.macs(image_size)`
@@ -16,6 +17,9 @@ Status     trained by `bag_of_tricks/cifar10_resnet20d` and `quickstart`; the Im
 | b      | 1x1 - 3x3/2 - 1x1            | 1x1/2                  | 7x7/2, max-pool      |
 | c      | as b                         | 1x1/2                  | 3x3/2, 3x3, 3x3, max-pool |
 | d      | as b                         | avg-pool 2x2/2, 1x1    | as c                 |
+
+`resnext*_32x4d` have the layout b with 32 groups of 4 channels in the first stage. `seresnet*` and `seresnext*` add a
+gate after the last normalization of each branch; names and numbers are those of timm.
 """
 
 import warnings
@@ -29,7 +33,7 @@ from keras_tricks.layers import AvgPoolShortcut, BatchNormalization, DeepStem, D
 from keras_tricks.layers.convolution import convolution
 from keras_tricks.models.heads import classifier, finish, image_input, symmetric_max_pool
 from keras_tricks.models.registry import variant
-from keras_tricks.utils.errors import check_choice
+from keras_tricks.utils.errors import UserError, check_choice
 from keras_tricks.utils.types import Activation, Initializer, Path, Shape
 
 # depth: (block, blocks per stage). 20 to 56 are the three-stage networks for 32-pixel images (arXiv:1512.03385, 4.2).
@@ -57,7 +61,8 @@ def ResNet(block: str, blocks: Sequence[int], layout: str = "d", include_top: bo
            drop_path_rule: str = "linear", sync_bn: bool = False, bn_momentum: float = 0.9,
            filters: Sequence[int] = (64, 128, 256, 512), stem_filters: int = 64, stem_pool: str = "max",
            se_ratio: float = 0.0, activation: Activation = "relu", kernel_initializer: Initializer = None,
-           head_initializer: Initializer = "glorot_uniform") -> keras.Model:
+           head_initializer: Initializer = "glorot_uniform", groups: int = 1,
+           width_per_group: int = 64) -> keras.Model:
     """Builds a ResNet as a functional model.
 
     Args:
@@ -92,6 +97,9 @@ def ResNet(block: str, blocks: Sequence[int], layout: str = "d", include_top: bo
         activation: Keras activation. Defaults to `"relu"`.
         kernel_initializer: Keras initializer identifier. Defaults to `None`: He normal over fan-out.
         head_initializer: Keras initializer identifier of the classifier's kernel. Defaults to `"glorot_uniform"`.
+        groups: integer > 0, groups of the 3x3 convolution of a bottleneck (ResNeXt: 32). Defaults to `1`.
+        width_per_group: integer > 0, channels of each group in a stage of 64 filters, in proportion to `filters` in the
+            others (ResNeXt: 4). Defaults to `64`.
 
     Input: float `(batch, height, width, 3)`, normalized. Output: float32 `(batch, classes)`.
 
@@ -99,20 +107,22 @@ def ResNet(block: str, blocks: Sequence[int], layout: str = "d", include_top: bo
         A `keras.Model`. Blocks end in layers named `stage<i>_block<j>_out`.
 
     Raises:
-        UserError: an unknown `block`, `stem`, `layout`, `stem_pool`, `drop_path_rule` or `pooling`, or a wrong shape.
+        UserError: an unknown `block`, `stem`, `layout`, `stem_pool`, `drop_path_rule` or `pooling`, a wrong shape, or
+            groups of a basic block.
     """
     check_choice("block", block, tuple(EXPANSION))
     check_choice("layout", layout, ("a", "b", "c", "d"))
     check_choice("stem", stem, ("imagenet", "cifar"))
     check_choice("stem_pool", stem_pool, ("max", "conv", "none"))
     check_choice("drop_path_rule", drop_path_rule, ("linear", "stage"))
+    _check_groups(block, groups, width_per_group, filters)
     inputs = image_input(input_tensor, input_shape, include_top, 224 if stem == "imagenet" else 32)
     if stem == "imagenet" and inputs.shape[1] is not None and inputs.shape[1] < 96:
         warnings.warn(f"{name}: the ImageNet stem divides {inputs.shape[1]} pixels by 4 before the first block; "
                       'stem="cifar" is made for small images.', stacklevel=3)
     norm = dict(BATCH_NORM, momentum=bn_momentum, synchronized=sync_bn)
     style = dict(block=block, layout=layout, zero_gamma=zero_gamma, se_ratio=se_ratio, activation=activation,
-                 init=kernel_initializer, norm=norm)
+                 init=kernel_initializer, norm=norm, groups=groups)
     x = _stem(inputs, stem, stem_pool, layout, stem_filters, activation, kernel_initializer, norm)
     total, built = sum(blocks), 0
     for stage, (count, width) in enumerate(zip(blocks, filters, strict=True), start=1):
@@ -121,7 +131,8 @@ def ResNet(block: str, blocks: Sequence[int], layout: str = "d", include_top: bo
             strides = 2 if halves and index == 1 else 1
             share = built / max(total - 1, 1) if drop_path_rule == "linear" else (stage + 1) / (len(blocks) + 1)
             drop = drop_path_rate * share
-            x = _block(x, width, strides, drop, f"stage{stage}_block{index}", **style)
+            inner = width * width_per_group // 64 * groups
+            x = _block(x, inner, width * EXPANSION[block], strides, drop, f"stage{stage}_block{index}", **style)
             built += 1
     outputs = classifier(x, include_top, pooling, classes, classifier_activation, dropout_rate,
                          kernel_initializer=head_initializer)
@@ -143,9 +154,21 @@ def _stem(x, stem, pool, layout, filters, activation, init, norm):
     return x
 
 
-def _block(x, width, strides, drop_path_rate, name, *, block, layout, zero_gamma, se_ratio, activation, init, norm):
-    """One residual block: `(batch, h, w, c)` -> `(batch, h / strides, w / strides, width * expansion)`."""
-    out_channels = width * EXPANSION[block]
+def _check_groups(block, groups, width_per_group, filters):
+    if block == "basic" and (groups, width_per_group) != (1, 64):
+        raise UserError('`groups` and `width_per_group` need block="bottleneck". '
+                        f"Received: groups={groups}, width_per_group={width_per_group}")
+    for name, value in (("groups", groups), ("width_per_group", width_per_group)):
+        if int(value) != value or value < 1:
+            raise UserError(f"`{name}` must be an integer >= 1. Received: {value}")
+    if min(filters) * width_per_group < 64:
+        raise UserError(f"`width_per_group` {width_per_group} leaves a stage of {min(filters)} filters without "
+                        "channels: use more.")
+
+
+def _block(x, width, out_channels, strides, drop_path_rate, name, *, block, layout, zero_gamma, se_ratio, activation,
+           init, norm, groups):
+    """One residual block: `(batch, h, w, c)` -> `(batch, h / strides, w / strides, out_channels)`."""
     if block == "basic":
         convs = [(width, 3, strides), (width, 3, 1)]
     elif layout == "a":
@@ -159,7 +182,8 @@ def _block(x, width, strides, drop_path_rate, name, *, block, layout, zero_gamma
     for i, (filters, size, stride) in enumerate(convs, start=1):
         last = i == len(convs)
         gamma = ZeroGammaInit() if last and zero_gamma else "ones"
-        branch = _conv_bn(branch, filters, size, stride, f"{name}_conv{i}", init, norm, gamma)
+        divided = groups if block == "bottleneck" and size == 3 else 1
+        branch = _conv_bn(branch, filters, size, stride, f"{name}_conv{i}", init, norm, gamma, divided)
         if not last:
             branch = _act(branch, activation, f"{name}_act{i}")
     if se_ratio:
@@ -181,8 +205,8 @@ def _shortcut(x, filters, strides, name, layout, init, norm):
     return _conv_bn(x, filters, 1, strides, name, init, norm)
 
 
-def _conv_bn(x, filters, size, strides, name, init, norm, gamma_initializer="ones"):
-    for layer in convolution(filters, size, strides, init, name=name):
+def _conv_bn(x, filters, size, strides, name, init, norm, gamma_initializer="ones", groups=1):
+    for layer in convolution(filters, size, strides, init, groups=groups, name=name):
         x = layer(x)
     return BatchNormalization(**norm, gamma_initializer=gamma_initializer, name=f"{name}_bn")(x)
 
@@ -222,6 +246,25 @@ ResNet20, ResNet20D, ResNet32, ResNet32D, ResNet44, ResNet44D, ResNet56, ResNet5
     variant(_name(depth, layout), ResNet, VARIANTS[depth][0], VARIANTS[depth][1], layout,
             **_cifar_registration(depth, layout))
     for depth in (20, 32, 44, 56) for layout in "ad")
+
+# Squeeze-excite and ResNeXt: builder arguments by prefix of the name. The papers' own recipes: gluon-cv, timm.
+NEXT = dict(groups=32, width_per_group=4)
+SE = dict(se_ratio=1 / 16)
+
+
+def _variant_of(name: str, depth: int, layout: str, **options: Any) -> Any:
+    return variant(name, ResNet, *VARIANTS[depth], layout, key=name.lower(),
+                   paper="1611.05431" if "NeXt" in name else "1709.01507", **options)
+
+
+ResNeXt50_32x4d = _variant_of("ResNeXt50_32x4d", 50, "b", **NEXT)
+ResNeXt101_32x4d = _variant_of("ResNeXt101_32x4d", 101, "b", **NEXT)
+SEResNeXt50_32x4d = _variant_of("SEResNeXt50_32x4d", 50, "b", **NEXT, **SE)
+SEResNeXt101_32x4d = _variant_of("SEResNeXt101_32x4d", 101, "b", **NEXT, **SE)
+SEResNet50 = _variant_of("SEResNet50", 50, "b", **SE)
+SEResNet50D = _variant_of("SEResNet50D", 50, "d", **SE)
+SEResNet101D = _variant_of("SEResNet101D", 101, "d", **SE)
+SEResNet152D = _variant_of("SEResNet152D", 152, "d", **SE)
 
 TestResNet = variant(  # for tests: every kind of layer of the family in 13 thousand parameters
     "TestResNet", ResNet, "bottleneck", (1, 2), "d", key="test_resnet", filters=(8, 16),

@@ -8,3 +8,4 @@ from keras_tricks.optimizers.loss_scale import LossScale
 from keras_tricks.optimizers.muon import Muon, orthogonalize
 from keras_tricks.optimizers.no_decay import no_decay
 from keras_tricks.optimizers.sgd import SGD
+from keras_tricks.optimizers.sharpness_aware import SharpnessAware, check_stride, sharpness_perturbation

@@ -66,6 +66,9 @@ def build_teacher(recipe, classes, class_names=()):
         UserError: no weights, weights of another network, or a teacher that lacks a class.
     """
     loss = recipe.loss
+    if recipe.optimizer.sam_rho:
+        raise UserError("`optimizer.sam_rho` with `loss.teacher`: both change the training step, and only one of them "
+                        "can. Set optimizer.sam_rho=0 or leave out the teacher.")
     if loss.teacher_weights is None:
         raise UserError(f"The teacher {loss.teacher} needs trained weights: --set loss.teacher_weights=RUN, a run "
                         "folder, or a file. Train it first.")
@@ -163,6 +166,16 @@ def build_optimizer(recipe, accumulates=False):
     elif recipe.train.skip_non_finite:
         optimizer = optimizers.LossScale(optimizer, 1.0, 2**31 - 1)
     return optimizer
+
+
+def sharpness_aware(recipe, network, plan):
+    """The model to fit: the network, inside `SharpnessAware` if the recipe has `optimizer.sam_rho`."""
+    section = recipe.optimizer
+    if not section.sam_rho:
+        return network
+    for phase in plan:
+        optimizers.check_stride(section.sam_stride, phase.micro_batch)
+    return optimizers.SharpnessAware(network, section.sam_rho, section.sam_stride)
 
 
 def _innermost(section):

@@ -19,6 +19,7 @@ REPLACED = {
                                            "schedule.warmup_epochs",
     callbacks.BatchSizeScheduler: "the recipe's schedule sets batch size and learning rate: use schedule.mode",
     callbacks.WarmupLinearScaling: "the recipe's schedule sets the learning rate: use schedule.warmup_epochs",
+    callbacks.StochasticWeightAveraging: "the run averages its weights itself: use optimizer.swa_epochs",
     callbacks.WeightEMA: "the run averages its weights itself: use optimizer.ema_decay",
 }
 

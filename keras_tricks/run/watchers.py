@@ -11,6 +11,7 @@ from keras_tricks.run.notebook import LiveDisplay
 from keras_tricks.run.own import follows_plateau
 from keras_tricks.run.provenance import provenance
 from keras_tricks.run.start import fingerprint
+from keras_tricks.utils.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,7 @@ def make_loggers(ready, folder):
     return open_loggers(ready.recipe, folder) if ready.devices.is_chief else contextlib.nullcontext(())
 
 
-def make_watchers(ready, folder, validation, clock, scheduler):
+def make_watchers(ready, folder, validation, clock, scheduler, batches):
     """The `Watchers` of a run.
 
     Args:
@@ -43,14 +44,13 @@ def make_watchers(ready, folder, validation, clock, scheduler):
         validation: batches of the validation split.
         clock: `data.WaitClock` of the training batches.
         scheduler: `BatchSizeScheduler` of the run.
+        batches: function of a range of epochs that returns their training batches.
     """
     recipe, section = ready.recipe, ready.recipe.train
     several = ready.devices.processes > 1  # whose clocks differ
     run_log = callbacks.RunLog(folder, ready.plan, clock, events="tensorboard" in section.loggers)
     overflows = callbacks.OverflowLog()
-    ema = None
-    if recipe.optimizer.ema_decay:
-        ema = callbacks.WeightEMA(recipe.optimizer.ema_decay, validation, evaluate_every=section.evaluate_every)
+    ema = _average(recipe, validation, batches, several)
     own = list(ready.own_callbacks)
     tracked = [run_log, overflows, *own, *([scheduler] if follows_plateau(own) else [])]
     checkpoint = callbacks.Checkpoint(
@@ -65,3 +65,17 @@ def make_watchers(ready, folder, validation, clock, scheduler):
     order = (*first, *([ema] if ema else []), overflows, run_log, *live, *own, watchdog, checkpoint,
              interruption)
     return Watchers(run_log, watchdog, checkpoint, interruption, order)
+
+
+def _average(recipe, validation, batches, several):
+    """The callback that averages the weights, or `None`."""
+    section, every = recipe.optimizer, recipe.train.evaluate_every
+    if section.ema_decay:
+        return callbacks.WeightEMA(section.ema_decay, validation, evaluate_every=every)
+    if section.swa_epochs is None:
+        return None
+    if several:
+        raise UserError("`optimizer.swa_epochs` works in one process: the batch statistics of the average are taken "
+                        "over whole batches. Several processes can have optimizer.ema_decay.")
+    return callbacks.EpochAverage(section.swa_epochs, recipe.schedule.epochs,
+                                  lambda epoch: batches(range(epoch, epoch + 1)), validation, every)

@@ -4,8 +4,8 @@
     last   after the last whole epoch
     raw    without the average, after the last checkpoint; for a run without an average, as `best`
 
-For a run with `optimizer.ema_decay` these are the averages of the weights. Raw weights of a run with `bn_momentum=0`
-are rejected, because their batch statistics are those of the last batch only.
+For a run with `optimizer.ema_decay` or `optimizer.swa_epochs` these are the averages of the weights. Raw weights of a
+run with `bn_momentum=0` are rejected, because their batch statistics are those of the last batch only.
 """
 
 import dataclasses
@@ -71,14 +71,14 @@ def run_weights(folder, which="best"):
     best, last, average = (folder / "checkpoints" / f"{name}.safetensors" for name in ("best", "last", "ema"))
     if not (best.is_file() or last.is_file()):
         raise UserError(f"{folder} has no checkpoint yet: its first epoch did not finish.")
-    if which == "raw" and recipe.optimizer.ema_decay:
+    if which == "raw" and keeps_average(recipe):
         return _checked(_of_file(last), recipe)
     if which != "last" and best.is_file():
         found = _of_file(best)
-        if found.averaged or not recipe.optimizer.ema_decay:
+        if found.averaged or not keeps_average(recipe):
             return _checked(found, recipe)
         log.info("%s holds raw weights: an earlier version wrote it. Using the average after the last epoch.", best)
-    if not recipe.optimizer.ema_decay:
+    if not keeps_average(recipe):
         return _checked(_of_file(last), recipe)
     if average.is_file():
         return _of_file(average)
@@ -157,6 +157,11 @@ def describe(weights):
     if folder is None or not pathlib.Path(weights).is_file():
         return None
     return _checked(_of_file(pathlib.Path(weights)), recipe_of(folder))
+
+
+def keeps_average(recipe):
+    """Whether a run of a recipe has an average of its weights, for which it then stands."""
+    return bool(recipe.optimizer.ema_decay or recipe.optimizer.swa_epochs)
 
 
 def keeps_last_statistics(recipe):

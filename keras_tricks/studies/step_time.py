@@ -19,6 +19,7 @@ from keras_tricks import analysis, callbacks, training
 from keras_tricks.run.exports import export_result
 from keras_tricks.run.failures import USABLE_MEMORY, translate_data_errors
 from keras_tricks.run.start import epochs_of_fits
+from keras_tricks.run.weights import keeps_average
 from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.memory import free_memory, peak_memory
 
@@ -82,7 +83,7 @@ def measure(ready, bytes_per_number=4, slots=1):
     checkpoint, export = _time_files(ready)
     images = sum(plan.images_before(e + 1) - plan.images_before(e) for e in range(plan.epochs))
     evaluations = -(-plan.epochs // ready.recipe.train.evaluate_every)
-    evaluations *= 2 if ready.recipe.optimizer.ema_decay else 1  # raw and averaged weights
+    evaluations *= 2 if keeps_average(ready.recipe) else 1  # raw and averaged weights
     start = first * len(epochs_of_fits(ready, 0)) + max(first_evaluation - evaluation, 0.0)
     seconds = (prepare + start + images * step / plan[0].step_size + evaluations * evaluation
                + plan.epochs * checkpoint + export)

@@ -33,3 +33,34 @@ def compiled(function):
     import jax
 
     return jax.jit(function)
+
+
+def gradients_of(function, tensors):
+    """The gradients of a function of a list of tensors that returns a scalar, on any backend, also while one is traced.
+
+    Args:
+        function: takes the list of tensors, returns a scalar tensor.
+        tensors: list of float tensors.
+
+    Returns:
+        A list of tensors, zeros where the scalar does not depend on one.
+    """
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.grad(function)(tensors)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]  # from a variable, its value
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(tensors)
+            scalar = function(tensors)
+        return tape.gradient(scalar, tensors, unconnected_gradients="zero")
+    import torch
+
+    with torch.enable_grad():
+        leaves = [tensor.detach().requires_grad_() for tensor in tensors]
+        found = torch.autograd.grad(function(leaves), leaves, allow_unused=True)
+    return [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, found, strict=True)]

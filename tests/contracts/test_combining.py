@@ -9,9 +9,10 @@ import pytest
 
 import keras_tricks as kt
 from keras_tricks.callbacks import BatchSizeScheduler, WarmupLinearScaling, WeightEMA
-from keras_tricks.optimizers import AGC, SGD, GradientAccumulation, Lookahead, LossScale
+from keras_tricks.optimizers import AGC, SGD, GradientAccumulation, Lookahead, LossScale, SharpnessAware
 from keras_tricks.optimizers.wrapper import OptimizerWrapper, find_wrapper, innermost
 from keras_tricks.recipe import Recipe
+from keras_tricks.run.build import build_teacher
 from keras_tricks.utils.errors import UserError
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "combining.md"
@@ -250,6 +251,27 @@ def accumulation_around_lookahead():
     np.testing.assert_allclose(small.get_weights()[0], large.get_weights()[0], rtol=1e-5)
 
 
+def sharpness_aware(optimizer):
+    trainer = SharpnessAware(model(), 0.5)
+    trainer.compile(optimizer, "mse", jit_compile=XLA)
+    return trainer
+
+
+def sharpness_aware_with_agc_and_loss_scale():
+    plain, both = sharpness_aware(AGC(SGD(0.1), 0.01)), sharpness_aware(LossScale(AGC(SGD(0.1), 0.01)))
+    np.testing.assert_allclose(fit(plain).get_weights()[0], fit(both).get_weights()[0], rtol=1e-4)
+
+
+def sharpness_aware_with_a_teacher():
+    build_teacher(Recipe(loss={"teacher": "resnet20d"}, optimizer={"sam_rho": 0.05}), 10)
+
+
+def average_of_the_model_inside():
+    trainer, average = sharpness_aware(SGD(0.1)), WeightEMA(0.5)
+    fit(trainer, average)
+    assert [v.shape for v in average.averages] == [v.shape for v in trainer.inner_model.variables]
+
+
 WORKS, ERRORS = {  # (used, with) without backticks: a function that checks
     ("GradientAccumulation", "AGC inside"): accumulation_around_agc,
     ("GradientAccumulation", "clipnorm inside"): clipnorm_inside_accumulation,
@@ -265,6 +287,8 @@ WORKS, ERRORS = {  # (used, with) without backticks: a function that checks
     ("WeightEMA", "GradientAccumulation"): average_with_accumulation,
     ("WeightEMA", "a step that LossScale skips"): average_with_a_skipped_step,
     ("WeightEMA", "Distiller"): average_of_a_student,
+    ("WeightEMA", "SharpnessAware"): average_of_the_model_inside,
+    ("SharpnessAware", "AGC, LossScale"): sharpness_aware_with_agc_and_loss_scale,
 }, {  # (used, with): a function that raises, words of the message
     ("AGC", "GradientAccumulation inside"): (lambda: AGC(accumulation(SGD())), r"GradientAccumulation\(AGC\("),
     ("AGC", "AGC inside, at any depth"): (lambda: AGC(Own(AGC(SGD()))), "clips twice"),
@@ -273,6 +297,9 @@ WORKS, ERRORS = {  # (used, with) without backticks: a function that checks
         lambda: accumulation(Own(accumulation(SGD()))), "wrap the optimizer once"),
     ("GradientAccumulation", "gradient_accumulation_steps inside"): (
         lambda: accumulation(accumulates_in_keras()), "accumulates twice"),
+    ("SharpnessAware", "GradientAccumulation, at any depth"): (
+        lambda: sharpness_aware(LossScale(accumulation(SGD()))), "does not accumulate"),
+    ("SharpnessAware", "Distiller"): (sharpness_aware_with_a_teacher, "sam_rho. with .loss.teacher"),
     ("any wrapper", "LossScale inside"): (lambda: accumulation(LossScale(SGD())), "must be the outermost"),
     ("Keras' LossScaleOptimizer", "LossScale inside"): (
         lambda: keras.optimizers.LossScaleOptimizer(LossScale(SGD())), "must be the outermost"),

@@ -64,11 +64,19 @@ def test_gates_have_haikus_default():
         assert abs(values).max() < 2.3 * wanted / 0.8796  # truncated at two deviations of the underlying normal
 
 
-def test_fixup_scales_a_branch_by_its_depth():
-    """First kernels: He over fan-out times L^(-1/4), L = 16 blocks; last kernels and classifier: zero; others: He."""
+def test_fixup_starts_as_the_authors():
+    """fixup_resnet_imagenet.py: first kernels of a branch He over fan-out times L^(-1/4), L = 16 blocks; last kernels
+    and classifier zero; shortcuts He; the stem, and nothing else, has PyTorch's default."""
     keras.utils.set_random_seed(0)
     model = models.create_model("fixup_resnet50")
-    for path, (h, w, _, out), _, deviation in kernels(model):
-        he = (2 / (h * w * out)) ** 0.5
-        wanted = 0 if "conv3" in path else he * 16**-0.25 if "_conv" in path else he
-        assert deviation == pytest.approx(wanted, rel=0.05), path
+    stem = keras.ops.convert_to_numpy(model.get_layer("stem").kernel)
+    assert 0.99 / 147**0.5 < abs(stem).max() <= 1 / 147**0.5
+    assert stem.std() == pytest.approx(1 / (3 * 147) ** 0.5, rel=0.03)
+    for path, (height, width, _, outputs), _, deviation in kernels(model):
+        if path.startswith("stem/"):
+            continue
+        he, last = (2 / (height * width * outputs)) ** 0.5, path.endswith("conv3/kernel")
+        wanted = 0.0 if last else he if "shortcut" in path else he * 16**-0.25
+        assert deviation == pytest.approx(wanted, rel=0.04), path
+    head = model.get_layer("head")
+    assert not keras.ops.convert_to_numpy(head.kernel).any() and not keras.ops.convert_to_numpy(head.bias).any()

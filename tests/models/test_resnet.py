@@ -23,9 +23,14 @@ COUNTS = {  # name: trainable parameters, batch-normalization statistics (timm; 
     "resnet101c": (44_568_392, 105_472), "resnet101d": (44_568_392, 105_472),
     "resnet152": (60_192_808, 151_424), "resnet152b": (60_192_808, 151_424),
     "resnet152c": (60_212_040, 151_552), "resnet152d": (60_212_040, 151_552),
+    "resnext50_32x4d": (25_028_904, 68_224), "seresnext50_32x4d": (27_559_896, 68_224),
+    "seresnet50": (28_088_024, 53_120), "seresnet50d": (28_107_256, 53_248),
+    "seresnet101d": (49_346_104, 105_472), "seresnet152d": (66_841_080, 151_552),
+    "resnext101_32x4d": (44_177_704, 137_856), "seresnext101_32x4d": (48_955_416, 137_856),
     "resnet200": (64_673_832, 176_000), "resnet200b": (64_673_832, 176_000), "resnet200d": (64_693_064, 176_128),
 }
-DEEP = ("resnet101", "resnet152", "resnet200")  # one of them is built by default, the others with `-m slow`
+# One of them is built by default, the others with `-m slow`.
+DEEP = ("resnet101", "resnet152", "resnet200", "resnext101", "seresnext101", "seresnet")
 
 
 def name_param(name):
@@ -56,7 +61,7 @@ def in_timm(name):
     return name.removesuffix("b") if basic or name.endswith("b") else name if name[-1] in "cd" else None
 
 
-@pytest.mark.parametrize("name", [name_param(n) for n in COUNTS if in_timm(n)])
+@pytest.mark.parametrize("name", [name_param(n) for n in COUNTS if in_timm(n) in GOLDEN])
 def test_multiply_adds_equal_timm(name):
     assert cost(name).macs == GOLDEN[in_timm(name)]["macs"]
 
@@ -69,6 +74,39 @@ def test_cost_of_the_tweaks_is_that_of_the_paper():
     assert b.macs == pytest.approx(4.11e9, rel=0.01)
     assert c.macs == d.macs == pytest.approx(4.35e9, rel=0.01)
     assert 0.2e9 < b.macs - a.macs < 0.3e9
+
+
+TIMM_MILLIONS = {  # timm's results csv, of the names in COUNTS
+    "resnext50_32x4d": 25.03, "resnext101_32x4d": 44.18, "seresnet50": 28.09, "seresnet152d": 66.84,
+    "seresnext50_32x4d": 27.56, "seresnext101_32x4d": 48.96,
+}
+
+
+def test_parameters_of_groups_and_gates_are_those_that_timm_prints():
+    assert {name: round(COUNTS[name][0] / 1e6, 2) for name in TIMM_MILLIONS} == TIMM_MILLIONS
+
+
+def test_groups_and_gates():
+    model = kt.models.ResNet("bottleneck", (1, 1), "b", input_shape=(32, 32, 3), classes=2, stem="cifar", groups=4,
+                             filters=(32, 64), stem_filters=4, width_per_group=8, se_ratio=1 / 16)
+    first, second = (model.get_layer(f"stage{i}_block1_conv2") for i in (1, 2))
+    assert (first.groups, first.filters, second.filters) == (4, 16, 32)  # 8 channels in a stage of 64 filters
+    assert first.kernel.shape == (3, 3, 4, 16)
+    assert [model.get_layer(f"stage1_block1_conv{i}").groups for i in (1, 3)] == [1, 1]
+    assert model.get_layer("stage2_block1_se").layers[1].units == 16
+    plain = kt.models.ResNet("bottleneck", (1,), "b", input_shape=(32, 32, 3), stem="cifar", filters=(32,))
+    one = kt.models.ResNet("bottleneck", (1,), "b", input_shape=(32, 32, 3), stem="cifar", filters=(32,), groups=1)
+    assert [v.path for v in plain.variables] == [v.path for v in one.variables]
+
+
+@pytest.mark.parametrize("block, arguments, message", [
+    ("basic", {"groups": 2}, "need block=\"bottleneck\""), ("bottleneck", {"groups": 0}, "`groups` must be"),
+    ("bottleneck", {"width_per_group": 1.5}, "`width_per_group` must be"),
+    ("bottleneck", {"width_per_group": 1}, "without channels"),
+])
+def test_groups_that_no_block_has(block, arguments, message):
+    with pytest.raises(UserError, match=message):
+        kt.models.ResNet(block, (1,), "b", input_shape=(32, 32, 3), stem="cifar", filters=(32,), **arguments)
 
 
 @pytest.mark.parametrize("layout, strides", [("a", [2, 1, 1]), ("b", [1, 2, 1]), ("d", [1, 2, 1])])

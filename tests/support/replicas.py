@@ -33,6 +33,7 @@ class Case:
     norm: str = ""  # "keras": Keras' own batch normalization
     family: str = ""  # registry name of the network; "": a network of a few layers
     ema: bool = False
+    sam: dict | None = None  # arguments of `SharpnessAware`
     steps: int = STEPS
     tolerance: float = 1e-5  # of max|w|
 
@@ -50,6 +51,7 @@ CASES = {
     "loss_scale_agc_float16": Case(
         lambda: kt.optimizers.LossScale(kt.optimizers.AGC(sgd(), 0.02)), "mixed_float16", tolerance=2e-3),
     "ema": Case(ema=True),
+    "sharpness_aware_agc": Case(lambda: kt.optimizers.AGC(sgd(), 0.02), sam={"rho": 0.5, "stride": 2}),
     "binary_crossentropy_mixup": Case(soft_labels=True, loss=kt.losses.BinaryCrossentropy),
     "label_smoothing_mixup": Case(soft_labels=True),
     "class_weight_mixup": Case(
@@ -108,6 +110,7 @@ def train(case, devices=None, steps=None):
     try:
         with scope():
             model = network(case.sync_bn, case.family, case.norm)
+            model = model if case.sam is None else kt.optimizers.SharpnessAware(model, **case.sam)
             loss = case.loss(0.1 if case.soft_labels else 0.0, from_logits=True)
             model.compile(case.optimizer(), loss, jit_compile=keras.backend.backend() == "jax")
         average = kt.callbacks.WeightEMA(0.9)

@@ -71,3 +71,26 @@ def test_layers_of_a_subclassed_model_and_one_that_is_not_built():
     model(keras.ops.ones((1, 3)))
     kt.surgery.freeze(model, [], norms=True)
     assert [v.path.rpartition("own/")[2] for v in model.trainable_variables] == ["top/kernel", "top/bias"]
+
+
+def test_a_linear_probe_trains_the_classifier_alone(tmp_path):
+    """The recipe `transfer/linear_probe`, on the digits and small: every other variable stays, with its statistics."""
+    pytest.importorskip("tensorflow")
+    from keras_tricks.weights import safetensors_io
+
+    recipe = kt.load_recipe("transfer/linear_probe")
+    assert kt.load_recipe("transfer/photos").model.freeze == () and recipe.model.name == "resnet50d"
+    small_one = recipe.replace(
+        data={"source": "digits", "image_size": 8, "eval_crop": "whole", "train_images": 64, "workers": 1},
+        augment={"crop": "none", "flip": False}, schedule={"epochs": 1, "batch_size": 32}, export={"formats": ()},
+        model={"name": "test_resnet", "freeze": ("stem", "stage1", "stage2"), "options": {"stem": "cifar"}})
+    assert set(small_one.model.freeze) < set(recipe.model.freeze)
+    start = kt.models.create_model("test_resnet", classes=10, input_shape=(8, 8, 3), stem="cifar")
+    before = safetensors_io.by_path(start.variables)
+    safetensors_io.save(tmp_path / "start.safetensors", before)
+    probe = small_one.replace(model={"weights": str(tmp_path / "start.safetensors")})
+    run = kt.train(probe, tmp_path / "run", verbose=0)
+    changed = {path for path, variable in safetensors_io.by_path(run.network.variables).items()
+               if path in before and "seed" not in path
+               and (keras.ops.convert_to_numpy(variable) != keras.ops.convert_to_numpy(before[path])).any()}
+    assert changed == {"head/kernel", "head/bias"}

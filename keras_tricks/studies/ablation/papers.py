@@ -35,6 +35,24 @@ RA_LS = ("augment.rand_augment_layers=2 augment.rand_augment_magnitude=15 loss.l
 NO_RA_LS = "augment.rand_augment_layers=0 loss.label_smoothing=0.0"
 BATCHES, CLIPS = (64, 256, 1024), (0, 0.01, 0.02, 0.04, 0.08, 0.16)
 
+
+def _twins(batches):
+    """Rows of NF against batch normalization, each without and with clipping, but for the first row."""
+    return tuple(row for batch in batches for row in (
+        f"batch {batch}, NF: schedule.batch_size={batch} model.options.norm=none optimizer.agc_clip_factor=0.0",
+        f"batch {batch}, NF and AGC: optimizer.agc_clip_factor=0.01",
+        f"batch {batch}, BN: model.options.norm=batch optimizer.agc_clip_factor=0.0",
+        f"batch {batch}, BN and AGC: optimizer.agc_clip_factor=0.01"))[1:]
+
+
+def _depths(depths):
+    """Rows of batch normalization, SkipInit and neither at each depth, but for the first row."""
+    return tuple(row for depth in depths for row in (
+        f"{depth}, BN: model.options.depth={depth} model.options.norm=batch",
+        f"{depth}, SkipInit: model.options.norm=skipinit",
+        f"{depth}, neither: model.options.norm=none"))[1:]
+
+
 CHAINS = {
     "bag_of_tricks_table_4": Chain(
         "He et al. 2018, arXiv:1812.01187, table 4 (batch 256; the other column: --set schedule.batch_size=1024)",
@@ -113,21 +131,26 @@ CHAINS = {
         "clipping, at three batch sizes, at laptop size",
         "nfnet/cifar10_nf_resnet_1024",
         "batch 64, NF: schedule.batch_size=64",
-        tuple(row for batch in (64, 256, 1024) for row in (
-            f"batch {batch}, NF: schedule.batch_size={batch} model.options.norm=none optimizer.agc_clip_factor=0.0",
-            f"batch {batch}, NF and AGC: optimizer.agc_clip_factor=0.01",
-            f"batch {batch}, BN: model.options.norm=batch optimizer.agc_clip_factor=0.0",
-            f"batch {batch}, BN and AGC: optimizer.agc_clip_factor=0.01"))[1:],
+        _twins((64, 256, 1024)),
+    ),
+    "normalizer_free_twins_digits": Chain(
+        "the same on scikit-learn's digits, without a download",
+        "nfnet/digits_nf_resnet",
+        "batch 32, NF: schedule.batch_size=32",
+        _twins((32, 128, 512)),
     ),
     "skipinit_depths": Chain(
         "De & Smith 2020, arXiv:2002.10444: batch normalization, SkipInit and neither at depths 16, 100 and 1000, on "
         "images of CIFAR's size",
         "nfnet/skipinit_depth",
         "16, BN: model.options.norm=batch",
-        tuple(row for depth in (16, 100, 1000) for row in (
-            f"{depth}, BN: model.options.depth={depth} model.options.norm=batch",
-            f"{depth}, SkipInit: model.options.norm=skipinit",
-            f"{depth}, neither: model.options.norm=none"))[1:],
+        _depths((16, 100, 1000)),
+    ),
+    "skipinit_depths_digits": Chain(
+        "the same on scikit-learn's digits, without a download; depth 1000: benchmarks/skipinit_depth_1000.py",
+        "nfnet/digits_skipinit_depth",
+        "16, BN: model.options.norm=batch",
+        _depths((16, 100)),
     ),
     "normalizer_free": Chain(
         "Brock et al. 2021, arXiv:2101.08692, section 4, and arXiv:2102.06171, section 4, at laptop size",
