@@ -21,7 +21,8 @@ from keras_tricks.utils.errors import UserError, is_ours
 
 COMMANDS = ("train", "launch", "plan", "compare", "evaluate", "report", "predict", "export", "reproduce", "benchmark",
             "inspect", "scale", "ablate", "list", "data", "port", "doctor")
-WRITERS = ("train", "launch", "compare", "report", "export", "reproduce", "scale", "ablate", "port")  # write files
+WRITERS = ("train", "launch", "compare", "report", "export", "reproduce", "scale", "ablate")
+ACTIONS = ("pack", "serve")  # of `data`
 
 
 def main(argv=None):
@@ -37,9 +38,18 @@ def main(argv=None):
 def _run_as_program(args):
     if not os.environ.get(TRACEBACK):
         faulthandler.disable()  # absl enables it; `exit_monitor` reports in one line that native code aborted
-    if args.command in WRITERS or getattr(args, "plot", None) or getattr(args, "action", None) in ("pack", "serve"):
+    if writes(args):
         console.ignore_write_errors()
     return run(args)
+
+
+def writes(args):
+    """Whether a command writes files, so that it works to its end although nobody reads its output."""
+    if args.command == "port":
+        return args.output is not None  # else the recipe is the output
+    if any(getattr(args, name, None) for name in ("plot", "embeddings")) or getattr(args, "action", None) in ACTIONS:
+        return True
+    return args.command in WRITERS and not getattr(args, "dry_run", False)
 
 
 def parse(argv):

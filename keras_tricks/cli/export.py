@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import json
 import pathlib
 
 from absl import logging
@@ -11,6 +12,7 @@ from keras_tricks.cli import arguments
 from keras_tricks.utils.errors import UserError
 
 EXAMPLES = 100  # images that calibrate an 8-bit model
+UNFINISHED = ".unfinished.json"  # in an output folder
 OPTIONS = ("images", "fold", "dtype", "overwrite", "layout", "license", "owner", "verify")
 
 
@@ -174,21 +176,44 @@ def output_folder(path, options):
     from keras_tricks.utils.atomic_files import writable_folder
 
     output = writable_folder(path)
-    with locked_output(output):
-        _check_free(output, options)
+    with locked_output(output), _unfinished(output, _check_free(output, options)):
         yield output
 
 
+@contextlib.contextmanager
+def _unfinished(output, names):
+    """A context with a file that lists what is being written. It remains if the process is killed or fails."""
+    from keras_tricks.utils.atomic_files import write_text
+
+    write_text(output / UNFINISHED, json.dumps(names))
+    try:
+        yield
+        names = ()
+    finally:
+        if not any((output / name).exists() for name in names):
+            (output / UNFINISHED).unlink(missing_ok=True)
+
+
+def _names_of_unfinished(output):
+    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
+        if (output / UNFINISHED).is_file():
+            return set(json.loads((output / UNFINISHED).read_text()))
+    return set()
+
+
 def _check_free(output, options):
+    """The names of what an export will write. Those that an unfinished one left are written again."""
     from keras_tricks import export
     from keras_tricks.export import hub_layouts
     from keras_tricks.export.model_card import is_own_card
 
-    names = [*(export.FORMS[name] for name in options.formats), *hub_layouts.FILES.get(options.layout, ())]
+    names, left = [export.FORMS[name] for name in options.formats], _names_of_unfinished(output)
+    names += hub_layouts.FILES.get(options.layout, ())
     existing = ["README.md"] if not is_own_card(output / "README.md") else []
-    existing += [name for name in names if (output / name).exists()]
+    existing += [name for name in names if name not in left and (output / name).exists()]
     if existing and not options.overwrite:
         raise UserError(f"{output} holds {', '.join(existing)} already: give --output another folder, or --overwrite.")
+    return names
 
 
 def _examples(folder, recipe):

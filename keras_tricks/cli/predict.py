@@ -118,7 +118,7 @@ def find_images(words):
     found = []
     for word in words:
         if word == "-":
-            found += [line for line in (line.rstrip("\r\n") for line in sys.stdin) if line]
+            found += [line for line in (line.rstrip("\r\n") for line in sys.stdin or ()) if line]
         elif os.path.isdir(word):
             found += _images_in(word)
         elif glob.has_magic(word) and not os.path.exists(word):

@@ -80,8 +80,7 @@ def export(model: keras.Model, folder: Path, formats: Sequence[str] = ("keras", 
             _remove(partial)
             writers[name](partial)
             flush_tree(partial)
-            _remove(written[name])
-            os.replace(partial, written[name])
+            _replace(partial, written[name])
             flush_to_disk(folder)
         finally:
             _remove(partial)
@@ -141,6 +140,16 @@ def _onnx(model, path):
         model.export(path, format="onnx", verbose=False)
     except ImportError as error:
         raise UserError(f"`onnx` needs more packages: pip install 'keras-tricks[onnx]' ({error}).") from None
+
+
+def _replace(partial, final):
+    """Moves a form to its place. A process that is killed meanwhile leaves no part of a folder under its name."""
+    old = final.with_name(f"partial_old_{final.name}")
+    _remove(old)
+    if final.is_dir():  # only a file can take another file's place in one step
+        os.replace(final, old)
+    os.replace(partial, final)
+    _remove(old)
 
 
 def _remove(path):

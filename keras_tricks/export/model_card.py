@@ -95,7 +95,9 @@ def _opened_by(name, path):
 
 def is_own_card(path):
     """Whether a README.md was written by `model_card`, or does not exist."""
-    return not path.exists() or "Exported by keras_tricks" in path.read_text(errors="replace")
+    if not path.is_file():
+        return not path.exists()
+    return "Exported by keras_tricks" in path.read_text(errors="replace")
 
 
 def _crop(data):

@@ -62,13 +62,15 @@ def read_kept(folder):
 
 def _environment(path):
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
 def _rejected(path):
+    if not path.is_file():
+        return []
     try:
         with open(path, "rb") as file:
             file.seek(max(path.stat().st_size - LOG_TAIL, 0))

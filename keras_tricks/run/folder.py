@@ -5,6 +5,7 @@ import pathlib
 
 from keras_tricks.recipe import read_recipe
 from keras_tricks.utils import class_names
+from keras_tricks.utils.atomic_files import check_regular
 from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.summary import read_summary
 from keras_tricks.weights import safetensors_io
@@ -27,7 +28,7 @@ def recipe_of(folder):
         raise UserError(f"{folder} is not a run folder: it has no recipe.json.")
     recipe = read_recipe(folder / "recipe.json")
     grows_adam = recipe.optimizer.name == "adam" and recipe.schedule.mode != "decay"
-    if grows_adam and "growth_exponent" not in json.loads((folder / "recipe.json").read_text()).get("schedule", {}):
+    if grows_adam and "growth_exponent" not in json.loads((folder / "recipe.json").read_bytes()).get("schedule", {}):
         return recipe.replace(schedule={"growth_exponent": 1.0})  # the rule of the version that wrote it
     return recipe
 
@@ -37,6 +38,8 @@ def check_entries(folder):
 
     Called before the first step: some entries are written after the last one only.
     """
+    for name in FILES:
+        check_regular(folder / name)
     for names, exists, expected in ((FILES, pathlib.Path.is_dir, "a folder, and must be a file"),
                                     (FOLDERS, pathlib.Path.is_file, "a file, and must be a folder")):
         for name in names:

@@ -42,6 +42,7 @@ def locked(folder):
     now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
     try:
         with contextlib.suppress(OSError):  # a full disk is reported when the run writes
+            owner.unlink(missing_ok=True)  # a named pipe would block
             owner.write_text(f"process {os.getpid()} on {socket.gethostname()}, since {now}\n")
         yield
     finally:
@@ -96,5 +97,5 @@ def locked_output(folder, timeout=0):
 
 def _read(path):
     with contextlib.suppress(OSError):
-        return path.read_text(errors="replace").strip()
+        return path.read_text(errors="replace").strip() if path.is_file() else ""
     return ""

@@ -45,7 +45,7 @@ def open_loggers(recipe, folder):
         UserError: a tracker cannot start.
     """
     path, found = folder / "loggers.json", []
-    numbers = json.loads(path.read_text()) if path.is_file() else {}
+    numbers = _read_numbers(path)
     with contextlib.ExitStack() as stack:
         for name in recipe.train.loggers:
             if name not in OPENERS:
@@ -60,6 +60,17 @@ def open_loggers(recipe, folder):
         if found:
             write_text(path, json.dumps(numbers) + "\n")
         yield found
+
+
+def _read_numbers(path):
+    """{tracker: number of its run} of an earlier start."""
+    try:
+        numbers = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (ValueError, RecursionError):
+        numbers = None
+    if not isinstance(numbers, dict):
+        raise UserError(f"{path} is damaged: remove it. The trackers then start new runs.")
+    return numbers
 
 
 def _close(close, kind, *_):

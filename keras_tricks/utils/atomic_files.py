@@ -70,6 +70,13 @@ def flush_tree(path):
         flush_to_disk(path)
 
 
+def check_regular(path):
+    """Raises `UserError` if `path` is neither a file nor a folder: a named pipe would block its reader."""
+    path = pathlib.Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(f"{path} is a pipe, a socket or a device, and must be a file: remove it.")
+
+
 def _remove_abandoned(path):
     """Removes temporary files that killed processes left while writing `path`."""
     for left in path.parent.glob(f".{path.stem}.*.partial{path.suffix}"):

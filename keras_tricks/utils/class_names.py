@@ -10,7 +10,7 @@ the outputs follows the folder names.
 import json
 import pathlib
 
-from keras_tricks.utils.atomic_files import write_text
+from keras_tricks.utils.atomic_files import check_regular, write_text
 from keras_tricks.utils.errors import UserError, nearest
 
 FILE = "classes.json"
@@ -28,6 +28,7 @@ def read_class_names(path):
     Raises:
         UserError: the file cannot be read, or is not a list of different names.
     """
+    check_regular(path)
     names = _read_json(path, path)
     is_list = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
     if not is_list or len(set(names)) < len(names):

@@ -8,7 +8,7 @@ import csv
 import math
 import pathlib
 
-from keras_tricks.utils.atomic_files import atomic_write
+from keras_tricks.utils.atomic_files import atomic_write, check_regular
 from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.plotting import new_figure, save_figure
 
@@ -30,6 +30,7 @@ def iterate_summary(folder):
     path = pathlib.Path(folder) / "summary.csv"
     if not path.exists():
         return
+    check_regular(path)
     reader = None
     try:
         with open(path, newline="", encoding="utf-8") as file:

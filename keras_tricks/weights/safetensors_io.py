@@ -17,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_tricks.utils.atomic_files import check_regular
 from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.types import Path
 from keras_tricks.weights import timm
@@ -71,6 +72,7 @@ def read(path: Path, checked: bool = False) -> tuple[dict[str, Any], dict[str, s
     """
     from safetensors import SafetensorError, safe_open
 
+    check_regular(path)
     try:
         with safe_open(path, framework="numpy") as file:
             tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
@@ -92,6 +94,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     """
     from safetensors import SafetensorError, safe_open
 
+    check_regular(path)
     try:
         with safe_open(path, framework="numpy") as file:
             return file.metadata() or {}

@@ -103,7 +103,7 @@ def layout_of(weights):
     from safetensors import SafetensorError, safe_open
 
     path = find(weights).path
-    if path.suffix != ".safetensors":
+    if path.suffix != ".safetensors" or not path.is_file():
         return None
     try:
         with safe_open(path, framework="numpy") as file:

@@ -74,6 +74,21 @@ def test_nothing_is_written_over(run, tmp_path):
     command(run, "--output", tmp_path, "--format", "keras", "--overwrite")
 
 
+def test_an_export_that_was_interrupted_is_written_again(run, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("keras_tricks.export.model_card.model_card", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            command(run, "--output", tmp_path, "--format", "keras")
+    assert {p.name for p in tmp_path.iterdir()} == {"model.keras", exporting.UNFINISHED}
+    command(run, "--output", tmp_path, "--format", "keras")
+    assert {p.name for p in tmp_path.iterdir()} == {"model.keras", "README.md"}
+    with pytest.raises(UserError, match="holds model.keras already"):
+        command(run, "--output", tmp_path, "--format", "keras")
+
+
 def test_a_readme_of_the_user_is_not_written_over(run, tmp_path):
     (tmp_path / "README.md").write_text("mine")
     with pytest.raises(UserError, match="holds README.md already"):

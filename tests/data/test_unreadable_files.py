@@ -73,7 +73,14 @@ def looping(path):
     path.symlink_to(path.name)
 
 
+def huge(path):
+    """A film or an archive with an image's name. No block is written."""
+    with open(path, "wb") as file:
+        file.truncate(3 * 2**30)
+
+
 BEFORE_LISTING = {"dangling link": (dangling, "target does not exist"), "link loop": (looping, "symbolic links"),
+                  "3 GiB": (huge, "it has 3.0 GiB"),
                   "no permission": (forbid, "Permission denied")}
 
 
@@ -193,13 +200,15 @@ def test_workers_without_the_shards_fail(photographs, tmp_path):
 
 
 @pytest.mark.parametrize("kind, reason", [("pipe", "it is a named pipe"), ("device", "it is a device"),
-                                          ("folder", "it is a folder")])
+                                          ("folder", "it is a folder"), ("large", "it has 3.0 GiB")])
 def test_only_regular_files_are_opened(tmp_path, kind, reason):
     path = tmp_path / "x.jpg"
     if kind == "pipe":
         os.mkfifo(path)
     elif kind == "device":
         path.symlink_to("/dev/zero")
+    elif kind == "large":
+        huge(path)
     else:
         path.mkdir()
     with pytest.raises(ValueError, match=reason):

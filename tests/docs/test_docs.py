@@ -81,6 +81,15 @@ def test_files_that_texts_name_exist():
     assert [f"{page.relative_to(ROOT)}: {name}" for page, name in named if not (ROOT / name).exists()] == []
 
 
+def test_the_tests_of_the_cases_exist():
+    page = (DOCS / "results" / "reliability" / "cases.md").read_text()
+    rows = re.findall(r"^\| (\d+) \|.*\| ([^|]+) \|$", page, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 51))
+    named = [name for _, cell in rows for name in re.findall(r"`([\w./]+\.py)", cell)]
+    assert len(named) >= 50
+    assert [n for n in named if not (ROOT / n).exists() and not (ROOT / "tests" / n).exists()] == []
+
+
 def renamed(part):
     """[(old, new)] of the tables of docs/renamed.md under the headings that contain `part`: what is in backticks."""
     sections = re.split(r"^## ", (DOCS / "renamed.md").read_text(), flags=re.MULTILINE)

@@ -1,6 +1,7 @@
 """The exported model: pixels in, probabilities out, float32, the same numbers in a new process."""
 
 import functools
+import os
 import subprocess
 import sys
 import types
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 import keras_tricks as kt
 from keras_tricks.data import evaluation_image
-from keras_tricks.export import deployable, export, without_classifier
+from keras_tricks.export import deployable, export, formats, without_classifier
 from keras_tricks.recipe import Data
 from keras_tricks.utils.errors import UserError
 
@@ -225,6 +226,23 @@ def test_mistakes(deployed, tmp_path):
     with pytest.raises(UserError, match="`litert_int8` needs `examples`"):
         export(deployed, tmp_path / "new", ("litert_int8",))
     assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    """A process that is killed while it replaces a folder must not leave half of the old one under its name."""
+    def folder(name, text):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "saved_model.pb").write_text(text)
+        return tmp_path / name
+
+    final, partial, replace = folder("saved_model", "old"), folder("partial_saved_model", "new"), os.replace
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", lambda a, b: None if a == partial else replace(a, b))
+        formats._replace(partial, final)  # as far as a process came that was killed before the second step
+    assert not final.exists()
+    old = folder("partial_old_saved_model", "old")
+    formats._replace(partial, final)
+    assert (final / "saved_model.pb").read_text() == "new" and not partial.exists() and not old.exists()
 
 
 def test_a_crash_leaves_the_old_form_and_nothing_half_written(deployed, tmp_path, monkeypatch):

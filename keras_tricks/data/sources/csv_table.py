@@ -22,7 +22,7 @@ import typing
 import numpy as np
 
 from keras_tricks.data.sources.bad_images import BadImages
-from keras_tricks.data.sources.file_access import KINDS, read_regular_file, retry
+from keras_tricks.data.sources.file_access import KINDS, read_regular_file, retry, size_fault
 from keras_tricks.data.sources.folder_scan import LeftOut
 from keras_tricks.data.sources.image_folder import path_split
 from keras_tricks.data.sources.labels import known_class_names, number_labels
@@ -256,7 +256,7 @@ def _find(folder, text):
             continue
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFREG:
-            return File(path, status.st_size, "")
+            return File(path, status.st_size, size_fault(status.st_size))
         reason = f"it is {KINDS.get(kind, 'not a regular file')}"
     if DRIVE.match(text) and os.sep == "/":
         reason = "it is a path of Windows; write paths relative to the CSV file"

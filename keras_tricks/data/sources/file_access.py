@@ -15,6 +15,7 @@ SYSTEM_FOLDERS = frozenset({"__MACOSX", "__pycache__", "@eaDir", "lost+found", "
                             "System Volume Information"})
 KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
          stat.S_IFDIR: "a folder"}
+LARGEST = 2**30  # bytes of a file; encoded images have fewer, and TensorFlow's strings end at 2**31
 RETRIED = (errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ETIMEDOUT)
 DELAYS = (0.1, 0.3, 1.0)  # seconds before each further attempt
 
@@ -73,7 +74,7 @@ def read_regular_file(path: str | os.PathLike) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with open(descriptor, "rb") as file:
             _check_regular(os.fstat(descriptor))  # it may have been replaced
-            return file.read()
+            return file.read(LARGEST)
 
     try:
         return retry(read)
@@ -85,3 +86,10 @@ def _check_regular(status):
     kind = stat.S_IFMT(status.st_mode)
     if kind != stat.S_IFREG:
         raise ValueError(f"it is {KINDS.get(kind, 'not a regular file')}")
+    if fault := size_fault(status.st_size):
+        raise ValueError(fault)
+
+
+def size_fault(size: int) -> str:
+    """Why a file of `size` bytes cannot be an image, or `""`."""
+    return f"it has {size / 2**30:.1f} GiB, more than an encoded image" if size > LARGEST else ""

@@ -14,7 +14,7 @@ import stat
 import typing
 from collections.abc import Iterator
 
-from keras_tricks.data.sources.file_access import KINDS, SYSTEM_FOLDERS, is_folder, list_entries, retry
+from keras_tricks.data.sources.file_access import KINDS, SYSTEM_FOLDERS, is_folder, list_entries, retry, size_fault
 from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.text import printable
 
@@ -201,7 +201,7 @@ def _classify(entry, left_out):
     kind = stat.S_IFMT(status.st_mode)
     if kind == stat.S_IFREG:
         hard = status.st_nlink > 1 and status.st_ino
-        reason = "" if _is_utf8(entry.path) else "its name is not UTF-8: rename it"
+        reason = size_fault(status.st_size) if _is_utf8(entry.path) else "its name is not UTF-8: rename it"
         return Image(entry.path, status.st_size, reason, (status.st_dev, status.st_ino, bool(hard)),
                      bool(hard) or entry.is_symlink())
     if kind == stat.S_IFDIR and not suffix:
