@@ -102,7 +102,7 @@ def test_files_whose_origin_cannot_be_trained_again(run, again, tmp_path):
     with pytest.raises(UserError, match="within epoch 3, after 128 images|within epoch 2, after 128 images"):
         module.reproduce(path, again)
     path, *_ = changed(run, tmp_path, epoch=None)
-    with pytest.raises(UserError, match="does not say after which epoch"):
+    with pytest.raises(UserError, match="does not record after which epoch"):
         module.reproduce(path, again)
     path, *_ = changed(run, tmp_path, recipe='{"shedule": {}}')
     with pytest.raises(UserError, match="Recipe key `shedule` is unknown"):
