@@ -18,7 +18,7 @@
 
 A replica count means the same on every backend. What differs is batch normalization: a TensorFlow replica normalizes by
 its own images unless `sync_bn` is set; on JAX a batch is one array, and its statistics are always those of all devices.
-`GhostBatchNormalization` asks for small groups on both.
+`GhostBatchNormalization` uses small groups on both.
 """
 
 import contextlib
