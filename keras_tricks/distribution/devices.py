@@ -99,7 +99,7 @@ class TensorFlowDevices(_Processes):
         return isinstance(self.strategy, tf.distribute.TPUStrategy)
 
     def unreachable_workers(self, among=None):
-        """The names of other workers that have ended, `among` some or all: TensorFlow listens while a worker lives."""
+        """The names of other workers that have ended, `among` some or all: TensorFlow listens while a worker runs."""
         if self.processes == 1:
             return []
         addresses = members(self.strategy.cluster_resolver.cluster_spec().as_dict()).values()
