@@ -4,7 +4,7 @@
 
 The images show two squares on noise. As in FCOS, every cell of a feature map inside a square learns that it is inside
 and the distances to the four sides. The example prints the mean intersection over union of each square with the most
-probable box that meets it. Faster R-CNN and RetinaNet need a library such as KerasHub, which accepts the same
+probable box that overlaps it. Faster R-CNN and RetinaNet need a library such as KerasHub, which accepts the same
 backbones. About a minute on a CPU.
 """
 
@@ -60,7 +60,7 @@ def overlap(box, other):
 
 
 def train(name):
-    """The mean overlap of the squares of new images with the most probable box that meets each of them."""
+    """The mean overlap of the squares of new images with the most probable box that overlaps each of them."""
     keras.utils.set_random_seed(0)
     backbone = kt.models.feature_pyramid(name, strides=(STRIDE,), input_shape=(SIZE, SIZE, 3))
     x = keras.layers.Conv2D(32, 3, padding="same", activation="relu")(backbone.outputs[0])
@@ -71,8 +71,8 @@ def train(name):
     images, boxes, _ = draw(64, seed=2)
     found, scores = boxes_of(model.predict(images, verbose=0))
     found, scores = found.reshape(64, 1, -1, 4), scores.reshape(64, 1, -1)
-    meets = overlap(found, boxes[:, :, None]) > 0
-    best = np.where(meets, scores, -np.inf).argmax(axis=-1)
+    overlaps = overlap(found, boxes[:, :, None]) > 0
+    best = np.where(overlaps, scores, -np.inf).argmax(axis=-1)
     chosen = np.take_along_axis(found[:, 0], best[..., None], axis=1)
     return overlap(chosen, boxes).mean()
 

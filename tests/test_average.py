@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*ImageNet stem divides")
 
 def recipe(**changes):
     return tiny(
-        data={"image_size": 32}, augment={"color_jitter": "none", "mixup_alpha": 0.0},
+        data={"image_size": 32, "train_images": 480}, augment={"color_jitter": "none", "mixup_alpha": 0.0},
         model={"name": "test_resnet_rs", "zero_gamma": False, "options": {"bn_momentum": 0.0}},
         optimizer={"ema_decay": 0.9}, schedule={"epochs": 3, "batch_size": 32}, export={"formats": ("keras",)},
     ).replace(**changes)

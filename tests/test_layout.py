@@ -1,6 +1,7 @@
 """The structure of the package: direction of imports, private names, size of files, cards of tricks."""
 
 import ast
+import functools
 import pathlib
 import re
 import subprocess
@@ -81,6 +82,7 @@ def imports(tree):
             yield from ((f"{node.module}.{alias.name}", id(node) in top) for alias in node.names)
 
 
+@functools.cache
 def parse(path):
     return ast.parse(path.read_text())
 

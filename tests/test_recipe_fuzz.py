@@ -10,13 +10,26 @@ from keras_tricks import training
 from keras_tricks.recipe import Recipe, load_recipe
 from keras_tricks.utils.errors import UserError
 
-MANY = settings(max_examples=500, deadline=None, derandomize=True, database=None,
+MANY = settings( deadline=None, derandomize=True, database=None,
                 suppress_health_check=list(HealthCheck))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4), max_leaves=8)
 VALID = json.loads(load_recipe("quickstart").to_json())
 KEYS = [(section, key) for section, values in VALID.items() if isinstance(values, dict) for key in values]
+
+
+def fuzz(*strategies):
+    """Runs a check on 100 drawn cases by default, on 500 with `-m slow`."""
+
+    def parametrized(check):
+        @pytest.mark.parametrize("cases", [100, pytest.param(500, marks=pytest.mark.slow)])
+        def test(cases):
+            settings(MANY, max_examples=cases)(given(*strategies)(check))()
+
+        return test
+
+    return parametrized
 
 
 def outcome(make):
@@ -30,21 +43,18 @@ def outcome(make):
     return True
 
 
-@MANY
-@given(JSON)
+@fuzz(JSON)
 def test_any_json(value):
     outcome(lambda: Recipe.from_json(json.dumps(value)))
 
 
-@MANY
-@given(st.sampled_from(KEYS), JSON)
+@fuzz(st.sampled_from(KEYS), JSON)
 def test_a_wrong_value_anywhere(place, value):
     section, key = place
     outcome(lambda: Recipe.from_json(json.dumps({**VALID, section: {**VALID[section], key: value}})))
 
 
-@MANY
-@given(st.integers(0, 4000), st.binary(min_size=1, max_size=3), st.booleans())
+@fuzz(st.integers(0, 4000), st.binary(min_size=1, max_size=3), st.booleans())
 def test_damaged_text(position, noise, cut):
     text = json.dumps(VALID)
     position %= len(text)
@@ -52,9 +62,8 @@ def test_damaged_text(position, noise, cut):
     outcome(lambda: Recipe.from_json(damaged))
 
 
-@MANY
-@given(st.sampled_from([".".join(place) for place in KEYS]) | st.text(max_size=20), st.text(max_size=12) | JSON,
-       st.sampled_from(["=", "", "==", ".", ":"]))
+@fuzz(st.sampled_from([".".join(place) for place in KEYS]) | st.text(max_size=20), st.text(max_size=12) | JSON,
+      st.sampled_from(["=", "", "==", ".", ":"]))
 def test_overrides(path, value, sign):
     text = value if isinstance(value, str) else json.dumps(value)
     outcome(lambda: load_recipe("quickstart").override([f"{path}{sign}{text}"]))
@@ -112,10 +121,9 @@ def test_recipe_files_that_define_none(content, tmp_path):
     assert not outcome(lambda: load_recipe(tmp_path / "recipe.py"))
 
 
-@MANY
-@given(st.sampled_from([place for place in KEYS if place[0] in ("schedule", "optimizer", "train")]),
-       st.integers(-3, 3000) | st.floats(0, 10) | st.sampled_from(["hybrid", "increase_batch", "step", "constant"])
-       | st.lists(st.floats(-5, 50), max_size=4))
+@fuzz(st.sampled_from([place for place in KEYS if place[0] in ("schedule", "optimizer", "train")]),
+      st.integers(-3, 3000) | st.floats(0, 10) | st.sampled_from(["hybrid", "increase_batch", "step", "constant"])
+      | st.lists(st.floats(-5, 50), max_size=4))
 def test_what_a_recipe_accepts_can_be_planned(place, value):
     section, key = place
     recipes = []

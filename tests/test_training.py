@@ -180,7 +180,7 @@ def test_a_dry_run_writes_nothing(tmp_path, monkeypatch, capsys):
     assert "nothing was written" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("precision", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
 def test_mixed_precision_runs_and_keeps_float32_weights(precision):
     run = kt.train(tiny(train={"precision": precision}), dry_run=True, verbose=0)
     assert all(v.dtype == "float32" for v in run.network.trainable_variables)
@@ -321,10 +321,8 @@ def test_the_summary_follows_a_growing_batch(grown):
     assert "40 updates in 4 epochs of 1,198 images" in (grown.folder / "log.txt").read_text()
 
 
-@pytest.mark.parametrize(
-    "kill", [pytest.param((1, 5), marks=pytest.mark.slow, id="in its first epoch"),
-             pytest.param((2, 3), id="in its second epoch")]
-)
+@pytest.mark.slow  # tests/run/test_reliability.py kills a growing batch in every run of the tests
+@pytest.mark.parametrize("kill", [(1, 5), (2, 3)], ids=["in its first epoch", "in its second epoch"])
 def test_killed_in_the_middle_of_the_second_phase_and_resumed_is_uninterrupted(grown, tmp_path, monkeypatch, kill):
     original, epoch_killed, batch_killed = callbacks.BatchSizeScheduler.on_train_batch_end, *kill
 

@@ -13,8 +13,8 @@ def add_arguments(parser):
                                           "timm/resnet50d.ra2_in1k, or raw for the unaveraged weights of the run "
                                           "(default: the run's best)")
     parser.add_argument("--views", choices=("one", "flip", "flip_translate"), default="one",
-                        help="average the outputs of one, two (mirrored) or six (and moved by a pixel) views of each "
-                             "image")
+                        help="average the outputs of one, two (mirrored) or six (mirrored and moved by a pixel) "
+                             "views of each image")
     parser.add_argument("--class-map", metavar="FILE",
                         help='map class folders of other names with this JSON: {"folder name": "class of the run"}')
     parser.add_argument("--format", choices=("text", "json"), default="text", help="set the output format")

@@ -18,7 +18,7 @@
 
 A replica count means the same on every backend. What differs is batch normalization: a TensorFlow replica normalizes by
 its own images unless `sync_bn` is set; on JAX a batch is one array, and its statistics are always those of all devices.
-`GhostBatchNormalization` asks for small groups on both.
+`GhostBatchNormalization` uses small groups on both.
 """
 
 import contextlib
@@ -99,7 +99,7 @@ class TensorFlowDevices(_Processes):
         return isinstance(self.strategy, tf.distribute.TPUStrategy)
 
     def unreachable_workers(self, among=None):
-        """The names of other workers that have ended, `among` some or all: TensorFlow listens while a worker lives."""
+        """The names of other workers that have ended, `among` some or all: TensorFlow listens while a worker runs."""
         if self.processes == 1:
             return []
         addresses = members(self.strategy.cluster_resolver.cluster_spec().as_dict()).values()

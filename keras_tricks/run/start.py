@@ -24,7 +24,7 @@ def fingerprint(source):
 
 
 def may_differ(run, folder):
-    """What need not be the same data as before: images that the new recipe chooses otherwise, on request."""
+    """The entries of the data that may differ from the checkpoint: those of other images that a new recipe chooses."""
     if run.changes != "new" or not is_run(folder):
         return ()
     old, new = flatten(recipe_of(folder)), flatten(run.recipe)

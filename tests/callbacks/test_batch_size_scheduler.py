@@ -73,8 +73,6 @@ def state(model):
 
 FULL = {
     "cifar10_increased_momentum": (50_000, 2_160),
-}
-FULL_SLOW = {
     "cifar10_decay": (50_000, 78_000),
     "cifar10_hybrid": (50_000, 34_320),
     "cifar10_increase_batch": (50_000, 29_040),
@@ -100,10 +98,11 @@ class Updates(keras.callbacks.Callback):
         self.after.append(number(self.model.optimizer.iterations))
 
 
-@pytest.mark.parametrize("name", [*FULL, *[pytest.param(n, marks=pytest.mark.slow) for n in FULL_SLOW]])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FULL)
 def test_a_run_of_full_length_does_the_updates_of_the_paper(name):
     """All examples (one number each), all epochs and the plan of the recipe, with whole batches on one device."""
-    examples, expected = {**FULL, **FULL_SLOW}[name]
+    examples, expected = FULL[name]
     recipe = load_recipe(f"dont_decay/{name}").replace(train={"max_batch_per_replica": None})
     scheduler = BatchSizeScheduler(plan_of(recipe, examples, 1))
     inputs = keras.Input((), dtype="float32")

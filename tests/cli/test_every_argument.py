@@ -13,7 +13,7 @@ from keras_tricks import cli, evaluation, training
 from keras_tricks.cli import parser as parsing
 from keras_tricks.utils.errors import UserError
 
-MINIMAL = {  # words without which a command cannot be parsed
+MINIMAL = {  # words without which a command cannot be parsed; of commands not listed, see `required`
     "train": ["quickstart"], "launch": ["-n", "2", "--", "doctor"], "plan": ["quickstart"], "compare": ["a", "b"],
     "evaluate": ["run"], "report": ["run"], "reproduce": ["x"], "predict": ["run", "x.png"], "export": ["run"],
     "benchmark": ["quickstart", "--data"], "inspect": ["resnet20"], "scale": [],
@@ -59,7 +59,14 @@ def parsers():
     return found
 
 
+def required(parser):
+    """Words for the required arguments of a command that `MINIMAL` does not list."""
+    return [list(action.choices)[0] if action.choices else "x" for action in parser._actions
+            if not action.option_strings and action.nargs not in ("?", "*")]
+
+
 PARSERS = parsers()
+MINIMAL |= {name: required(parser) for name, parser in PARSERS.items() if name not in MINIMAL}
 OPTIONS = [(command, action) for command, parser in PARSERS.items() for action in parser._actions
            if action.option_strings and "_" not in action.option_strings[0] and action.help != argparse.SUPPRESS]
 TYPED = [(command, action) for command, action in OPTIONS if action.type is not None]

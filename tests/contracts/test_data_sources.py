@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from support import sources
+from support.batches import assert_same
 from support.image_folders import evaluated
 from support.tiny_runs import NO_EXPORT, leave_tensorflow_as_it_was, state, tiny  # noqa: F401
 
@@ -58,13 +59,6 @@ def reference(opened):
     return batches(*opened("arrays"))
 
 
-def assert_equal(made, expected):
-    assert len(made) == len(expected) > 0
-    for some, others in zip(made, expected, strict=True):
-        for a, b in zip(some, others, strict=True):
-            np.testing.assert_array_equal(a, b)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_the_protocol(opened, name):
     source, _ = opened(name)
@@ -76,7 +70,7 @@ def test_the_protocol(opened, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_batches_are_those_of_arrays(opened, reference, name):
-    assert_equal(batches(*opened(name)), reference)
+    assert_same(batches(*opened(name)), reference)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -97,7 +91,7 @@ def test_processes_make_their_parts(opened, reference, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_rest_of_an_epoch(opened, reference, name):
-    assert_equal(batches(*opened(name), first_step=4), reference[4:])
+    assert_same(batches(*opened(name), first_step=4), reference[4:])
 
 
 @pytest.mark.parametrize("name", NAMES)

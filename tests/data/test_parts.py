@@ -1,6 +1,7 @@
 """Several processes divide the batches: each makes its rows and no others. Together they are the whole, to the bit."""
 
 import dataclasses
+import itertools
 import math
 
 import hypothesis
@@ -67,10 +68,16 @@ def epoch(split, augment, batch, part, parts):
     return [np.stack(values) for values in zip(*dataset.as_numpy_iterator(), strict=True)]
 
 
-@pytest.mark.parametrize("augment", AUGMENTS.values(), ids=AUGMENTS)
-@pytest.mark.parametrize("batch, parts", [(12, 2), (12, 4)])
-@pytest.mark.parametrize("make", [lambda: Counted(40).split, lambda: stream(40)], ids=["by index", "stream"])
-def test_the_parts_are_the_whole(make, augment, batch, parts):
+SPLITS = {"by index": lambda: Counted(40).split, "stream": lambda: stream(40)}
+FAST = {("by index", 4, "halves"), ("stream", 4, "mixed copies"),
+        *(("by index", 2, name) for name in AUGMENTS if name != "mixed copies")}
+
+
+@pytest.mark.parametrize("kind, parts, name", [
+    pytest.param(*case, marks=() if case in FAST else pytest.mark.slow)
+    for case in itertools.product(SPLITS, (2, 4), AUGMENTS)])
+def test_the_parts_are_the_whole(kind, parts, name):
+    make, augment, batch = SPLITS[kind], AUGMENTS[name], 12
     images, labels = epoch(make(), augment, batch, 0, 1)
     pairs = "mixup_alpha" in augment and not augment.get("mix_first")
     for part in range(parts):

@@ -3,6 +3,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.batches import assert_same
 
 from keras_tricks.data import WaitClock, evaluation_batches, evaluation_image, training_batches
 from keras_tricks.data import training_examples as examples_in_order
@@ -38,13 +39,6 @@ def plan(split, batch_size, epochs=1, **growth):
     return batch_size_plan(0.1, batch_size, epochs, split.num_examples, **{"mode": "decay", **growth})
 
 
-def assert_same(some, others):
-    assert len(some) == len(others) > 0
-    for a, b in zip(some, others, strict=True):
-        for x, y in zip(a, b, strict=True):
-            np.testing.assert_array_equal(x, y)
-
-
 AUGMENTS = {
     "everything": EVERYTHING,
     "per sample": EVERYTHING.model_copy(update={"mixup_per": "sample", "color_jitter": "paper"}),
@@ -55,7 +49,14 @@ AUGMENTS = {
 }
 
 
-@pytest.mark.parametrize("augment", AUGMENTS.values(), ids=AUGMENTS)
+def augments(*fast):
+    """The cases of `AUGMENTS`: those named run by default, the others with `-m slow`."""
+    cases = [pytest.param(augment, id=name, marks=() if name in fast else pytest.mark.slow)
+             for name, augment in AUGMENTS.items()]
+    return pytest.mark.parametrize("augment", cases)
+
+
+@augments("everything", "cifar", "nfnet")
 def test_one_worker_and_four_give_the_same_bits(augment):
     split = photographs(40)
     one, four, chosen = (
@@ -65,7 +66,7 @@ def test_one_worker_and_four_give_the_same_bits(augment):
     assert_same(one, chosen)
 
 
-@pytest.mark.parametrize("augment", AUGMENTS.values(), ids=AUGMENTS)
+@augments("everything", "either")
 def test_a_resumed_stream_is_the_tail_of_an_uninterrupted_one(augment):
     split = photographs(37)  # 4 steps of 8, five images left out in each epoch
     whole = batches(split, augment, epochs=4)

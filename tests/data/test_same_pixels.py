@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from support.batches import assert_same
 
 from keras_tricks import distribution
 from keras_tricks.data import open_source, training_batches
@@ -54,13 +55,6 @@ def batches(*args, **options):
 def reference(splits):
     """Two epochs of files, one call at a time."""
     return functools.cache(lambda name: batches(splits["files"], AUGMENTS[name]))
-
-
-def assert_same(some, others):
-    assert len(some) == len(others) > 0
-    for a, b in zip(some, others, strict=True):
-        for x, y in zip(a, b, strict=True):
-            np.testing.assert_array_equal(x, y)
 
 
 @pytest.mark.parametrize("augment", AUGMENTS)

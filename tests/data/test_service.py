@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from support import servers
+from support.batches import assert_same
 
 from keras_tricks import cli
 from keras_tricks.data import open_source, service, training_batches
@@ -77,13 +78,6 @@ def both(data, root, augment, plan=growing, epochs=None, timeout=60):
     arguments = source.train, data, augment, CLASSES, plan(source.train.num_examples), 7, epochs
     datasets = training_batches(*arguments), training_batches(*arguments, service=served)
     return *(list(d.as_numpy_iterator()) for d in datasets), datasets, source
-
-
-def assert_same(some, others):
-    assert len(some) == len(others) > 0
-    for a, b in zip(some, others, strict=True):
-        for x, y in zip(a, b, strict=True):
-            np.testing.assert_array_equal(x, y)
 
 
 COLOUR = Augment(color_jitter="gluoncv", pca_noise=0.1, mixup_alpha=0.4)

@@ -136,7 +136,10 @@ def place(things, tmp_path, monkeypatch):
     train = kt.train
 
     def train_small(recipe, *args, **options):
-        return train(small(kt.load_recipe(recipe) if isinstance(recipe, str) else recipe), *args, verbose=0, **options)
+        recipe = small(kt.load_recipe(recipe) if isinstance(recipe, str) else recipe)
+        if "data" in options:
+            recipe = recipe.replace(data={"train_images": None})
+        return train(recipe, *args, verbose=0, **options)
 
     monkeypatch.setattr(kt, "train", train_small, raising=False)
     yield tmp_path

@@ -36,6 +36,7 @@ assert not any(np.array_equal(a, v.numpy()) for a, v in zip(statistics, layer.no
 """
 
 
+@pytest.mark.slow
 def test_hub_loads_and_trains(tmp_path):
     build = functools.partial(kt.models.create_model, "test_resnet", classes=3, input_shape=(32, 32, 3), stem="cifar",
                               classifier_activation=None)

@@ -35,7 +35,7 @@ def test_weights_have_the_same_names_whatever_was_built_before():
 def test_options():
     model = kt.models.EfficientNetRSB0(input_shape=(32, 32, 3), classes=3, dropout_rate=0.35)
     assert model.get_layer("head_dropout").rate == 0.35
-    assert kt.models.EfficientNetRSB4(include_top=False, pooling="avg").output_shape == (None, 1792)
+    assert kt.models.EfficientNetRSB2(include_top=False, pooling="avg").output_shape == (None, 1408)
 
 
 def test_mistakes():

@@ -32,7 +32,8 @@ def images(count=2, size=75, seed=0):
     return np.random.default_rng(seed).normal(size=(count, size, size, 3)).astype("float32")
 
 
-@pytest.mark.parametrize("bn_scale, trainable", [(True, 55_843_464), (False, 55_813_192)])
+@pytest.mark.parametrize("bn_scale, trainable", [
+    (True, 55_843_464), pytest.param(False, 55_813_192, marks=pytest.mark.slow)])
 def test_parameters_and_statistics(bn_scale, trainable):
     cost = kt.analysis.cost(full(bn_scale))
     assert (cost.parameters, cost.non_trainable) == (trainable, STATISTICS)

@@ -66,7 +66,7 @@ def test_the_callbacks_reduce_the_rate_and_stop_the_run(whole):
     assert scheduler["scale"] == pytest.approx(0.125)
 
 
-@pytest.mark.parametrize("epoch, batch", [(2, 5), (3, 1)])
+@pytest.mark.parametrize("epoch, batch", [(2, 5), pytest.param(3, 1, marks=pytest.mark.slow)])
 def test_killed_in_an_epoch_and_resumed_gives_the_same_bits(whole, tmp_path, monkeypatch, epoch, batch):
     kill_at(monkeypatch, epoch, batch)
     with pytest.raises(Killed):

@@ -175,6 +175,7 @@ def test_a_second_ctrl_c_ends_the_process_at_once(whole, tmp_path):
     assert_same(whole, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_run_continues_with_two_replicas(tmp_path, monkeypatch):
     """From one device to two in the middle of an epoch: the same curve, to rounding."""
     options = {"stem": "cifar", "sync_bn": True}
@@ -207,13 +208,6 @@ def test_another_recipe_is_refused_without_a_choice(tmp_path, whole):
     assert resumed_recipe(whole, recipe, "new") == recipe
     elsewhere = everything(data={"data_dir": "/elsewhere"}, train={"strategy": "mirrored", "logical_devices": 2})
     assert resumed_recipe(whole, elsewhere, None) == elsewhere
-
-
-def test_more_epochs(tmp_path):
-    recipe = tiny(schedule={"decay": "step", "milestones": (9,), "epochs": 1}, export=NO_EXPORT)
-    kt.train(recipe, tmp_path / "run", verbose=0)
-    kt.train(recipe.replace(schedule={"epochs": 2}), tmp_path / "run", resume=True, changes="new", verbose=0)
-    assert [row["epoch"] for row in summary(tmp_path / "run")] == ["1", "2"]
 
 
 def test_folders_that_are_not_a_run(tmp_path, whole):
@@ -333,11 +327,12 @@ def test_a_stalled_input_is_announced(caplog):
     assert caplog.text.count("no step for 0 minutes: the input, another worker or a device is stalled") == 1
 
 
-def test_curves_of_a_continued_run(tmp_path):
+def test_more_epochs_continue_the_rows_and_the_curves(tmp_path):
     """TensorBoard's steps continue, without a second point for the same step."""
     recipe = tiny(schedule={"decay": "step", "milestones": (9,), "epochs": 1}, export=NO_EXPORT)
     kt.train(recipe, tmp_path / "run", verbose=0)
     kt.train(recipe.replace(schedule={"epochs": 3}), tmp_path / "run", resume=True, changes="new", verbose=0)
+    assert [row["epoch"] for row in summary(tmp_path / "run")] == ["1", "2", "3"]
     steps = []
     for file in (tmp_path / "run" / "events").glob("*"):
         for event in tf.compat.v1.train.summary_iterator(str(file)):

@@ -41,8 +41,8 @@ COUNTS = {
     "VGG16": (32, 0, 0, 0, 0, 4096),
     "Xception": (71, 12, 12, 2 + 9 + 24 + 5, 6 + 24 + 4, 2048),  # norms behind separable convolutions stay
 }
-SLOW = {"ConvNeXtTiny", "DenseNet121", "EfficientNetV2B0", "InceptionResNetV2", "InceptionV3", "NASNetMobile",
-        "ResNet50V2", "VGG16", "Xception"}
+SLOW = {"ConvNeXtTiny", "DenseNet121", "EfficientNetV2B0", "InceptionResNetV2", "InceptionV3", "MobileNetV3Small",
+        "NASNetMobile", "ResNet50V2", "VGG16", "Xception"}
 families = pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ())
                                            for n in COUNTS])
 

@@ -23,6 +23,7 @@ def images(size):
     return np.random.default_rng(0).normal(size=(2, size, size, 3)).astype("float32")
 
 
+@pytest.mark.slow  # test_every_application.py counts the same branches
 def test_keras_resnet50():
     model = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(64, 64, 3))
     names = [f"conv{s}_block{b}_3_bn" for s, blocks in ((2, 3), (3, 4), (4, 6), (5, 3)) for b in range(1, blocks + 1)]
@@ -41,6 +42,7 @@ def test_keras_resnet50():
     assert all(identities())
 
 
+@pytest.mark.slow
 def test_mobilenet_v2():
     model = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(32, 32, 3), alpha=0.35)
     changed = kt.surgery.zero_gamma(model)

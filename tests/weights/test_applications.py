@@ -57,8 +57,10 @@ def test_names():
     assert in_applications("stage4_block1_shortcut") == "conv5_block1_0_conv"
 
 
+@pytest.mark.filterwarnings("ignore:.*ImageNet stem divides")
 def test_networks_that_do_not_correspond():
-    theirs = keras.applications.ResNet50(weights=None, classes=7)
-    for ours in (kt.models.ResNet50(classes=8), kt.models.ResNet50D(classes=7)):
+    small = {"input_shape": (32, 32, 3)}
+    theirs = keras.applications.ResNet50(weights=None, classes=7, **small)
+    for ours in (kt.models.ResNet50(classes=8, **small), kt.models.ResNet50D(classes=7, **small)):
         with pytest.raises(UserError, match="resnet50 is not the `keras.applications` form of"):
             from_applications(ours, theirs)

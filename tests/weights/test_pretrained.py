@@ -45,7 +45,8 @@ def test_every_checkpoint_is_of_a_model_with_as_many_parameters():
     assert len(pretrained.checkpoints()) > 100 and len({c.name for c in pretrained.checkpoints()}) > 100
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet34d", "efficientnet_rs_b0", "nf_resnet50"])
+@pytest.mark.parametrize("name", ["resnet18", *(pytest.param(name, marks=pytest.mark.slow)
+                                                for name in ("resnet34d", "efficientnet_rs_b0", "nf_resnet50"))])
 def test_sizes_are_those_of_the_models(name):
     millions = kt.models.model_info(name).parameters / 1e6
     assert pretrained.checkpoints(name)[0].parameters == pytest.approx(millions, abs=0.011)
