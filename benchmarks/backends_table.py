@@ -1,11 +1,11 @@
-"""Four devices against one on each Keras backend, for Keras and for keras_tricks: the table of docs/replicas.md.
+"""Four devices against one on each Keras backend, for Keras and for keras_tricks: docs/replicas.md and README.md.
 
-Run      python benchmarks/backends_table.py --output docs/replicas.md [--python-jax PY] [--python-torch PY]
+Run      python benchmarks/backends_table.py --output docs/replicas.md README.md [--python-jax PY] [--python-torch PY]
          PY is an interpreter with jax (or torch) and tensorflow, which reads the data. A side without one is left out.
 Method   20 steps of a small network on the same global batches, on one CPU device and on four: max|difference of
          weights| / max|weights|. TensorFlow uses MirroredStrategy, JAX keras.distribution.DataParallel. An overflow is
          an infinite gradient on the second device: whether the weights stay finite. A leftover batch has 10 images on
-         four devices, in `evaluate`.
+         four devices, in `evaluate`. The last rows are of two processes and are not measured here, see QUOTED.
 """
 
 import argparse
@@ -20,11 +20,27 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
 COUNT = 4
 ROWS = ("plain SGD", "clipping by global norm", "accumulation", "overflow on the second device", "batch normalization",
         "leftover batch", "arrays in fit")
+# Keras and ours on two CPU processes. Keras 3.15.1 on TensorFlow 2.21.0 (MultiWorkerMirroredStrategy) and jax 0.10.2,
+# with `tf.data.Dataset.range(N).map(counted).batch(16)`, N = 64, 72, 80; on torch keras-nightly 3.16. Ours:
+# `tests/data/test_parts.py`, `tests/distribution/test_jax_processes.py`, `test_multi_worker.py`.
+STOPS = "`fit` fails"
+QUOTED = {
+    "two processes: `batch_size` is of": {
+        "tensorflow": (STOPS, "all"), "jax": ("all", "all"), "torch": ("each process (3.16 nightly)", "one process")},
+    "two processes: images each fetches, for its 32": {
+        "tensorflow": (STOPS, "32"), "jax": ("112", "32"), "torch": ("not counted", "one process")},
+    "two processes: a leftover batch": {
+        "tensorflow": (STOPS, "works"), "jax": ("waits for ever", "works"),
+        "torch": ("connection lost (3.16 nightly)", "one process")},
+    "two processes: arrays": {
+        "tensorflow": (STOPS, "works"), "jax": ("fails", "works"), "torch": ("fails (3.16 nightly)", "one process")},
+}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=pathlib.Path, help="page with the markers of backends_table")
+    parser.add_argument("--output", type=pathlib.Path, nargs="+", default=[],
+                        help="pages with the markers of backends_table")
     parser.add_argument("--python-jax")
     parser.add_argument("--python-torch")
     parser.add_argument("--side", choices=("tensorflow", "jax", "torch"), help=argparse.SUPPRESS)
@@ -39,13 +55,16 @@ def main():
     for row in ROWS:
         cells = [cell for found in sides.values() for cell in found["rows"].get(row, ("", ""))]
         lines.append(f"| {row} | {' | '.join(cells)} |")
+    for row, known in QUOTED.items():
+        cells = [cell for backend in sides for cell in known[backend]]
+        lines.append(f"| {row} | {' | '.join(cells)} |")
     versions = "; ".join(found["versions"] for found in sides.values())
     text = f"{versions}:\n\n" + "\n".join(lines)
     print(text)
-    if args.output:
+    for page in args.output:
         from page_section import replace_section
 
-        replace_section(args.output, "backends_table", text)
+        replace_section(page, "backends_table", text)
 
 
 def run(python, backend):

@@ -1,6 +1,7 @@
 """Kills a run at random times, resumes it each time, and compares the result with that of an uninterrupted run.
 
 Run      python benchmarks/crash_test.py [--kills 50] [--output crash_test] [--seed 0]
+         KERAS_BACKEND=jax python benchmarks/crash_test.py --kills 20       the same on JAX
 Work     `quickstart` for 12 epochs with accumulation, a weight average, a batch that grows, float16 and dropped paths;
          a checkpoint every 2 steps, so that many kills happen while one is written.
 Method   One process trains without interruption. Another receives SIGKILL after a random time, repeatedly, and is
@@ -11,7 +12,9 @@ Method   One process trains without interruption. Another receives SIGKILL after
 
 import argparse
 import csv
+import importlib.metadata
 import json
+import os
 import pathlib
 import random
 import subprocess
@@ -55,6 +58,13 @@ def tensors_of(folder):
     from safetensors.numpy import load_file
 
     return load_file(folder / "checkpoints" / "last.safetensors")
+
+
+def versions():
+    """The backend of the runs and the versions that decide their bits."""
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    names = ("keras", backend, "numpy", *(["jaxlib"] if backend == "jax" else []))
+    return {"backend": backend, "versions": {name: importlib.metadata.version(name) for name in names}}
 
 
 def main():
@@ -102,7 +112,7 @@ def main():
     if start(killed).wait():
         raise SystemExit(f"the run failed: see {killed.with_suffix('.log')}")
     compare(whole, killed)
-    summary = {"kills": kills, "while_writing": mid_write, "seconds_uninterrupted": length}
+    summary = {"kills": kills, "while_writing": mid_write, "seconds_uninterrupted": round(length), **versions()}
     (args.output / "crash_test.json").write_text(json.dumps(summary, indent=1) + "\n")
     print(f"{kills} kills, {mid_write} of them while writing a checkpoint: the same bits")
 

@@ -61,6 +61,13 @@ def test_the_readme_counts_the_models():
     assert re.search(r"# of (\d+): ResNet", (ROOT / "README.md").read_text())[1] == str(len(models()))
 
 
+def test_the_readme_has_the_table_of_backends():
+    """`benchmarks/backends_table.py` writes both."""
+    between = re.compile("<!-- backends_table: begin -->(.*?)<!-- backends_table: end -->", re.DOTALL)
+    sections = {between.search(page.read_text())[1] for page in (ROOT / "README.md", DOCS / "replicas.md")}
+    assert len(sections) == 1 and "jax: ours" in sections.pop()
+
+
 def test_links_lead_to_files_of_the_repository():
     """On GitHub, where the pages that the site makes do not exist."""
     dead = []
