@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_tricks import models, training
-from keras_tricks.analysis import ClassCounts, Evaluation
+from keras_tricks.analysis import ClassCounts, Evaluation, LabelCounts
 from keras_tricks.export import deployable, precision, with_features
 from keras_tricks.recipe import Data, Model, Recipe, load_recipe
 from keras_tricks.run.failures import translate_data_errors
@@ -85,11 +85,13 @@ def evaluate(recipe: Recipe | str, weights: str | pathlib.Path, verbose: int = 0
         views: views of each image to average: `"one"`, `"flip"` (two) or `"flip_translate"` (six). Defaults to `"one"`.
 
     Returns:
-        `{"loss": ..., "top1": ..., "top5": ...}`; the accuracies are in [0, 1].
+        `{"loss": ..., "top1": ..., "top5": ...}`; the accuracies are in [0, 1]. With several labels an image `map` and
+        `f1` replace `top5`.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     found = measure(recipe, resolve_weights(weights), recipe.data, verbose=verbose, views=views)
-    return {"loss": found.loss, "top1": found.top1, "top5": found.top5}
+    further = {"top5": found.top5} if found.map is None else {"map": found.map, "f1": found.f1}
+    return {"loss": found.loss, "top1": found.top1, **further}
 
 
 def measure(recipe, weights, trained_on=None, mapping=None, verbose=0, views="one"):
@@ -109,18 +111,21 @@ def measure(recipe, weights, trained_on=None, mapping=None, verbose=0, views="on
     Raises:
         UserError: the data have classes that the weights do not have.
     """
-    found = find(weights)
+    found, several = find(weights), recipe.data.multi_label
     with own_process("kt.evaluate"):
         ready, counts = training.prepare_evaluation(
-            recipe, lambda: open_labelled(recipe.data, found, trained_on, mapping), ClassCounts, views)
+            recipe, lambda: open_labelled(recipe.data, found, trained_on, mapping),
+            LabelCounts if several else ClassCounts, views)
         load(ready.network, weights)
         batches = training.validation_batches(ready)
         with ready.devices.fit_scope(), translate_data_errors(ready.source):
             values = ready.trainer.evaluate(batches, verbose=verbose, return_dict=True)
         images, correct = counts.counts()
     bad = ready.source.validation.bad
-    return Evaluation(*(float(values[name]) for name in ("loss", "top1", "top5")), tuple(ready.source.class_names),
-                      images, correct, len(bad.reasons) if bad is not None else 0)
+    values = {name: float(value) for name, value in values.items()}
+    further = {"map": values["map"], "f1": values["f1"], "count": counts.total()} if several else {}
+    return Evaluation(values["loss"], values["top1"], values.get("top5"), tuple(ready.source.class_names), images,
+                      correct, len(bad.reasons) if bad is not None else 0, **further)
 
 
 def open_labelled(data, weights, trained_on, mapping):
@@ -147,7 +152,7 @@ def open_labelled(data, weights, trained_on, mapping):
     if not known:
         _check_count(weights, names)
     table = class_names.places(names, known, mapping) if known else range(len(names))
-    split = split if tuple(table) == tuple(range(len(table))) else split.relabel(list(table))
+    split = split if tuple(table) == tuple(range(len(table))) else split.relabel(list(table), len(known or names))
     return Source(data.source, tuple(known or names), split, split)
 
 
@@ -187,6 +192,8 @@ def predict(what: str | pathlib.Path, paths: Iterable[str | pathlib.Path], top: 
             ) -> Iterator[tuple[str | pathlib.Path, list[tuple[str, float]]]]:
     """Yields (path, [(label, probability), ...]) for image files.
 
+    With several labels an image (`data.multi_label`) they are all labels with a probability above 0.5.
+
     Args:
         what: run folder, whose weights are used (see `run/weights.py`); or the name of a model, with `weights`.
         paths: image files.
@@ -201,24 +208,12 @@ def predict(what: str | pathlib.Path, paths: Iterable[str | pathlib.Path], top: 
     Raises:
         UserError: the run has no checkpoint, a model has no weights, or a file is not an image.
     """
-    import tensorflow as tf
-
-    from keras_tricks.data import evaluation_image
-    from keras_tricks.data.sources.image_folder import check_image
+    from keras_tricks.data import file_reader
 
     is_folder = pathlib.Path(what).is_dir()
     model, data, classes = (_of_run if is_folder else _of_published_model)(what, weights, assignments)
     model = model if features is None else with_features(model)
-    crop = tf.function(lambda content: evaluation_image(content, data), input_signature=[tf.TensorSpec((), tf.string)])
-
-    def pixels_of(path):
-        """The pixels of a file, or the error that says why it cannot be read."""
-        try:
-            return crop(check_image(path)).numpy()
-        except (OSError, ValueError, SyntaxError) as error:
-            return error
-
-    paths = list(paths)
+    pixels_of, paths = file_reader(data), list(paths)
     for start in range(0, len(paths), BATCH):
         readable, pixels = [], []
         for path, found in zip(paths[start : start + BATCH], map(pixels_of, paths[start : start + BATCH]), strict=True):
@@ -239,7 +234,7 @@ def predict(what: str | pathlib.Path, paths: Iterable[str | pathlib.Path], top: 
         for path, vector, probabilities in zip(readable, vectors, outputs, strict=False):
             if features is not None:
                 features(vector)
-            best = probabilities.argsort()[::-1][:top]
+            best = probabilities.argsort()[::-1][: int((probabilities > 0.5).sum()) if data.multi_label else top]
             yield path, [(classes[i] if classes else f"class {i}", float(probabilities[i])) for i in best]
 
 

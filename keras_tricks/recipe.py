@@ -66,6 +66,8 @@ class Data(Section):
     validation_split: Text | None = None
     image_column: Text | None = None  # of a CSV file or data set with columns; None: the usual name
     label_column: Text | None = None
+    multi_label: bool = False  # an image has several labels, or none
+    label_separator: typing.Annotated[Text, pydantic.Field(min_length=1)] = ";"  # between the labels in a text
     fingerprint: Text | None = None  # of data given to `kt.train`, whose source is "python": shapes, dtypes, checksum
     minival: Rate = 0.0  # share of the training images to hold out and validate on; 0: use the validation split
     sampling: typing.Literal["uniform", "balanced"] = "uniform"  # "balanced": as many images of each class in an epoch

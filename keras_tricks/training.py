@@ -209,7 +209,8 @@ def prepare_evaluation(recipe, open_validation, make_metric, views="one"):
     with devices.scope():
         network, metric = build_network(recipe, source.num_classes, initial=False), make_metric(source.num_classes)
         loss, trainer = build_loss(recipe), surgery.with_views(network, views)
-        trainer.compile(loss=loss, weighted_metrics=[*build_metrics(loss, distilled=False), metric],
+        labels = source.num_classes if recipe.data.multi_label else None
+        trainer.compile(loss=loss, weighted_metrics=[*build_metrics(loss, False, label_classes=labels), metric],
                         **devices.compile_arguments(recipe.train.jit_compile))
     return Prepared(recipe, source, network, trainer, devices, None), metric
 
@@ -230,6 +231,7 @@ def open_data(data, given=None):
     """The `Source` of a recipe's `data` section, or the `given` one, limited to `data.train_images`."""
     from keras_tricks.data import open_source
     from keras_tricks.data.sources.as_source import hold_out
+    from keras_tricks.data.sources.open_source import check_section
 
     if given is not None:
         source = hold_out(given, data.minival) if data.minival else given
@@ -239,6 +241,7 @@ def open_data(data, given=None):
     else:
         source = open_source(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split,
                              data.minival, data.image_column, data.label_column, data)
+    check_section(source, data)
     if data.train_images is None:
         return source
     return dataclasses.replace(source, train=source.train.take(data.train_images))
@@ -279,7 +282,8 @@ def _compiled(recipe, class_names, plan, devices, build=None, weights=None):
     trainer.compile(
         optimizer=optimizer,
         loss=loss,
-        weighted_metrics=build_metrics(build_loss(recipe), recipe.loss.teacher is not None, weights and len(weights)),
+        weighted_metrics=build_metrics(build_loss(recipe), recipe.loss.teacher is not None, weights and len(weights),
+                                       len(class_names) if recipe.data.multi_label else None),
         steps_per_execution=recipe.train.steps_per_execution,
         **devices.compile_arguments(recipe.train.jit_compile),
     )

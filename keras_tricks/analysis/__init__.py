@@ -7,5 +7,6 @@ from keras_tricks.analysis.confusion import Confusion, confusion
 from keras_tricks.analysis.cost import Cost, LayerCost, cost, training_memory
 from keras_tricks.analysis.label_issues import label_issues
 from keras_tricks.analysis.logit_gap import logit_gap, optimal_logit_gap
+from keras_tricks.analysis.multi_label import LabelCounts, MacroF1, MeanAveragePrecision, is_best_right
 from keras_tricks.analysis.non_finite import first_non_finite
 from keras_tricks.analysis.signal_propagation import BlockSignal, SignalPropagation, signal_propagation

@@ -81,29 +81,36 @@ class Evaluation:
 
     Attributes:
         loss: float, mean over the images.
-        top1, top5: floats in [0, 1].
+        top1: float in [0, 1]; with several labels an image, the share whose best class is one of them.
+        top5: float in [0, 1], or `None` with several labels an image.
         class_names: names of the classes of the network, a tuple.
-        images, correct: int64 arrays `(classes,)`, images of each class and those classified correctly.
+        images, correct: int64 arrays `(classes,)`, images of each class and those classified correctly; with several
+            labels an image, those in which the class is found.
         broken: integer, images that could not be read and are not counted.
+        map, f1: floats in [0, 1], mean average precision and macro F1 with several labels an image, else `None`.
+        count: integer, number of images with several labels, else `None`.
     """
 
     loss: float
     top1: float
-    top5: float
+    top5: float | None
     class_names: tuple
     images: np.ndarray
     correct: np.ndarray
     broken: int = 0
+    map: float | None = None
+    f1: float | None = None
+    count: int | None = None
 
     @property
     def n(self) -> int:
         """Number of images."""
-        return int(self.images.sum())
+        return int(self.images.sum()) if self.count is None else self.count
 
     @property
     def interval(self) -> tuple[float, float]:
         """95 % confidence interval of the top-1 accuracy (Wilson), in [0, 1]."""
-        return wilson_interval(int(self.correct.sum()), self.n)
+        return wilson_interval(int(self.correct.sum()) if self.count is None else self.top1 * self.n, self.n)
 
     def worst(self, count: int = 5) -> list[tuple[str, float, int]]:
         """The classes with the lowest accuracy: a list of (name, accuracy in [0, 1], images)."""

@@ -5,6 +5,7 @@ import logging
 import pathlib
 import shutil
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -29,14 +30,16 @@ class RunLog(keras.callbacks.Callback):
         plan: `BatchSizePlan`, which gives the batch size, images and noise scale of each epoch.
         clock: object whose `seconds` is the time spent waiting for input so far, or `None`. Defaults to `None`.
         events: bool, whether to write events for TensorBoard. Defaults to `True`.
+        further: names of shares in the logs that get a column of their own, such as `"val_map"`. Defaults to `()`.
 
     Used as a context around `fit`, it draws the plot even if `fit` raises.
     """
 
-    def __init__(self, folder: Path, plan: BatchSizePlan, clock: Any = None, events: bool = True) -> None:
+    def __init__(self, folder: Path, plan: BatchSizePlan, clock: Any = None, events: bool = True,
+                 further: Sequence[str] = ()) -> None:
         super().__init__()
         self.folder = pathlib.Path(folder)
-        self.plan, self.clock, self.writes_events = plan, clock, events
+        self.plan, self.clock, self.writes_events, self.further = plan, clock, events, tuple(further)
         self.started = self.waited = 0.0
         self.before = {"seconds": 0.0, "waited": 0.0}  # of this epoch, in an earlier process
         self.writer, self.drawn = None, False
@@ -83,10 +86,11 @@ class RunLog(keras.callbacks.Callback):
             "images_per_s": images / training,
             "data_wait": None if waited is None else min(waited / training, 1.0),
             "seconds": seconds,
+            **{name: _percent(logs.get(name)) for name in self.further},
         }
         row = {k: _text(v) for k, v in row.items()}
         before = (r for r in iterate_summary(self.folder) if int(r["epoch"]) <= epoch)
-        write_summary(self.folder, itertools.chain(before, [row]))
+        write_summary(self.folder, itertools.chain(before, [row]), self.further)
         if self.writes_events:
             self._events([row])
         self.drawn = False
@@ -118,8 +122,8 @@ class RunLog(keras.callbacks.Callback):
             self.writer = summary.Writer(str(self.folder / "events"))
             rows = read_summary(self.folder)
         for row in rows:
-            for name in EVENTS:
-                if row[name]:
+            for name in (*EVENTS, *self.further):
+                if row.get(name):
                     self.writer.add_scalar(name, np.float32(row[name]), int(row["step"]))
         self.writer.flush()
 

@@ -61,11 +61,13 @@ def facts(found, weights, views="one"):
     """An `Evaluation` as plain values, for JSON: accuracies in [0, 1], intervals of 95 % (Wilson)."""
     from keras_tricks.analysis import wilson_interval
 
+    share = "top1" if found.map is None else "recall"
     classes = [{"name": name, "images": int(images), "correct": int(correct),
-                "top1": float(correct / images) if images else None, "interval": wilson_interval(correct, images)}
+                share: float(correct / images) if images else None, "interval": wilson_interval(correct, images)}
                for name, images, correct in zip(found.class_names, found.images, found.correct, strict=True)]
+    further = {"top5": found.top5} if found.map is None else {"map": found.map, "f1": found.f1}
     return {"weights": str(weights), "views": views, "images": found.n, "broken": found.broken,
-            "loss": found.loss, "top1": found.top1, "interval": found.interval, "top5": found.top5, "classes": classes}
+            "loss": found.loss, "top1": found.top1, "interval": found.interval, **further, "classes": classes}
 
 
 def describe(found, weights, views="one"):
@@ -85,6 +87,10 @@ def describe(found, weights, views="one"):
         yield f"{'views':<12}{views}"
     yield f"{'loss':<12}{found.loss:.4f}"
     yield f"{'top1':<12}{100 * found.top1:.2f} %, 95 % confidence interval {100 * low:.2f} to {100 * high:.2f} %"
-    yield f"{'top5':<12}{100 * found.top5:.2f} %"
+    if found.map is None:
+        yield f"{'top5':<12}{100 * found.top5:.2f} %"
+    else:
+        yield f"{'map':<12}{100 * found.map:.2f} %"
+        yield f"{'f1':<12}{100 * found.f1:.2f} %, mean of the classes, above a probability of 0.5"
     for place, (name, share, images) in enumerate(found.worst()):
         yield f"{'' if place else 'worst':<12}{100 * share:.2f} % of {images:,} images of {name}"

@@ -24,7 +24,8 @@ def add_arguments(parser):
     parser.add_argument("--set", action="append", default=[], metavar="data.KEY=VALUE", dest="assignments",
                         help="change the preprocessing of the weights; may be repeated")
     parser.add_argument("--top", type=arguments.count(1), default=5,
-                        help="print this many labels per image (default: 5)")
+                        help="print this many labels per image (default: 5); all above 50 %% if images have "
+                             "several labels")
     parser.add_argument("--format", choices=FORMATS, default="text", help="set the output format (default: text)")
     parser.add_argument("--embeddings", metavar="FILE.npy", help="also write the input of the classifier, one row for "
                                                                  "each image of the output, float32 (images, features)")

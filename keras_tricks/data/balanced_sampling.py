@@ -62,6 +62,9 @@ class BalancedOrder:
 
 def check_sampling(split: Split, sampling: str) -> None:
     """Raises `UserError` if the sampling needs labels, and those of the split are read with its images only."""
+    if sampling == "balanced" and split.multi_label:
+        raise UserError("`data.sampling=balanced` needs one label an image, and these images have several: leave it "
+                        "out.")
     if sampling == "balanced" and (split.labels is None or split.fetch is None):
         raise UserError("`data.sampling=balanced` needs labels that are known before the images are read, and this "
                         "source reads them together. Pack the data: keras-tricks data pack.")

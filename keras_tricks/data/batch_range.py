@@ -198,11 +198,18 @@ class BatchRange:
         return mix(tf.cast(images, tf.float32), labels, self.augment, seed, partners, **rows)
 
     def _one_hot(self, labels):
-        return tf.one_hot(labels, self.num_classes)
+        return as_targets(labels, self.num_classes)
+
+
+def as_targets(labels, num_classes):
+    """Labels of a batch as float32 `(batch, classes)`: integers as one-hot, several labels an image as they are."""
+    return tf.one_hot(labels, num_classes) if labels.shape.rank == 1 else tf.cast(labels, tf.float32)
 
 
 def check_label(label, num_classes):
     """Returns the label. Fails with "... is not in [0, classes)" if it is not one of the model's classes."""
+    if label.shape.rank == 1:
+        return tf.ensure_shape(label, (num_classes,))
     return tf.gather(tf.range(num_classes), label)  # a stateless check: an assertion would make the map sequential
 
 

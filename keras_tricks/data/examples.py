@@ -23,6 +23,19 @@ def image_of_file(path: typing.Any, data: typing.Any) -> tf.Tensor:
     return evaluation_image(tf.constant(check_image(path)), data)
 
 
+def file_reader(data: typing.Any) -> typing.Callable:
+    """A function of the path of an image that returns what `image_of_file` does, or the error that it raises."""
+    crop = tf.function(lambda content: evaluation_image(content, data), input_signature=[tf.TensorSpec((), tf.string)])
+
+    def read(path):
+        try:
+            return crop(check_image(path)).numpy()
+        except (OSError, ValueError, SyntaxError) as error:
+            return error
+
+    return read
+
+
 def some_images(split: Split, data: typing.Any, count: int) -> np.ndarray:
     """Up to `count` evenly spaced images of a split, of a stream the first ones: float32 `(n, size, size, 3)`."""
     if split.fetch is None:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from keras_tricks.data.augment.preprocessing import check_policies, evaluation_image, normalize
 from keras_tricks.data.balanced_sampling import check_sampling, order_of, shuffle_index
-from keras_tricks.data.batch_range import PARALLEL_CALLS, PREFETCH, BatchRange, check_label, parallel_map
+from keras_tricks.data.batch_range import PARALLEL_CALLS, PREFETCH, BatchRange, as_targets, check_label, parallel_map
 from keras_tricks.data.parts import rows_of_part
 from keras_tricks.data.repeated_augmentation import check_repeats, copy_of
 from keras_tricks.data.sources.source import Split
@@ -147,11 +147,12 @@ def evaluation_batches(split: Split, data: typing.Any, num_classes: int, batch_s
         if not rows.whole:
             stream = stream.enumerate().filter(lambda i, _: is_made(i)).map(lambda _, example: example)
         examples = parallel_map(stream, lambda _, *e: example(*e), data)
-    blank = tf.data.Dataset.from_tensors((tf.zeros((data.test_size, data.test_size, 3)), 0, 0.0))
+    no_label = tf.zeros(num_classes, tf.uint8) if split.multi_label else 0
+    blank = tf.data.Dataset.from_tensors((tf.zeros((data.test_size, data.test_size, 3)), no_label, 0.0))
     missing = int(np.sum(rows.own >= total - (steps - 1) * size))  # in the last batch
     padded = examples.concatenate(blank.repeat(missing))
     batches = padded.batch(len(rows.own), drop_remainder=True).map(
-        lambda x, y, w: (normalize(x, data), tf.one_hot(y, num_classes), w))
+        lambda x, y, w: (normalize(x, data), as_targets(y, num_classes), w))
     return _finish(batches.apply(tf.data.experimental.assert_cardinality(steps)))
 
 

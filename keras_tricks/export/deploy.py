@@ -1,4 +1,4 @@
-"""The deployable model: normalization before the network, softmax after it, float32 inside."""
+"""The deployable model: normalization before the network, softmax (or sigmoid) after it, float32 inside."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +57,8 @@ def deployable(build: Callable[[], keras.Model], trained: keras.Model, data: Any
         dtype: precision policy of the model. Defaults to `"float32"`.
 
     Returns:
-        A `keras.Model`: float32 `(batch, size, size, 3)` in 0-255 -> float32 `(batch, classes)` summing to 1.
+        A `keras.Model`: float32 `(batch, size, size, 3)` in 0-255 -> float32 `(batch, classes)` summing to 1, or,
+        with several labels an image (`data.multi_label`), the probability of each class.
     """
     with precision(dtype):
         network = build()
@@ -66,5 +67,8 @@ def deployable(build: Callable[[], keras.Model], trained: keras.Model, data: Any
         pixels = keras.Input((data.test_size, data.test_size, 3), name="pixels", dtype="float32")
         x = Normalize(data.mean, data.std, name="normalize")(pixels)
         x = network(x)
-        outputs = keras.layers.Softmax(name="probabilities", dtype="float32")(x)
+        several = getattr(data, "multi_label", False)
+        activation = keras.layers.Activation("sigmoid", name="probabilities", dtype="float32") if several else \
+            keras.layers.Softmax(name="probabilities", dtype="float32")
+        outputs = activation(x)
         return keras.Model(pixels, outputs, name=f"{trained.name}_deploy")

@@ -4,12 +4,12 @@ Formula    mean over the classes of -t log sigmoid(z) - (1 - t) log(1 - sigmoid(
            with `target_threshold` t <- 1 where t > threshold, else 0
 Paper      Wightman et al. 2021, arXiv:2110.00476, section 2 (ResNet strikes back)
 Recipe     binary_crossentropy: loss.name=binary_crossentropy
-Use when   labels are mixed: an image of two objects then has both classes
+Use when   labels are mixed: an image of two objects then has both classes; always with `data.multi_label=true`
 Do not     keep the learning rate of a cross entropy: the mean over K classes makes gradients about K times smaller,
            which LAMB ignores and SGD does not. `sum_classes=True` sums them
 Cost       negligible
 Differs    nothing from timm's `BinaryCrossEntropy`, which leaves the smoothing of mixed labels to its mixup. Networks
-           are exported with a softmax, which has the same order of classes
+           are exported with a softmax, which has the same order of classes, or with `data.multi_label` with a sigmoid
 Status     equal to timm (tests/losses); not measured here
 """
 

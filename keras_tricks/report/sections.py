@@ -9,7 +9,7 @@ import numpy as np
 from keras_tricks.analysis import negative_log_likelihood, wilson_interval
 from keras_tricks.report import charts
 from keras_tricks.run.environment import PACKAGES
-from keras_tricks.utils.summary import best_row, top1_of
+from keras_tricks.utils.summary import LINES, best_row, score_of
 from keras_tricks.utils.text import printable
 
 MATRIX = 20  # classes up to which the confusion matrix is a table of numbers
@@ -49,7 +49,8 @@ def _tiles(found):
         yield "calibration error", f"{100 * answers.reliability().error:.2f} %", "ECE, 15 bins"
     best = best_row(kept.rows)
     if best is not None:
-        yield "best epoch", best["epoch"], f"top-1 {float(top1_of(best)):.2f} % in the run"
+        name, score = score_of(best)
+        yield "best epoch", best["epoch"], f"{name} {float(score):.2f} % in the run"
     if kept.rows:
         minutes = sum(value for value in kept.numbers("seconds") if math.isfinite(value)) / 60
         yield "time", f"{minutes:,.1f} min", f"{len(kept.rows):,} epochs"
@@ -65,7 +66,7 @@ def curves(found):
         charts.line_chart("loss", "epoch", epochs, {"training (augmented, smoothed)": numbers("train_loss"),
                                                     "validation": numbers("val_loss")}),
         charts.line_chart("validation accuracy, %", "epoch", epochs, {
-            "top-1": numbers("top1"), "top-5": numbers("top5"), "top-1 of the average": numbers("ema_top1")}),
+            label: numbers(column) for column, label in LINES.items() if column in kept.rows[0]}),
         charts.line_chart("learning rate at the end of the epoch", "epoch", epochs, {"learning rate": numbers("lr")}),
         charts.line_chart("batch size", "epoch", epochs, {"batch size": numbers("batch_size")}, low=0),
     ]

@@ -80,6 +80,11 @@ def write_report(folder, output=None, data_dir=None, mapping=None):
 def _answer(found, data_dir, mapping):
     """Evaluates the best weights of the run image by image."""
     recipe = found.kept.recipe
+    if recipe.data.multi_label:
+        found.missing.append("No answers to single images, no classes and no calibration: these sections need one "
+                             "label an image, and the images of this run have several. `keras-tricks evaluate` has the "
+                             "classes.")
+        return
     found.data = f"all images of {data_dir}" if data_dir else "the validation split of the run"
     try:
         found.weights = run_weights(found.kept.folder)

@@ -104,6 +104,8 @@ def class_weights(recipe, source):
     wanted, names = recipe.loss.class_weight, source.class_names
     if wanted == "none":
         return None
+    if recipe.data.multi_label:
+        raise UserError("`loss.class_weight` needs one label an image, and `data.multi_label` is true: leave it out.")
     if wanted == "balanced":
         if source.train.labels is None:
             raise UserError(f"`loss.class_weight` is balanced, and {source.name} gives labels only with the images: "
@@ -120,6 +122,12 @@ def class_weights(recipe, source):
 def build_loss(recipe, weights=None):
     """The recipe's cross entropy; `weights` are those of the classes, or `None`."""
     section = recipe.loss
+    if recipe.data.multi_label and section.name != "binary_crossentropy":
+        raise UserError(f"`loss.name` is {section.name}, which expects one label an image, and `data.multi_label` is "
+                        "true: --set loss.name=binary_crossentropy.")
+    if recipe.data.multi_label and section.teacher is not None:
+        raise UserError(f"`loss.teacher` is {section.teacher}, whose answers are those of one label an image, and "
+                        "`data.multi_label` is true: leave out the teacher.")
     if section.name == "binary_crossentropy":
         if weights is not None:
             raise UserError("`loss.class_weight` needs `loss.name=crossentropy`: the binary cross entropy has no class "
@@ -134,19 +142,26 @@ def build_loss(recipe, weights=None):
     return losses.LabelSmoothingCrossentropy(*arguments, from_logits=True)
 
 
-def build_metrics(loss, distilled, balanced_classes=None):
+def build_metrics(loss, distilled, balanced_classes=None, label_classes=None):
     """Metrics of a run, each a sum over images divided by the sum of their weights.
 
     The loss is one of them: Keras divides the weighted loss of a batch by its size, so that it shrinks with every
     padded or broken image. A metric named "loss" takes its place in the logs. A distiller's training loss has a second
     term; there the metric is reported in addition. With class weights the metric is the loss without them, which other
     runs and `evaluate` report, and `balanced_classes`, the number of classes, adds the mean accuracy of the classes.
+    `label_classes` is the number of classes of images with several labels: top-1 then asks whether the best class is
+    one of them, and mAP and F1 replace top-5.
     """
+    mean = keras.metrics.MeanMetricWrapper
+    loss_metric = mean(loss.call, name="cross_entropy" if distilled else "loss")
+    if label_classes is not None:
+        return [mean(analysis.is_best_right, name="top1"), loss_metric, analysis.MeanAveragePrecision(label_classes),
+                analysis.MacroF1(label_classes)]
     further = [] if balanced_classes is None else [analysis.BalancedAccuracy(balanced_classes)]
     return [
         keras.metrics.CategoricalAccuracy(name="top1"),
         keras.metrics.TopKCategoricalAccuracy(k=5, name="top5"),
-        keras.metrics.MeanMetricWrapper(loss.call, name="cross_entropy" if distilled else "loss"),
+        loss_metric,
         *further,
     ]
 

@@ -25,4 +25,5 @@ def given_data(data: typing.Any) -> GivenData | None:
 
     source = as_source(data)
     fingerprint = f"{source.description or source.name}, sha256 {source.identity[:16]}"
-    return GivenData(source, {"source": HANDED_OVER, "data_dir": None, "fingerprint": fingerprint})
+    return GivenData(source, {"source": HANDED_OVER, "data_dir": None, "fingerprint": fingerprint,
+                              "multi_label": source.multi_label})

@@ -8,7 +8,7 @@ import traceback
 import absl.logging
 
 from keras_tricks.utils.errors import UserError, is_ours, keep_traceback, one_line
-from keras_tricks.utils.summary import best_row, read_summary, top1_of
+from keras_tricks.utils.summary import best_row, read_summary, score_of
 from keras_tricks.utils.text import printable
 from keras_tricks.weights import find
 
@@ -74,8 +74,9 @@ def log_result(folder):
     best = best_row(rows)
     if best is not None:
         of = " of the averaged weights" if best["ema_top1"] else ""
-        log.info("top-1%s %s %% after the last epoch; best %s %% after epoch %s. Run folder: %s", of,
-                 top1_of(rows[-1]), top1_of(best), best["epoch"], folder)
+        name, score = score_of(best)
+        log.info("%s%s %s %% after the last epoch; best %s %% after epoch %s. Run folder: %s", name, of,
+                 score_of(rows[-1])[1], score, best["epoch"], folder)
     waits = [float(r["data_wait"]) for r in rows if r["data_wait"]]
     if waits and sum(waits) / len(waits) > INPUT_BOUND:
         log.warning("input-bound: %.0f %% of the training time was spent waiting for images. Measure the pipeline with "

@@ -9,7 +9,7 @@ import keras
 
 from keras_tricks.run.folder import is_run, recipe_of
 from keras_tricks.utils.errors import UserError
-from keras_tricks.utils.summary import best_row, draw_curves, read_summary, top1_of
+from keras_tricks.utils.summary import best_row, draw_curves, read_summary, score_of
 
 BAR_SECONDS, CURVES_SECONDS = 0.5, 5.0  # least time between two updates
 
@@ -128,7 +128,8 @@ def _rows(folder):
     best = best_row(summary)
     if best is not None:
         average = " (average of the weights)" if best["ema_top1"] else ""
-        rows.append(("best validation top-1", f"{float(top1_of(best)):.2f} %{average}, after epoch {best['epoch']}"))
+        name, score = score_of(best)
+        rows.append((f"best validation {name}", f"{float(score):.2f} %{average}, after epoch {best['epoch']}"))
     if summary:
         rows.append(("time", f"{sum(float(row['seconds'] or 0) for row in summary) / 60:.1f} minutes"))
     return [*rows, ("run folder", str(folder)), ("report", f"keras-tricks report {folder}")]

@@ -12,6 +12,7 @@ from keras_tricks.run.own import follows_plateau
 from keras_tricks.run.provenance import provenance
 from keras_tricks.run.start import fingerprint
 from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.summary import MULTI_LABEL
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +49,17 @@ def make_watchers(ready, folder, validation, clock, scheduler, batches):
     """
     recipe, section = ready.recipe, ready.recipe.train
     several = ready.devices.processes > 1  # whose clocks differ
-    run_log = callbacks.RunLog(folder, ready.plan, clock, events="tensorboard" in section.loggers)
+    run_log = callbacks.RunLog(folder, ready.plan, clock, events="tensorboard" in section.loggers,
+                               further=MULTI_LABEL if recipe.data.multi_label else ())
     overflows = callbacks.OverflowLog()
     ema = _average(recipe, validation, batches, several)
     own = list(ready.own_callbacks)
     tracked = [run_log, overflows, *own, *([scheduler] if follows_plateau(own) else [])]
+    monitor = None
+    if recipe.data.multi_label:
+        monitor = "val_map" if ema is None or ema.validation_data is None else "val_ema_map"
     checkpoint = callbacks.Checkpoint(
-        folder, ema=ema, plan=ready.plan, every_steps=section.checkpoint_steps,
+        folder, monitor=monitor, ema=ema, plan=ready.plan, every_steps=section.checkpoint_steps,
         every_minutes=None if several else section.checkpoint_minutes,
         keep=section.keep_checkpoints, fingerprint=fingerprint(ready.source), callbacks=tracked,
         metadata=provenance(recipe, ready.devices.replicas))

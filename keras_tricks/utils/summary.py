@@ -14,6 +14,10 @@ from keras_tricks.utils.plotting import new_figure, save_figure
 
 COLUMNS = ("epoch", "step", "images", "lr", "batch_size", "noise_scale", "train_loss", "val_loss", "top1", "top5",
            "ema_top1", "images_per_s", "data_wait", "seconds")
+MULTI_LABEL = ("val_map", "val_f1", "val_ema_map")  # further columns of runs with several labels an image, in percent
+# Columns of the accuracy, and their names in plots.
+LINES = {"top1": "top-1", "top5": "top-5", "ema_top1": "top-1 of the average", "val_map": "mAP", "val_f1": "F1",
+         "val_ema_map": "mAP of the average"}
 
 
 def read_summary(folder):
@@ -49,7 +53,7 @@ def _checked(read):
 
     A column that the file does not have, because another version wrote it, is empty.
     """
-    row = {column: read.get(column) or "" for column in COLUMNS}
+    row = {column: read.get(column) or "" for column in (*COLUMNS, *(c for c in MULTI_LABEL if c in read))}
     if int(row["epoch"]) < 1:
         raise ValueError("an epoch counts from 1")
     for column, text in row.items():
@@ -68,16 +72,22 @@ def top1_of(row):
     return row.get("ema_top1") or row["top1"]
 
 
+def score_of(row):
+    """(name, percent as text) of what the best epoch is chosen by: mAP with several labels an image, else `top1_of`."""
+    score = row.get("val_ema_map") or row.get("val_map")
+    return ("mAP", score) if score else ("top-1", top1_of(row))
+
+
 def best_row(rows):
-    """The first row with the highest `top1_of`, or `None` if no epoch was evaluated."""
-    return max((row for row in rows if top1_of(row)), key=lambda row: float(top1_of(row)), default=None)
+    """The first row with the highest `score_of`, or `None` if no epoch was evaluated."""
+    return max((row for row in rows if top1_of(row)), key=lambda row: float(score_of(row)[1]), default=None)
 
 
-def write_summary(folder, rows):
-    """Replaces `summary.csv` atomically. `rows` may be read lazily from the old file."""
+def write_summary(folder, rows, further=()):
+    """Replaces `summary.csv` atomically. `rows` may be read lazily from the old file. `further`: more columns."""
     with (atomic_write(pathlib.Path(folder) / "summary.csv") as partial,
           open(partial, "w", newline="", encoding="utf-8") as file):
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, (*COLUMNS, *further), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
@@ -95,20 +105,20 @@ def draw_curves(folder):
     marker = "o" if len(rows) < 3 else None
     for axis, title, columns in (
         (loss, "loss", {"train_loss": "training (augmented, smoothed)", "val_loss": "validation"}),
-        (accuracy, "validation accuracy, %", {"top1": "top-1", "top5": "top-5", "ema_top1": "top-1 of the average"}),
+        (accuracy, "validation accuracy, %", LINES),
         (rate, "learning rate at the end of the epoch", {"lr": "learning rate"}),
     ):
         for column, label in columns.items():
-            values = [float(r[column]) if r[column] else math.nan for r in rows]
+            values = [float(r[column]) if r.get(column) else math.nan for r in rows]
             if not all(map(math.isnan, values)):
                 axis.plot(epochs, values, label=label, marker=marker)
         axis.set(title=title, xlabel="epoch")
         axis.grid(alpha=0.3)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     if best_row(rows) is not None:
-        best = float(top1_of(best_row(rows)))
-        accuracy.axhline(best, linestyle=":", color="gray", linewidth=1)
-        accuracy.set_title(f"validation accuracy, % (best top-1 {best:.2f})")
+        name, best = score_of(best_row(rows))
+        accuracy.axhline(float(best), linestyle=":", color="gray", linewidth=1)
+        accuracy.set_title(f"validation accuracy, % (best {name} {float(best):.2f})")
     _draw_batch_size(rate.twinx(), epochs, rows)
     for axis in (loss, accuracy):
         if axis.lines:

@@ -17,7 +17,8 @@ CHECKED = 1000  # images in the identity of a large array
 
 
 class Arrays(typing.NamedTuple):
-    """Checked arrays: images uint8 `(n, height, width, channels)`, labels int `(n,)` or texts, and a description."""
+    """Checked arrays: images uint8 `(n, height, width, channels)`, labels int `(n,)`, texts or, with several an image,
+    uint8 `(n, classes)`, and a description."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -29,7 +30,8 @@ def check_arrays(x: typing.Any, y: typing.Any, where: str) -> Arrays:
 
     Args:
         x: uint8 `(n, height, width, 3)`, or `(n, height, width)` or `(n, height, width, 1)` in grey.
-        y: integers `(n,)` or `(n, 1)` from 0, or texts, the names of the classes.
+        y: integers `(n,)` or `(n, 1)` from 0, or texts, the names of the classes; or, with several labels an image, 0
+            and 1 of any number type `(n, classes)`.
 
     Raises:
         UserError: another dtype or shape, a negative label, or no image.
@@ -43,9 +45,11 @@ def check_arrays(x: typing.Any, y: typing.Any, where: str) -> Arrays:
                         f"Received: {images.shape}.")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise UserError(f"{where}: labels must be integers of the shape (n,). Received: {labels.shape}. Convert "
-                        "one-hot labels with y.argmax(axis=-1).")
+    if labels.ndim == 2 and labels.dtype.kind in "buif":
+        labels = as_label_sets(labels, where)
+    elif labels.ndim != 1:
+        raise UserError(f"{where}: labels must be integers of the shape (n,), or 0 and 1 of the shape (n, classes). "
+                        f"Received: {labels.dtype} {labels.shape}.")
     if labels.dtype.kind not in "iuUST" and not (labels.dtype == object and all(isinstance(v, str) for v in labels)):
         raise UserError(f"{where}: labels must be integers or names. Received: {labels.dtype}.")
     if len(images) != len(labels) or not len(labels):
@@ -56,6 +60,15 @@ def check_arrays(x: typing.Any, y: typing.Any, where: str) -> Arrays:
     return Arrays(images, labels, f"uint8 {images.shape}")
 
 
+def as_label_sets(labels: np.ndarray, where: str) -> np.ndarray:
+    """Labels of 0 and 1 as uint8. Raises `UserError` for other values."""
+    if not np.isin(labels, (0, 1)).all():
+        wrong = labels[~np.isin(labels, (0, 1))].flat[0]
+        raise UserError(f"{where}: labels of the shape {labels.shape} must be 0 and 1, one column for each class. "
+                        f"Received: {wrong}.")
+    return labels.astype("uint8")
+
+
 def _as_array(value, where):
     try:
         return np.asarray(value)
@@ -64,9 +77,9 @@ def _as_array(value, where):
 
 
 def split_of_arrays(arrays: Arrays, labels: np.ndarray, where: str) -> Split:
-    """The `Split` of checked arrays, with int32 labels `(n,)`. Arrays above 1 GiB are read where they are."""
+    """The `Split` of checked arrays, with labels as in `Split`. Arrays above 1 GiB are read where they are."""
     images, identity = arrays.images, identity_of(arrays)
-    labels = np.asarray(labels, "int32")
+    labels = np.asarray(labels, "uint8" if np.ndim(labels) == 2 else "int32")
     if images.nbytes <= LARGE:
         images = images[..., None] if images.ndim == 3 else images
         pixels = np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images

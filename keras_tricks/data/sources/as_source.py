@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_tricks.data.sources.arrays import check_arrays, split_of_arrays
 from keras_tricks.data.sources.data_source import class_names_of, is_data_source, source_split
 from keras_tricks.data.sources.dataset import dataset_split
+from keras_tricks.data.sources.label_sets import is_one_hot
 from keras_tricks.data.sources.minival import split_off
 from keras_tricks.data.sources.source import Source, Split, match_classes
 from keras_tricks.utils.errors import UserError
@@ -39,6 +40,7 @@ def as_source(data: typing.Any, max_bad_images: int = 100, class_names: Sequence
         what = f"{type(data).__name__} of {len(data)}" if isinstance(data, tuple | list) else type(data).__name__
         raise UserError(f"`{argument}` must be {FORMS}. Received: {what}.")
     train, validation = (_part(part, max_bad_images, f"{argument}[{i}]") for i, part in enumerate(data))
+    _check_label_sets(train, validation, argument)
     names = _class_names(train, validation, class_names, argument)
     splits = [_relabelled(part, names, f"{argument}[{i}]") for i, part in enumerate((train, validation))]
     kinds = train.kind if train.kind == validation.kind else f"{train.kind}, {validation.kind}"
@@ -65,7 +67,9 @@ def _part(part, max_bad_images, where):
     if isinstance(part, tuple | list) and len(part) == 2:
         arrays, names, count = check_arrays(*part, where), None, 0
         labels = arrays.labels
-        if labels.dtype.kind in "iu":
+        if labels.ndim == 2:
+            count = labels.shape[1]
+        elif labels.dtype.kind in "iu":
             count = int(labels.max()) + 1
         else:
             unique, labels = np.unique(labels.astype(str), return_inverse=True)
@@ -76,6 +80,19 @@ def _part(part, max_bad_images, where):
         return _Part(split, type(part).__qualname__, f"{split.num_examples} examples", class_names_of(part, where))
     raise UserError(f"`{where}` must be (images, labels), a tf.data.Dataset or a data source with __len__, __getitem__ "
                     f"and class_names. Received: {type(part).__name__}.")
+
+
+def _check_label_sets(train, validation, argument):
+    """Raises `UserError` for parts of which only one has several labels an image, and for one-hot labels."""
+    several = [part.split.labels for part in (train, validation) if part.split.multi_label]
+    if several and all(labels is not None and is_one_hot(labels) for labels in several):
+        raise UserError(f"`{argument}`: every image has one label, and labels of the shape {several[0].shape} are for "
+                        "images with several. Convert one-hot labels with y.argmax(axis=-1).")
+    if train.split.multi_label != validation.split.multi_label:
+        raise UserError(f"`{argument}`: one part has several labels an image (n, classes), and the other has one.")
+    if several and train.names is None and train.count != validation.count:
+        raise UserError(f"`{argument}[0]` has labels of {train.count} classes, and `{argument}[1]` of "
+                        f"{validation.count}.")
 
 
 def _class_names(train, validation, given, argument):
@@ -96,7 +113,7 @@ def _class_names(train, validation, given, argument):
 def _relabelled(part, names, where):
     if part.names is None or part.names == tuple(names):
         return part.split
-    return part.split.relabel(match_classes(part.names, names, where, "training"))
+    return part.split.relabel(match_classes(part.names, names, where, "training"), len(names))
 
 
 def hold_out(source: Source, share: float) -> Source:

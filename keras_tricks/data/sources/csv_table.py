@@ -25,6 +25,7 @@ from keras_tricks.data.sources.bad_images import BadImages
 from keras_tricks.data.sources.file_access import KINDS, read_regular_file, retry, size_fault
 from keras_tricks.data.sources.folder_scan import LeftOut
 from keras_tricks.data.sources.image_folder import path_split
+from keras_tricks.data.sources.label_sets import number_label_sets, split_labels
 from keras_tricks.data.sources.labels import known_class_names, number_labels
 from keras_tricks.data.sources.layout import DEFAULT_TRAIN, TRAIN_NAMES, VALIDATION_NAMES
 from keras_tricks.data.sources.table import Column, Table
@@ -51,8 +52,8 @@ class Row:
 
 
 def csv_table(data_dir: str | os.PathLike | None, max_bad_images: int = 100, train_split: str = DEFAULT_TRAIN,
-              validation_split: str | None = None, image_column: str | None = None, label_column: str | None = None
-              ) -> Table:
+              validation_split: str | None = None, image_column: str | None = None, label_column: str | None = None,
+              separator: str | None = None) -> Table:
     """Opens a CSV file, or a folder with `train.csv` and, optionally, `validation.csv`.
 
     Missing files count as broken. A row that repeats an earlier one is left out, with a line in the log. If
@@ -64,6 +65,8 @@ def csv_table(data_dir: str | os.PathLike | None, max_bad_images: int = 100, tra
         train_split, validation_split: values of the column `split`, or names of the files, in any case. The defaults
             find those of `image_folder`.
         image_column, label_column: names of the columns. They default to `"path"` and `"label"`.
+        separator: text between the labels in a cell, of images with several. A cell with the separator alone means none
+            of the classes. Defaults to `None`: one label an image.
 
     Raises:
         UserError: the file cannot be read, has no header or no rows, an empty cell, a label out of range, or one image
@@ -79,17 +82,21 @@ def csv_table(data_dir: str | os.PathLike | None, max_bad_images: int = 100, tra
     else:
         rows, in_validation = _divided(path, _read_rows(path, columns), train_split, validation_split)
         folder = path.parent
-    return _table(path, folder, rows, in_validation, max_bad_images)
+    return _table(path, folder, rows, in_validation, max_bad_images, separator)
 
 
-def _table(path, folder, rows, in_validation, max_bad_images):
+def _table(path, folder, rows, in_validation, max_bad_images, separator):
     name, left_out = printable(path), LeftOut()
     files = [_find(folder, row.path) for row in rows]
     kept = _without_repeats(name, rows, files, in_validation, left_out)
     rows, files = [rows[i] for i in kept], [files[i] for i in kept]
     in_validation = in_validation and np.array([in_validation[i] for i in kept], bool)
     known = known_class_names(folder)
-    names, labels = number_labels([row.label for row in rows], [row.place for row in rows], known, name)
+    texts, places = [row.label for row in rows], [row.place for row in rows]
+    if separator is None:
+        names, labels = number_labels(texts, places, known, name)
+    else:
+        names, labels = number_label_sets([split_labels(text, separator) for text in texts], places, known, name)
     broken = {file.path: file.reason for file in files if file.reason}
     digest = hashlib.sha256()
     for row, file in zip(rows, files, strict=True):

@@ -34,7 +34,8 @@ class DataSource(typing.Protocol):
 
     `source[index]`, for `index` in [0, len(source)), gives `(image, label)`. An image is a `bytes` object with the
     content of a file in any format of Pillow, a uint8 array `(height, width, 3)`, `(height, width, 1)` or
-    `(height, width)`, or a Pillow image. A label is an integer. The same index must give the same example whenever it
+    `(height, width)`, or a Pillow image. A label is an integer or, if an image has several, a vector `(classes,)` of 0
+    and 1. The same index must give the same example whenever it
     is read, also in another process, and the method is called from several threads. An error counts as a broken image.
 
     A source also has `class_names` (or `classes`), the names in label order, and may have `identity`, a text that
@@ -76,7 +77,10 @@ def source_split(source: DataSource, max_bad_images: int, where: str) -> Split:
         image, label = first
         encoded = isinstance(image, bytes)
         _checked(image, encoded)
-        _label(label)
+        classes = len(class_names_of(source, where)) if np.size(label) > 1 else None
+        _label(label, classes)
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(f"{where}: example 0 must be (image, label): a file's bytes or uint8 (height, width, 3), and "
                         f"an integer. It failed: {type(error).__name__}: {one_line(error)}") from error
@@ -88,12 +92,12 @@ def source_split(source: DataSource, max_bad_images: int, where: str) -> Split:
             raise
         except Exception as error:
             raise ValueError(f"{type(error).__name__}: {one_line(error)}") from error
-        return _checked(image, encoded), _label(label)
+        return _checked(image, encoded), _label(label, classes)
 
     names = [f"{where}, example {number}" for number in range(count)]
     identity = getattr(source, "identity", None)
     return read_split(read, names, BadImages(max_bad_images), None, encoded,
-                      str(identity) if identity is not None else _identity(source, count, read))
+                      str(identity) if identity is not None else _identity(source, count, read), classes)
 
 
 def _identity(source, count, read):
@@ -127,8 +131,14 @@ def as_pixels(image: typing.Any) -> np.ndarray:
     return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
 
 
-def _label(label):
+def _label(label, classes=None):
+    """The label as an integer or, with several of `classes`, as uint8 `(classes,)`."""
     label = np.asarray(label)
+    if classes is not None:
+        if label.shape != (classes,) or not np.isin(label, (0, 1)).all():
+            raise ValueError(f"expected {classes} labels of 0 and 1, one for each class, received {label.dtype} "
+                             f"{label.shape}")
+        return label.astype("uint8")
     if label.shape not in ((), (1,)) or not np.issubdtype(label.dtype, np.integer):
         raise ValueError(f"expected an integer as label, received {label.dtype} {label.shape}")
     return int(label.reshape(()))

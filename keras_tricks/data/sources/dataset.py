@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import tensorflow as tf
 
+from keras_tricks.data.sources.arrays import as_label_sets
 from keras_tricks.data.sources.bad_images import BadImages
 from keras_tricks.data.sources.digits import array_split
 from keras_tricks.data.sources.read_split import read_split
@@ -15,6 +16,7 @@ from keras_tricks.utils.errors import UserError, one_line
 
 IN_MEMORY = 2**30  # bytes
 COMPARED = 16  # examples that are read twice
+WRONG_LABEL = np.uint8(255)  # in place of labels that are neither 0 nor 1
 FORM = "Expected single examples (image, label): an encoded file or uint8 (height, width, 3), and an integer"
 
 log = logging.getLogger("absl")
@@ -28,17 +30,19 @@ def dataset_split(dataset: tf.data.Dataset, where: str) -> tuple[Split, int]:
 
     Args:
         dataset: `tf.data.Dataset` of `(image, label)`, or of dicts with the keys `image` and `label`. An image is a
-            scalar string, the content of a JPEG or PNG file, or uint8 `(height, width, 3)` or `(height, width, 1)`.
+            scalar string, the content of a JPEG or PNG file, or uint8 `(height, width, 3)` or `(height, width, 1)`. A
+            label is an integer or, if an image has several, a vector `(classes,)` of 0 and 1.
         where: names it in messages, such as `"data[0]"`.
 
     Raises:
         UserError: it is batched, infinite, empty or of unknown length, has other elements, or fails.
     """
-    image_spec, _ = _specs(dataset.element_spec, where)
+    image_spec, label_spec = _specs(dataset.element_spec, where)
+    several = label_spec.shape.rank == 1
     count = _count(dataset, where)
     options = tf.data.Options()
     options.deterministic = True
-    dataset = dataset.map(lambda *example: _example(example, image_spec)).with_options(options)
+    dataset = dataset.map(lambda *example: _example(example, image_spec, label_spec)).with_options(options)
     try:
         images, labels, first = _read(dataset)
         is_stable = _equal(first, list(dataset.take(len(first)).as_numpy_iterator()))
@@ -46,20 +50,24 @@ def dataset_split(dataset: tf.data.Dataset, where: str) -> tuple[Split, int]:
         raise UserError(f"{where} cannot be read: {one_line(error)}") from error
     if len(labels) != count:
         raise UserError(f"{where} has {len(labels):,} examples, and its length is {count:,}.")
-    if labels.min() < 0:
+    if several:
+        labels = as_label_sets(labels, where)
+    elif labels.min() < 0:
         raise UserError(f"{where}: labels must be 0 or more. Received: {labels.min()}.")
-    counts = np.bincount(labels)
+    counts = labels.sum(axis=0, dtype="int64") if several else np.bincount(labels)
     digest = hashlib.sha256(f"{image_spec} {count} {counts.tolist()}".encode())
     if is_stable:
         for image, label in zip(images, labels, strict=True) if images is not None else first:
-            digest.update(np.asarray(image).tobytes() + str(label).encode())
+            digest.update(np.asarray(image).tobytes() + str(label.tolist() if several else label).encode())
     else:
         log.warning("%s differs at each pass, so runs cannot be repeated or resumed exactly: leave out shuffle and "
                     "random operations, which recipes have", where)
     if is_stable and images is not None:
-        return _split_in_memory(images, labels.astype("int32"), where, digest.hexdigest()), len(counts)
+        labels = labels.astype("uint8" if several else "int32")
+        return _split_in_memory(images, labels, where, digest.hexdigest()), len(counts)
     log.warning("%s is read as a stream", where)
-    return Split(count, scan=_scan(dataset, count), identity=digest.hexdigest()), len(counts)
+    split = Split(count, scan=_scan(dataset, count), identity=digest.hexdigest(), multi_label=several)
+    return split, len(counts)
 
 
 def _read(dataset):
@@ -77,7 +85,7 @@ def _read(dataset):
 
 
 def _equal(some, others):
-    return all(np.array_equal(a, b) and x == y for (a, x), (b, y) in zip(some, others, strict=True))
+    return all(np.array_equal(a, b) and np.array_equal(x, y) for (a, x), (b, y) in zip(some, others, strict=True))
 
 
 def _split_in_memory(images, labels, where, identity):
@@ -102,9 +110,15 @@ def _specs(spec, where):
     is_array = image.dtype == tf.uint8 and image.shape.rank == 3 and image.shape[-1] in (None, 1, 3)
     if not (is_file or is_array):
         raise UserError(f"{where} has images of {image.dtype.name} {image.shape}. {FORM}.")
-    if not label.dtype.is_integer or label.shape.rank != 0:
+    if not (label.dtype.is_integer and label.shape.rank == 0 or _is_label_set(label)):
         raise UserError(f"{where} has labels of {label.dtype.name} {label.shape}. {FORM}.")
     return image, label
+
+
+def _is_label_set(label):
+    """Whether a label is a vector of known length: several labels an image."""
+    is_number = label.dtype.is_integer or label.dtype.is_floating or label.dtype.is_bool
+    return is_number and label.shape.rank == 1 and (label.shape[0] or 0) > 1
 
 
 def _count(dataset, where):
@@ -119,14 +133,17 @@ def _count(dataset, where):
     return count
 
 
-def _example(example, image_spec):
-    """(image, int32 label) of an element."""
+def _example(example, image_spec, label_spec):
+    """(image, label) of an element; the label int32, or a vector of several as uint8."""
     image, label = (example[0]["image"], example[0]["label"]) if isinstance(example[0], dict) else example
     if image_spec.dtype == tf.uint8 and image_spec.shape[-1] == 1:
         image = tf.image.grayscale_to_rgb(image)
     if image_spec.dtype == tf.uint8:
         image = tf.ensure_shape(image, (None, None, 3))
-    return image, tf.cast(label, tf.int32)
+    if label_spec.shape.rank == 0:
+        return image, tf.cast(label, tf.int32)
+    is_binary = tf.reduce_all((label == tf.cast(0, label.dtype)) | (label == tf.cast(1, label.dtype)))
+    return image, tf.cond(is_binary, lambda: tf.cast(label, tf.uint8), lambda: tf.fill(tf.shape(label), WRONG_LABEL))
 
 
 def _scan(dataset, count):

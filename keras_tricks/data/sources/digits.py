@@ -31,19 +31,20 @@ def digits(minival: float = 0.0) -> Source:
 
 
 def array_split(images: np.ndarray, labels: np.ndarray, identity: str = "") -> Split:
-    """A split over arrays in memory: uint8 `(n, height, width, 3)` and int32 `(n,)`; `identity` as in `Split`.
+    """A split over arrays in memory: uint8 `(n, height, width, channels)` and labels as in `Split`, as `identity` is.
 
     The tensors are made on first use, when the devices are set up.
     """
-    known = np.asarray(labels, "int32")
+    several = np.ndim(labels) == 2
+    known = np.asarray(labels, "uint8" if several else "int32")
 
     @functools.cache
     def tensors():
         with tf.init_scope(), tf.device("CPU"):
-            return tf.constant(images, "uint8"), tf.constant(labels, "int32")
+            return tf.constant(images, "uint8"), tf.constant(known)
 
     def fetch(index):
         images, labels = tensors()
         return tf.gather(images, index), tf.gather(labels, index), tf.constant(True)
 
-    return Split(num_examples=len(labels), fetch=fetch, labels=known, identity=identity)
+    return Split(num_examples=len(labels), fetch=fetch, labels=known, identity=identity, multi_label=several)

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_tricks.data.sources.bad_images import BadImages
 from keras_tricks.data.sources.file_access import read_regular_file
+from keras_tricks.data.sources.label_sets import number_label_sets, split_labels
 from keras_tricks.data.sources.labels import number_labels
 from keras_tricks.data.sources.layout import DEFAULT_TRAIN, VALIDATION_NAMES
 from keras_tricks.data.sources.read_split import read_split
@@ -23,7 +24,8 @@ SAVED = ("dataset_dict.json", "state.json")  # files of `save_to_disk`
 
 def hugging_face(name: str, data_dir: str | os.PathLike | None = None, max_bad_images: int = 100,
                  train_split: str = DEFAULT_TRAIN, validation_split: str | None = None,
-                 image_column: str | None = None, label_column: str | None = None) -> Table:
+                 image_column: str | None = None, label_column: str | None = None, separator: str | None = None
+                 ) -> Table:
     """Opens a data set that has an `Image` column and a column of labels.
 
     Args:
@@ -33,7 +35,9 @@ def hugging_face(name: str, data_dir: str | os.PathLike | None = None, max_bad_i
         train_split, validation_split: names of the splits. The validation split defaults to the first that exists of
             `validation`, `test` and similar names; without one, every tenth image of a class is held out.
         image_column: defaults to `None`: the only column of images, or `"image"`.
-        label_column: defaults to `None`: the only `ClassLabel`, or `"label"`.
+        label_column: defaults to `None`: the only `ClassLabel`, or list of them, or `"label"`.
+        separator: text between the labels of an image with several, if the column has texts and not lists. Defaults to
+            `None`: one label an image.
 
     Raises:
         UserError: the package is not installed, there is no such data set, split or column, or a label is missing.
@@ -44,9 +48,10 @@ def hugging_face(name: str, data_dir: str | os.PathLike | None = None, max_bad_i
     train_name, validation_name = _split_names(where, splits, train_split, validation_split)
     used = {key: splits[key] for key in (train_name, validation_name) if key is not None}
     image, label = _columns(where, next(iter(used.values())), image_column, label_column)
-    parts = [_Part(where, key, part, image, label) for key, part in used.items()]
+    parts = [_Part(where, key, part, image, label, separator) for key, part in used.items()]
     texts, known = [text for part in parts for text in part.labels], parts[0].known
-    names, labels = number_labels(texts, _Places(parts), known, where)
+    numbering = number_labels if separator is None else number_label_sets
+    names, labels = numbering(texts, _Places(parts), known, where)
     starts = np.cumsum([0, *(len(part.labels) for part in parts)])
     identity = hashlib.sha256("\n".join(part.identity for part in parts).encode()).hexdigest()
 
@@ -112,7 +117,7 @@ def _split_names(where, splits, train_split, validation_split):
 
 def _columns(where, part, image_column, label_column):
     """The names of the columns with images and labels."""
-    kinds = {name: type(feature).__name__ for name, feature in part.features.items()}
+    kinds = {name: _kind(feature) for name, feature in part.features.items()}
     shown = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
     found = []
     for column, kind in ((Column("image_column", image_column, "image"), "Image"),
@@ -132,28 +137,44 @@ def _columns(where, part, image_column, label_column):
     return found
 
 
-class _Part:
-    """A split of a data set: its labels as texts, and a function that reads an image."""
+def _kind(feature):
+    """The kind of a column, `"ClassLabel"` also for lists of them."""
+    inner = getattr(feature, "feature", None)
+    return type(inner if type(inner).__name__ == "ClassLabel" else feature).__name__
 
-    def __init__(self, where, split, part, image, label):
+
+class _Part:
+    """A split of a data set: its labels, texts or lists of texts, and a function that reads an image."""
+
+    def __init__(self, where, split, part, image, label, separator):
         self.split, self.known = split, None
         self.images = part.with_format("arrow", columns=[image])
         self.feature = part.features.get(label)
         if self.feature is None:
             raise UserError(f"{where}: the split {split} has no column {label}.")
         values = part.with_format("arrow", columns=[label])[:].column(0).to_pylist()
-        names = getattr(self.feature, "names", None)
-        missing = [i for i, value in enumerate(values) if value is None or (names and value < 0)]
+        names = getattr(getattr(self.feature, "feature", self.feature), "names", None)
+        several = separator is not None
+        missing = [i for i, value in enumerate(values) if value is None or (names and any(
+            one is None or one < 0 for one in (value if isinstance(value, list) else [value])))]
         if missing:
             raise UserError(f"{where}: {len(missing)} examples of {split} have no {label}, such as {split}"
                             f"[{missing[0]}]. Choose another split with data.train_split or data.validation_split.")
-        if not isinstance(values[0] if values else 0, int | str):
-            raise UserError(f"{where}: the column {label} must have numbers or names. Received: {values[0]!r:.100}.")
-        self.labels = [names[value] for value in values] if names else [str(value) for value in values]
+        first = next((value for value in values if value != []), 0)
+        if not several and isinstance(first, list) or not isinstance(first, int | str | list):
+            hint = " Several labels an image: --set data.multi_label=true." if isinstance(first, list) else ""
+            raise UserError(f"{where}: the column {label} must have numbers or names. Received: {first!r:.100}.{hint}")
+        as_text = (lambda value: names[value]) if names else str
+        if several:
+            lists = (v if isinstance(v, list) else split_labels(v, separator) if isinstance(v, str) else [v]
+                     for v in values)
+            self.labels = [[as_text(value) for value in own] for own in lists]
+        else:
+            self.labels = [as_text(value) for value in values]
         self.known = tuple(names) if names else None
         sizes = [os.path.getsize(file["filename"]) for file in part.cache_files if os.path.exists(file["filename"])]
         digest = hashlib.sha256(f"{split} {part.features} {sizes}".encode())
-        digest.update("\0".join(self.labels).encode())
+        digest.update("\0".join(map(str, self.labels)).encode())
         self.identity = digest.hexdigest()
 
     def read(self, row):

@@ -203,7 +203,7 @@ def file_split(files: list[list[str]], bad: BadImages, broken: Mapping[str, str]
 
 def path_split(path_list: Sequence[str], label_array: np.ndarray, bad: BadImages,
                broken: Mapping[str, str] | None = None) -> Split:
-    """A split of image files in the given order; `label_array` int32 `(n,)`, other arguments as for `file_split`."""
+    """A split of image files in the given order; labels as in `Split`, other arguments as for `file_split`."""
     broken = broken or {}
     # A broken file is not opened, because it may be a pipe. No file has an empty path.
     opened = [b"" if path in broken else os.fsencode(path) for path in path_list]
@@ -212,32 +212,33 @@ def path_split(path_list: Sequence[str], label_array: np.ndarray, bad: BadImages
     bad.reasons |= {path: broken[path] for path in path_list if path in broken}
 
     def repair(index):
-        """The first readable file at or after `index`: (content, label, whether it is `index` itself)."""
+        """The first readable file at or after `index`: (content, its number, whether that is `index` itself)."""
         for step in range(len(path_list)):
             i = (int(index) + step) % len(path_list)
             if path_list[i] in bad.reasons:
                 continue
             try:
-                return check_image(path_list[i]), int(label_array[i]), step == 0
+                return check_image(path_list[i]), i, step == 0
             except ValueError as error:
                 bad.add(path_list[i], str(error))
         bad.check()  # raises: no image is left
 
     def fetch(index):
-        content, label = read_or_empty(tf.gather(paths, index)), tf.gather(labels, index)
+        content = read_or_empty(tf.gather(paths, index))
         whole = has_end_markers(content)
         whole = tf.cond(whole & ~tf.io.is_jpeg(content), lambda: png_checksums_ok(content), lambda: whole)
         if bad.reasons:  # found before this pipeline was built
             whole &= ~tf.gather(tf.constant([path in bad.reasons for path in path_list]), index)
 
         def repaired():
-            new, new_label, same = tf.numpy_function(repair, [index], (tf.string, tf.int64, tf.bool), stateful=False)
-            new, new_label, same = (tf.ensure_shape(t, ()) for t in (new, new_label, same))
-            return new, tf.cast(new_label, tf.int32), same
+            new, number, same = tf.numpy_function(repair, [index], (tf.string, tf.int64, tf.bool), stateful=False)
+            new, number, same = (tf.ensure_shape(t, ()) for t in (new, number, same))
+            return new, tf.gather(labels, number), same
 
-        return tf.cond(whole, lambda: (content, label, True), repaired)
+        return tf.cond(whole, lambda: (content, tf.gather(labels, index), True), repaired)
 
-    return Split(num_examples=len(path_list), fetch=fetch, paths=tuple(path_list), bad=bad, labels=label_array)
+    return Split(num_examples=len(path_list), fetch=fetch, paths=tuple(path_list), bad=bad, labels=label_array,
+                 multi_label=np.ndim(label_array) == 2)
 
 
 class Inspected(typing.NamedTuple):

@@ -61,7 +61,7 @@ def open_source(name: str, data_dir: str | os.PathLike | None = None, max_bad_im
     if name == "image_folder":
         return image_folder(data_dir, max_bad_images, train_split, validation_split, minival)
     if (table := _open_table(name, data_dir, max_bad_images, train_split, validation_split, image_column,
-                             label_column)) is not None:
+                             label_column, _separator(section))) is not None:
         return table.source(minival)
     if name == "tfrecord":
         return tfrecord(data_dir, max_bad_images, minival)
@@ -76,6 +76,21 @@ def open_source(name: str, data_dir: str | os.PathLike | None = None, max_bad_im
                          label_column=label_column)
         return open_by_import_path(name, types.SimpleNamespace(**arguments) if section is None else section)
     raise UserError(f"`data.source` must be one of {', '.join(KINDS)}. Received: {name!r}.{nearest(name, KINDS)}")
+
+
+def _separator(section):
+    """The text between the labels of an image with several, or `None`."""
+    return section.label_separator if getattr(section, "multi_label", False) else None
+
+
+def check_section(source: Source, data: typing.Any) -> None:
+    """Raises `UserError` if the examples of a source are not of the kind that the `data` section of a recipe names."""
+    if data.multi_label and not source.multi_label:
+        raise UserError(f"`data.multi_label` is true, and {source.name} gives one label an image: list the images and "
+                        "their labels in a CSV file, or leave out data.multi_label.")
+    if source.multi_label and not data.multi_label:
+        raise UserError(f"{source.name} gives several labels an image: --set data.multi_label=true --set "
+                        "loss.name=binary_crossentropy.")
 
 
 def _open_table(name, *arguments) -> Table | None:
@@ -128,10 +143,12 @@ def open_evaluation(data: typing.Any, class_names: Sequence[str] | None = None) 
     if data.source == "image_folder":
         return evaluation_folder(data.data_dir, class_names, data.max_bad_images, data.validation_split)
     if (table := _open_table(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split,
-                             data.image_column, data.label_column)) is not None:
+                             data.image_column, data.label_column, _separator(data))) is not None:
         return table.evaluation(class_names)
     source = open_source(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split,
                          section=data.model_copy(update={"minival": 0.0}))
+    check_section(source, data)
     if class_names is None or tuple(class_names) == tuple(source.class_names):
         return source.validation
-    return source.validation.relabel(match_classes(source.class_names, class_names, source.name, "the model"))
+    matched = match_classes(source.class_names, class_names, source.name, "the model")
+    return source.validation.relabel(matched, len(class_names))

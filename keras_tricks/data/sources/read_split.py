@@ -11,7 +11,7 @@ from keras_tricks.data.sources.source import Split
 
 
 def read_split(read: Callable, names: Sequence[str], bad: BadImages, labels: np.ndarray | None = None,
-               encoded: bool = True, identity: str = "") -> Split:
+               encoded: bool = True, identity: str = "", classes: int | None = None) -> Split:
     """A split over a function that reads an example.
 
     An example that cannot be read is added to `bad`. In training the next readable one replaces it.
@@ -22,16 +22,22 @@ def read_split(read: Callable, names: Sequence[str], bad: BadImages, labels: np.
             `ValueError` or `OSError` if the image is broken. It is called from several threads.
         names: n different names of the examples.
         bad: `BadImages`.
-        labels: int32 array `(n,)`. Defaults to `None`: `read` returns them.
+        labels: int32 `(n,)` or, with several labels an image, uint8 `(n, classes)`. Defaults to `None`: `read` returns
+            them.
         encoded: bool, whether images are the content of files. Defaults to `True`.
         identity: as in `Split`.
+        classes: integer, number of classes if `read` returns several labels an image, as uint8 `(classes,)`. Defaults
+            to `None`: it returns an integer.
     """
     count, dtype, rank = len(names), tf.string if encoded else tf.uint8, 0 if encoded else 3
+    if labels is not None and labels.ndim == 2:
+        classes = labels.shape[1]
+    label_type, label_shape = (tf.int32, ()) if classes is None else (tf.uint8, (classes,))
     bad.total = count
 
     def example(number):
         image, label = (read(number), labels[number]) if labels is not None else read(number)
-        return quick_content(image) if encoded else image, np.int32(label)
+        return quick_content(image) if encoded else image, np.asarray(label, label_type.as_numpy_dtype)
 
     def readable(position):
         """The first readable example at or after a position: (image, label, whether it is that one)."""
@@ -48,9 +54,10 @@ def read_split(read: Callable, names: Sequence[str], bad: BadImages, labels: np.
         bad.check()  # raises: no image is left
 
     def fetch(position):
-        image, label, same = tf.numpy_function(readable, [position], (dtype, tf.int32, tf.bool), stateful=False)
+        image, label, same = tf.numpy_function(readable, [position], (dtype, label_type, tf.bool), stateful=False)
         image = tf.ensure_shape(image, (None, None, 3)[:rank])
-        return image, tf.ensure_shape(label, ()), tf.ensure_shape(same, ())
+        return image, tf.ensure_shape(label, label_shape), tf.ensure_shape(same, ())
 
     content = (lambda i: read(i) if labels is not None else read(i)[0]) if encoded else None
-    return Split(count, fetch=fetch, paths=tuple(names), bad=bad, labels=labels, identity=identity, content=content)
+    return Split(count, fetch=fetch, paths=tuple(names), bad=bad, labels=labels, identity=identity, content=content,
+                 multi_label=classes is not None)

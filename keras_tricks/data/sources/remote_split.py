@@ -70,11 +70,12 @@ def remote_file_split(path_list: Sequence[str], labels: Sequence[int], broken: C
 
     Args:
         path_list: list of paths.
-        labels: list of integers.
+        labels: as in `Split`.
         broken: paths known to be broken.
     """
     opened = [b"" if path in broken else os.fsencode(path) for path in path_list]  # a broken file may be a pipe
-    paths, labels = tf.constant(opened, tf.string), tf.constant(labels, tf.int32)
+    several = np.ndim(labels) == 2
+    paths, labels = tf.constant(opened, tf.string), tf.constant(labels, tf.uint8 if several else tf.int32)
     readable = [path for path in path_list if path not in broken] if broken else path_list
     others = readable[:: -(-len(readable) // COMPARED_FILES)] if readable else ()
 
@@ -94,7 +95,7 @@ def remote_file_split(path_list: Sequence[str], labels: Sequence[int], broken: C
             intact &= ~tf.gather(tf.constant([path in broken for path in path_list]), index)
         return tf.cond(intact, lambda: content, _black_pixel), tf.gather(labels, index), intact
 
-    return Split(num_examples=len(path_list), fetch=fetch)
+    return Split(num_examples=len(path_list), fetch=fetch, multi_label=several)
 
 
 def remote_record_split(root: pathlib.Path, name: str) -> Split:

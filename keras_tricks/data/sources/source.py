@@ -15,7 +15,8 @@ from keras_tricks.utils.errors import UserError, nearest
 class Split:
     """A numbered set of examples, read by index or, if the files allow nothing else, as a stream.
 
-    An image is a scalar string (an encoded JPEG or PNG file) or a uint8 tensor `(height, width, 3)`; a label is int32.
+    An image is a scalar string (an encoded JPEG or PNG file) or a uint8 tensor `(height, width, channels)`. A label is
+    an int32 scalar or, with several labels an image, a uint8 tensor `(classes,)` of 0 and 1.
 
     Attributes:
         num_examples: integer > 0.
@@ -26,12 +27,13 @@ class Split:
             `None`.
         paths: file names by index, if examples are files.
         bad: the `BadImages` found so far, or `None` if images cannot be broken.
-        labels: int32 array by index, if they are known without reading the examples.
+        labels: int32 `(n,)` or uint8 `(n, classes)`, if they are known without reading the examples.
         identity: text that changes if other examples are in the data, found without reading them. It is that of all
             examples that `take` and `pick` choose from.
         content: function of an index, an integer, that returns the content of an encoded image as `bytes` and raises
             `ValueError` or `OSError` if it cannot; `None` if images are arrays or `paths` are files to read.
         left_out: (`"left out"` or `"not read"`, count, reason and names) of files and folders that are no examples.
+        multi_label: bool, whether an image has several labels.
     """
 
     num_examples: int
@@ -43,6 +45,7 @@ class Split:
     identity: str = ""
     content: typing.Callable | None = dataclasses.field(default=None, compare=False)
     left_out: tuple = ()
+    multi_label: bool = False
 
     def take(self, count: int) -> "Split":
         """A split of `count` evenly spaced examples. Examples sorted by class stay balanced.
@@ -67,19 +70,31 @@ class Split:
             content=None if self.content is None else lambda i: self.content(int(numbers[i])),
         )
 
-    def relabel(self, labels: Sequence[int]) -> "Split":
-        """A split of the same examples, with the label `labels[i]` instead of `i`."""
-        table = tf.constant(labels, "int32")
-        changed = {"labels": None if self.labels is None else np.asarray(labels, "int32")[self.labels]}
+    def relabel(self, labels: Sequence[int], classes: int = 0) -> "Split":
+        """A split of the same examples, with the label `labels[i]` instead of `i`.
+
+        `classes`, the new number of classes, is needed with several labels an image.
+        """
+        table = np.asarray(labels, "int32")
+        if self.multi_label:
+            moves = np.zeros((len(table), classes), "int32")
+            moves[np.arange(len(table)), table] = 1
+            move = lambda label: tf.cast(  # noqa: E731
+                tf.linalg.matvec(moves, tf.cast(label, tf.int32), transpose_a=True) > 0, tf.uint8)
+            known = None if self.labels is None else (self.labels @ moves > 0).astype("uint8")
+        else:
+            move = lambda label: tf.gather(tf.constant(table), label)  # noqa: E731
+            known = None if self.labels is None else table[self.labels]
+        changed = {"labels": known}
         if self.fetch is not None:
 
             def fetch(index):
                 image, label, intact = self.fetch(index)
-                return image, tf.gather(table, label), intact
+                return image, move(label), intact
 
             changed["fetch"] = fetch
         if self.scan is not None:
-            rename = lambda index, image, label, intact: (index, image, tf.gather(table, label), intact)  # noqa: E731
+            rename = lambda index, image, label, intact: (index, image, move(label), intact)  # noqa: E731
             changed["scan"] = lambda epoch, seed: self.scan(epoch, seed).map(rename)
         return dataclasses.replace(self, **changed)
 
@@ -100,6 +115,10 @@ class Source:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def multi_label(self) -> bool:
+        return self.train.multi_label
 
     @property
     def identity(self) -> str:

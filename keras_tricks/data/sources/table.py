@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from keras_tricks.data.sources.label_sets import rarest_labels
 from keras_tricks.data.sources.minival import split_off
 from keras_tricks.data.sources.source import Source, Split, match_classes
 from keras_tricks.utils.errors import UserError
@@ -23,10 +24,10 @@ class Table:
     Attributes:
         name: name of the source, for messages.
         class_names: names in label order, of all examples.
-        labels: int32 `(n,)`.
+        labels: int32 `(n,)` or, with several labels an image, uint8 `(n, classes)`.
         in_validation: bool `(n,)`, or `None` if the source does not divide its examples.
         names: function of a number that gives a name, by which `data.minival` chooses examples.
-        make: function `(numbers int64 (k,), labels int32 (k,)) -> Split`.
+        make: function `(numbers int64 (k,), their labels) -> Split`.
         fixed: bool, whether the source lists its classes, so that some may have no training image.
         remedy: how to give a validation split, for a message.
     """
@@ -89,19 +90,29 @@ class Table:
         return self.make(chosen, self._relabelled(chosen, names, "the model"))
 
     def _used(self, numbers):
-        return np.bincount(self.labels[numbers], minlength=len(self.class_names)) > 0
+        labels = self.labels[numbers]
+        return labels.any(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(self.class_names)) > 0
 
     def _relabelled(self, numbers, names, owner):
         """Labels of some examples in the list `names` of `owner`, which must have all their classes."""
         used = np.flatnonzero(self._used(numbers))
         places = np.full(len(self.class_names), -1, "int32")
         places[used] = match_classes([self.class_names[i] for i in used], names, self.name, owner)
-        return places[self.labels[numbers]]
+        labels = self.labels[numbers]
+        if labels.ndim == 1:
+            return places[labels]
+        moved = np.zeros((len(labels), len(names)), "uint8")
+        moved[:, places[used]] = labels[:, used]
+        return moved
 
 
 def every_tenth(labels: np.ndarray) -> np.ndarray:
-    """A bool array `(n,)`: the tenth, twentieth, ... example of each label, int32 `(n,)`."""
+    """A bool array `(n,)`: the tenth, twentieth, ... example of each label, int32 `(n,)` or uint8 `(n, classes)`.
+
+    An image with several labels counts as one of its rarest.
+    """
     chosen = np.zeros(len(labels), bool)
+    labels = rarest_labels(labels) if labels.ndim == 2 else labels
     for label in np.unique(labels):
         chosen[np.flatnonzero(labels == label)[HOLD_OUT - 1 :: HOLD_OUT]] = True
     return chosen

@@ -24,6 +24,7 @@ import numpy as np
 from keras_tricks.data.sources.bad_images import BadImages
 from keras_tricks.data.sources.file_access import retry
 from keras_tricks.data.sources.folder_scan import SUFFIXES, LeftOut
+from keras_tricks.data.sources.label_sets import number_label_sets, split_labels
 from keras_tricks.data.sources.labels import known_class_names, number_labels
 from keras_tricks.data.sources.layout import DEFAULT_TRAIN, TRAIN_NAMES, VALIDATION_NAMES
 from keras_tricks.data.sources.read_split import read_split
@@ -42,18 +43,19 @@ log = logging.getLogger("absl")
 
 
 class Example(typing.NamedTuple):
-    """An image in a shard: its name, the shard's number, the position and size of its content, and its label."""
+    """An image in a shard: its name, the shard's number, the position and size of its content, and its label
+    as text, or its labels."""
 
     name: str
     shard: int
     offset: int
     size: int
-    label: str
+    label: str | tuple
 
 
 def webdataset(data_dir: str | os.PathLike | None, max_bad_images: int = 100, train_split: str = DEFAULT_TRAIN,
-               validation_split: str | None = None, image_column: str | None = None, label_column: str | None = None
-               ) -> Table:
+               validation_split: str | None = None, image_column: str | None = None, label_column: str | None = None,
+               separator: str | None = None) -> Table:
     """Opens a folder of shards, a shard, or a pattern such as `"shards/train-{000000..000146}.tar"`.
 
     Args:
@@ -65,6 +67,8 @@ def webdataset(data_dir: str | os.PathLike | None, max_bad_images: int = 100, tr
         image_column: extension of the image. Defaults to `None`: the first member that is an image.
         label_column: extension of the label, or its key in the JSON object. Defaults to `None`: `cls`, or the keys
             `label` and `cls`.
+        separator: text between the labels of an image with several, in `.cls`; JSON may also have a list. Defaults to
+            `None`: one label an image.
 
     Raises:
         UserError: no shards, a shard that is damaged or compressed, or no example with an image and a label.
@@ -76,7 +80,7 @@ def webdataset(data_dir: str | os.PathLike | None, max_bad_images: int = 100, tr
     training, validation = _divide_shards(root, shards, train_split, validation_split)
     shards = training + validation
     examples = [example for number, path in enumerate(shards)
-                for example in _list_examples(path, number, image_column, label_column, left_out)]
+                for example in _list_examples(path, number, (image_column, label_column, separator), left_out)]
     for what, count, why in left_out.rows():
         log.info("%s: %d %s: %s", where, count, what, why)
     if not examples:
@@ -84,7 +88,8 @@ def webdataset(data_dir: str | os.PathLike | None, max_bad_images: int = 100, tr
         raise UserError(f"The shards of {where} have no example with {wanted}. Name other members with "
                         "data.image_column and data.label_column.")
     known = known_class_names(root)
-    names, labels = number_labels([e.label for e in examples], [e.name for e in examples], known, where)
+    numbering = number_labels if separator is None else number_label_sets
+    names, labels = numbering([e.label for e in examples], [e.name for e in examples], known, where)
     columns = {key: np.array([getattr(e, key) for e in examples], "int64") for key in ("shard", "offset", "size")}
     digest = hashlib.sha256()
     for example in examples:
@@ -165,7 +170,7 @@ def _divide_shards(root, shards, train_split, validation_split):
 # --- members ----------------------------------------------------------------------------------------------------------
 
 
-def _list_examples(path, number, image_column, label_column, left_out):
+def _list_examples(path, number, wanted, left_out):
     """The `Example`s of a shard."""
     try:
         with tarfile.open(path, "r:") as shard:
@@ -175,16 +180,17 @@ def _list_examples(path, number, image_column, label_column, left_out):
                 if not member.isreg() or match is None:
                     continue
                 if match[1] != key:
-                    yield from _example(path, number, key, members, image_column, label_column, left_out)
+                    yield from _example(path, number, key, members, wanted, left_out)
                     key, members = match[1], {}
                 members[match[2].lower()] = member
-            yield from _example(path, number, key, members, image_column, label_column, left_out)
+            yield from _example(path, number, key, members, wanted, left_out)
     except (tarfile.TarError, OSError) as error:
         raise UserError(f"The shard {printable(path)} cannot be read ({getattr(error, 'strerror', None) or error}). "
                         "Expected an uncompressed .tar; copy it again.") from None
 
 
-def _example(path, number, key, members, image_column, label_column, left_out):
+def _example(path, number, key, members, wanted, left_out):
+    image_column, label_column, separator = wanted
     if key is None:
         return
     name = f"{path.name}/{key}"
@@ -193,15 +199,17 @@ def _example(path, number, key, members, image_column, label_column, left_out):
     if image is None:
         left_out.add(name, "an example without an image")
         return
-    label = _label(path, name, members, label_column)
-    if label is None or not label.strip():
+    label = _label(path, name, members, label_column, separator is not None)
+    if separator is not None and isinstance(label, str) and label.strip():
+        label = tuple(split_labels(label.strip(), separator))
+    if label is None or label == "" or (isinstance(label, str) and not label.strip()):
         left_out.add(name, "an example without a label")
     else:
-        yield Example(name, number, image.offset_data, image.size, label.strip())
+        yield Example(name, number, image.offset_data, image.size, label.strip() if separator is None else label)
 
 
-def _label(path, name, members, label_column):
-    """The label of an example as text, or `None`."""
+def _label(path, name, members, label_column, several):
+    """The label of an example as text, a tuple of texts for a list of `several`, or `None`."""
     extensions = [label_column.lower()] if label_column and label_column.lower() in members else LABELS
     member = next((members[extension] for extension in extensions if extension in members), None)
     if member is None:
@@ -217,7 +225,14 @@ def _label(path, name, members, label_column):
         value = next((values[key] for key in keys if key in values), None)
     except (ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{printable(path)}: the label of {printable(name)} cannot be read ({error}).") from None
-    if isinstance(value, bool) or not isinstance(value, int | str | None):
+    if several and isinstance(value, list) and not any(_is_wrong(one) or one is None for one in value):
+        return tuple(map(str, value))
+    if _is_wrong(value):
+        hint = " Several labels an image: --set data.multi_label=true." if isinstance(value, list) else ""
         raise UserError(f"{printable(path)}: the label of {printable(name)} must be a name or a number. Received: "
-                        f"{value!r:.100}.")
+                        f"{value!r:.100}.{hint}")
     return None if value is None else str(value)
+
+
+def _is_wrong(value):
+    return isinstance(value, bool) or not isinstance(value, int | str | None)

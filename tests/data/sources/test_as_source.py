@@ -223,7 +223,7 @@ def test_broken_examples_of_a_data_source_are_replaced():
     ((dataset().filter(lambda x, y: y > 0), dataset()), ["unknown length", "assert_cardinality(n)"]),
     ((dataset().take(0), dataset()), ["no examples"]),
     ((dataset(X / 255), dataset()), ["images of float64", "uint8 (height, width, 3)"]),
-    ((dataset(y=np.eye(3)[Y]), dataset()), ["labels of float64 (3,)"]),
+    ((dataset(y=np.eye(3)[Y]), dataset()), ["Convert one-hot labels", "(30, 3)"]),
     ((dataset(y=Y - 1), dataset()), ["0 or more"]),
     ((tf.data.Dataset.range(3), dataset()), ["has the elements"]),
     ((dataset().apply(tf.data.experimental.assert_cardinality(31)), dataset()), ["data[0] cannot be read", "31"]),
