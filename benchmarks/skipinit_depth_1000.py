@@ -45,12 +45,13 @@ def main():
     parser.add_argument("--depth", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--updates", type=int, default=10)
+    parser.add_argument("--networks", nargs="+", default=["batch", "skipinit", "none"])
     args = parser.parse_args()
     print(f"keras {keras.__version__}, keras-tricks {kt.__version__}, depth {args.depth}, {args.updates} updates")
     print("| network | seed | rms of the initial logits | loss, first to last update | seconds |")
     print("|---|---|---|---|---|")
-    for norm in ("batch", "skipinit", "none"):
-        for seed in range(args.seeds):
+    for seed in range(args.seeds):
+        for norm in args.networks:
             start = time.perf_counter()
             scale, losses = first_updates(norm, args.depth, seed, args.updates)
             print(f"| {norm} | {seed} | {scale:.3g} | {', '.join(f'{loss:.3g}' for loss in losses)} | "

@@ -23,22 +23,23 @@ from sklearn.datasets import load_digits
 import keras_tricks as kt
 from keras_tricks import evaluation
 
-LABELLED, UNLABELLED, HELD_OUT, PROBABILITY = 60, 600, 300, 0.8
+LABELLED, UNLABELLED, HELD_OUT, PROBABILITY = 100, 600, 300, 0.6
 
 raw = load_digits()
 images = np.repeat((raw.images * 15).astype("uint8")[..., None], 3, axis=-1)
 recipe = kt.load_recipe("quickstart").replace(
-    schedule={"epochs": 20, "batch_size": 30, "base_learning_rate": 0.2, "warmup_epochs": 1},
-    train={"evaluate_every": 20, "eval_batch_size": 100}, export={"formats": ()})
+    schedule={"batch_size": 20, "base_learning_rate": 0.1, "base_batch_size": 20, "warmup_epochs": 1},
+    train={"eval_batch_size": 100}, export={"formats": ()})
 
 
 def train(folder, name, rows):
     """Trains the recipe on rows of path, label and split. Returns the run."""
     with open(folder / f"{name}.csv", "w", newline="") as file:
         csv.writer(file).writerows([("path", "label", "split"), *rows])
-    data = {"source": "csv", "data_dir": str(folder / f"{name}.csv")}
-    steps = {"schedule": {"epochs": 20 if name == "labelled" else 6}, "train": {"evaluate_every": 1}}
-    return kt.train(recipe.replace(data=data, **steps), folder / f"{name}_run", verbose=0)
+    epochs = 30 if name == "labelled" else 6
+    changed = recipe.replace(data={"source": "csv", "data_dir": str(folder / f"{name}.csv")},
+                             schedule={"epochs": epochs}, train={"evaluate_every": epochs})
+    return kt.train(changed, folder / f"{name}_run", verbose=0)
 
 
 with tempfile.TemporaryDirectory() as scratch:

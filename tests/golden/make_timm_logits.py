@@ -30,7 +30,7 @@ import timm
 NAMES = {  # name: image size
     "dm_nfnet_f0": 192, "nfnet_f0": 192, "nf_resnet50": 224, "resnetrs50": 160, "resnetrs101": 160, "resnet18": 224,
     "resnet50": 224, "resnet50c": 224, "resnet50d": 224, "inception_resnet_v2": 299, "tf_efficientnet_b0": 224,
-    "tf_efficientnet_b1": 192,
+    "tf_efficientnet_b1": 192, "seresnext50_32x4d": 160,
 }
 EVERY = 40  # of the 1000 logits, one in so many is kept
 

@@ -132,7 +132,7 @@ def test_accumulation_is_refused():
 @pytest.mark.parametrize("changes, message", [
     ({"optimizer": {"sam_rho": 0.05, "accumulation_steps": 2}}, "sam_rho.* does not accumulate"),
     ({"optimizer": {"sam_rho": 0.05}, "train": {"max_batch_per_replica": 8}}, "sam_rho.* does not accumulate"),
-    ({"optimizer": {"sam_rho": 0.05, "sam_stride": 5}}, "sam_stride.* does not divide the 64 images"),
+    ({"optimizer": {"sam_rho": 0.05, "sam_stride": 5}}, "sam_stride.* does not divide the .* images"),
     ({"optimizer": {"sam_rho": 0.05}, "loss": {"teacher": "resnet20d", "teacher_weights": "missing"}}, "teacher"),
     ({"optimizer": {"sam_rho": -1.0}}, "sam_rho"),
 ])

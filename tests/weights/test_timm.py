@@ -27,6 +27,7 @@ OURS = {  # timm's name: ours, options. timm's plain ResNets of 50 layers and mo
     "inception_resnet_v2": ("inception_resnet_v2", {}),
     "tf_efficientnet_b0": ("efficientnet_rs_b0", {}),
     "tf_efficientnet_b1": ("efficientnet_rs_b1", {}),
+    "seresnext50_32x4d": ("seresnext50_32x4d", {}),
 }
 
 
