@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_tricks.data.sources.bad_images import BadImages
 from keras_tricks.data.sources.image_files import quick_content
+from keras_tricks.data.sources.names import Names
 from keras_tricks.data.sources.source import Split
 
 
@@ -26,6 +27,7 @@ def read_split(read: Callable, names: Sequence[str], bad: BadImages, labels: np.
         encoded: bool, whether images are the content of files. Defaults to `True`.
         identity: as in `Split`.
     """
+    names = names if isinstance(names, Names) else tuple(names)
     count, dtype, rank = len(names), tf.string if encoded else tf.uint8, 0 if encoded else 3
     bad.total = count
 
@@ -53,4 +55,4 @@ def read_split(read: Callable, names: Sequence[str], bad: BadImages, labels: np.
         return image, tf.ensure_shape(label, ()), tf.ensure_shape(same, ())
 
     content = (lambda i: read(i) if labels is not None else read(i)[0]) if encoded else None
-    return Split(count, fetch=fetch, paths=tuple(names), bad=bad, labels=labels, identity=identity, content=content)
+    return Split(count, fetch=fetch, paths=names, bad=bad, labels=labels, identity=identity, content=content)
