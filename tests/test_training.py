@@ -292,7 +292,7 @@ def test_a_label_out_of_range_is_a_user_error(tmp_path, monkeypatch):
 
     opened = digits.digits()
     wrong = dataclasses.replace(opened, class_names=tuple("01234567"))
-    monkeypatch.setattr("keras_tricks.data.sources.open_source", lambda *args: wrong)
+    monkeypatch.setattr("keras_tricks.data.open_source", lambda *args: wrong)
     assert opened.num_classes == 10
     with pytest.raises(UserError, match=r"A label of digits is not one of its 8 classes: .* is not in \[0, 8\)"):
         kt.train(tiny(), dry_run=True, verbose=0)

@@ -23,6 +23,10 @@ def add_arguments(parser):
                       help="write to this new folder; train from it with data.source=tfrecord")
     pack.add_argument("--shard-mib", type=arguments.count(1), default=128,
                       help="set the size of a shard in MiB (default: 128)")
+    pack.add_argument("--max-side", type=arguments.count(1), metavar="PIXELS",
+                      help="reduce images to this longer side and encode them as JPEG (default: unchanged copies)")
+    pack.add_argument("--quality", type=arguments.count(1, 100), metavar="Q",
+                      help="encode images as JPEG of this quality (default with --max-side: 90)")
     pack.set_defaults(action_run=run_pack)
     serve = actions.add_parser("serve", help="make the batches of train --data-service (private networks only)")
     serve.add_argument("--port", type=arguments.count(0, 65535),
@@ -102,9 +106,12 @@ def _suspicious(folder, recipe, data):
 
 def run_pack(args):
     from keras_tricks import training
+    from keras_tricks.data.sources.reencode import Encoding
     from keras_tricks.data.sources.tfrecord import pack
 
-    description = pack(training.open_data(_section(args)), args.output, args.shard_mib * 2**20)
+    changed = args.max_side is not None or args.quality is not None
+    encoding = Encoding(args.max_side, args.quality or 90) if changed else None
+    description = pack(training.open_data(_section(args)), args.output, args.shard_mib * 2**20, encoding)
     for name, split in description["splits"].items():
         print(f"{name:<12}{split['examples']:>9,} images in {len(split['shards'])} shards")
     print(f"train from it with --set data.source=tfrecord --data-dir {args.output}")

@@ -9,8 +9,8 @@ Cost       `kt.models.model_info(name).parameters`, `.macs(image_size)`
 Differs    from keras.applications: no convolution biases, BN epsilon 1e-5, momentum 0.9, symmetric padding (as in timm
            and gluon-cv, so their checkpoints fit). From the paper's text: He initialization by default, Xavier with
            `kernel_initializer="glorot_uniform"`; the paper's code also uses He
-Status     trained by `bag_of_tricks/cifar10_resnet20d` and `quickstart`; logits equal those of timm, SE-ResNeXt-50 included
-           (tests/weights); the ImageNet recipes were not run here
+Status     trained by `bag_of_tricks/cifar10_resnet20d` and `quickstart`; logits equal timm's, also those of
+           SE-ResNeXt-50 (tests/weights); the ImageNet recipes were not run here
 
 | layout | down-sampling block          | shortcut               | stem                 |
 |--------|------------------------------|------------------------|----------------------|

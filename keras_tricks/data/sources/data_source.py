@@ -21,6 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_tricks.data.sources.bad_images import BadImages
+from keras_tricks.data.sources.names import Names
 from keras_tricks.data.sources.read_split import read_split
 from keras_tricks.data.sources.source import Split
 from keras_tricks.utils.errors import UserError, one_line
@@ -94,7 +95,7 @@ def source_split(source: DataSource, max_bad_images: int, where: str) -> Split:
             raise ValueError(f"{type(error).__name__}: {one_line(error)}") from error
         return _checked(image, encoded), _label(label, classes)
 
-    names = [f"{where}, example {number}" for number in range(count)]
+    names = Names(count, lambda number: f"{where}, example {number}")
     identity = getattr(source, "identity", None)
     return read_split(read, names, BadImages(max_bad_images), None, encoded,
                       str(identity) if identity is not None else _identity(source, count, read), classes)

@@ -45,6 +45,7 @@ from keras_tricks.data.sources.layout import (
     scan_and_log,
 )
 from keras_tricks.data.sources.minival import split_off
+from keras_tricks.data.sources.names import Paths, broken_in_graph
 from keras_tricks.data.sources.source import Source, Split, match_classes
 from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.text import printable
@@ -205,30 +206,32 @@ def path_split(path_list: Sequence[str], label_array: np.ndarray, bad: BadImages
                broken: Mapping[str, str] | None = None) -> Split:
     """A split of image files in the given order; labels as in `Split`, other arguments as for `file_split`."""
     broken = broken or {}
-    # A broken file is not opened, because it may be a pipe. No file has an empty path.
-    opened = [b"" if path in broken else os.fsencode(path) for path in path_list]
-    paths, labels = tf.constant(opened, tf.string), tf.constant(label_array)
-    bad.total = len(path_list)
-    bad.reasons |= {path: broken[path] for path in path_list if path in broken}
+    paths = Paths(path_list)
+    count, path_of, labels = len(paths), paths.in_graph(), tf.constant(label_array)
+    bad.total = count
+    bad.reasons |= {path: broken[path] for path in path_list if path in broken} if broken else {}
+    closed = broken_in_graph(paths, broken)
+    del path_list
 
     def repair(index):
         """The first readable file at or after `index`: (content, its number, whether that is `index` itself)."""
-        for step in range(len(path_list)):
-            i = (int(index) + step) % len(path_list)
-            if path_list[i] in bad.reasons:
+        for step in range(count):
+            i = (int(index) + step) % count
+            if (path := paths[i]) in bad.reasons:
                 continue
             try:
-                return check_image(path_list[i]), i, step == 0
+                return check_image(path), i, step == 0
             except ValueError as error:
-                bad.add(path_list[i], str(error))
+                bad.add(path, str(error))
         bad.check()  # raises: no image is left
 
     def fetch(index):
-        content = read_or_empty(tf.gather(paths, index))
+        # A broken file is not opened, because it may be a pipe. No file has an empty path.
+        content = read_or_empty(tf.where(closed(index), b"", path_of(index)) if broken else path_of(index))
         whole = has_end_markers(content)
         whole = tf.cond(whole & ~tf.io.is_jpeg(content), lambda: png_checksums_ok(content), lambda: whole)
         if bad.reasons:  # found before this pipeline was built
-            whole &= ~tf.gather(tf.constant([path in bad.reasons for path in path_list]), index)
+            whole &= ~broken_in_graph(paths, bad.reasons)(index)
 
         def repaired():
             new, number, same = tf.numpy_function(repair, [index], (tf.string, tf.int64, tf.bool), stateful=False)
@@ -237,7 +240,7 @@ def path_split(path_list: Sequence[str], label_array: np.ndarray, bad: BadImages
 
         return tf.cond(whole, lambda: (content, tf.gather(labels, index), True), repaired)
 
-    return Split(num_examples=len(path_list), fetch=fetch, paths=tuple(path_list), bad=bad, labels=label_array,
+    return Split(num_examples=count, fetch=fetch, paths=paths, bad=bad, labels=label_array,
                  multi_label=np.ndim(label_array) == 2)
 
 

@@ -66,7 +66,7 @@ def open_source(name: str, data_dir: str | os.PathLike | None = None, max_bad_im
     if name == "tfrecord":
         return tfrecord(data_dir, max_bad_images, minival)
     if name.startswith("tfds:"):
-        return tfds(name.removeprefix("tfds:"), data_dir, train_split, validation_split, minival)
+        return tfds(name.removeprefix("tfds:"), data_dir, train_split, validation_split, minival, max_bad_images)
     if name == HANDED_OVER:
         raise UserError("`data.source` is \"python\": these data were given to kt.train, and a command cannot read "
                         "them. Call kt.train(recipe, data=...) or kt.train(resume=RUN, data=...), or name a source.")

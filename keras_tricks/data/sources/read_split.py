@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_tricks.data.sources.bad_images import BadImages
 from keras_tricks.data.sources.image_files import quick_content
+from keras_tricks.data.sources.names import Names
 from keras_tricks.data.sources.source import Split
 
 
@@ -29,6 +30,7 @@ def read_split(read: Callable, names: Sequence[str], bad: BadImages, labels: np.
         classes: integer, number of classes if `read` returns several labels an image, as uint8 `(classes,)`. Defaults
             to `None`: it returns an integer.
     """
+    names = names if isinstance(names, Names) else tuple(names)
     count, dtype, rank = len(names), tf.string if encoded else tf.uint8, 0 if encoded else 3
     if labels is not None and labels.ndim == 2:
         classes = labels.shape[1]
@@ -59,5 +61,5 @@ def read_split(read: Callable, names: Sequence[str], bad: BadImages, labels: np.
         return image, tf.ensure_shape(label, label_shape), tf.ensure_shape(same, ())
 
     content = (lambda i: read(i) if labels is not None else read(i)[0]) if encoded else None
-    return Split(count, fetch=fetch, paths=tuple(names), bad=bad, labels=labels, identity=identity, content=content,
+    return Split(count, fetch=fetch, paths=names, bad=bad, labels=labels, identity=identity, content=content,
                  multi_label=classes is not None)

@@ -20,10 +20,19 @@ import tensorflow as tf
 from keras_tricks.data.sources.folder_scan import JPEG_SUFFIXES
 from keras_tricks.data.sources.image_files import has_end_markers, read_or_empty, value_or_empty
 from keras_tricks.data.sources.minival import split_off
-from keras_tricks.data.sources.shard_index import HEADER, read_description, read_index, record_starts, shard_paths
+from keras_tricks.data.sources.names import Paths, broken_in_graph
+from keras_tricks.data.sources.shard_index import (
+    HEADER,
+    column_places,
+    read_description,
+    read_index,
+    record_starts,
+    shard_paths,
+)
 from keras_tricks.data.sources.source import Source, Split
 from keras_tricks.utils.errors import UserError
 
+MAX_CONSTANT = 2**22  # bytes of an index that a graph holds; a larger one is read from its file, 0.1 ms for a number
 COMPARED_FILES = 8  # other files that a worker tries to read when it cannot read one
 
 log = logging.getLogger("absl")
@@ -73,9 +82,10 @@ def remote_file_split(path_list: Sequence[str], labels: Sequence[int], broken: C
         labels: as in `Split`.
         broken: paths known to be broken.
     """
-    opened = [b"" if path in broken else os.fsencode(path) for path in path_list]  # a broken file may be a pipe
+    names = path_list if isinstance(path_list, Paths) else Paths(path_list)
     several = np.ndim(labels) == 2
-    paths, labels = tf.constant(opened, tf.string), tf.constant(labels, tf.uint8 if several else tf.int32)
+    path_of, is_broken = names.in_graph(), broken_in_graph(names, broken)
+    labels = tf.constant(labels, tf.uint8 if several else tf.int32)
     readable = [path for path in path_list if path not in broken] if broken else path_list
     others = readable[:: -(-len(readable) // COMPARED_FILES)] if readable else ()
 
@@ -89,10 +99,11 @@ def remote_file_split(path_list: Sequence[str], labels: Sequence[int], broken: C
         return tf.cond(tf.reduce_any(found), lambda: tf.constant(b""), lambda: tf.io.read_file(path))
 
     def fetch(index):
-        content = read(tf.gather(paths, index))
+        path = tf.where(is_broken(index), b"", path_of(index)) if broken else path_of(index)  # it may be a pipe
+        content = read(path)
         intact = has_end_markers(content) & tf.io.is_jpeg(content)
         if broken:
-            intact &= ~tf.gather(tf.constant([path in broken for path in path_list]), index)
+            intact &= ~is_broken(index)
         return tf.cond(intact, lambda: content, _black_pixel), tf.gather(labels, index), intact
 
     return Split(num_examples=len(path_list), fetch=fetch, multi_label=several)
@@ -104,11 +115,8 @@ def remote_record_split(root: pathlib.Path, name: str) -> Split:
     index, files = read_index(root, description, name), shard_paths(root, description, name)
     starts = record_starts(files, index)
     paths = tf.constant([os.fsencode(file) for file in files])
-    columns = {
-        "shard": index["shard"], "start": starts, "label": index["label"],
-        "before_image": index["offset"] - starts - HEADER, "image": index["length"],
-    }
-    columns = {key: tf.constant(column) for key, column in columns.items()}
+    index = {column: index[column] for column in ("shard", "offset", "length", "label")} | {"start": starts}
+    number_at = _reader(root / f"{name}.index.npz", index)
     patterns = tf.constant([re.sub(rb"([*?\[\]\\])", rb"\\\1", os.fsencode(file)) for file in files])
 
     def empty_if_exists(shard):
@@ -117,15 +125,36 @@ def remote_record_split(root: pathlib.Path, name: str) -> Split:
         return tf.cond(found, lambda: tf.constant(b""), lambda: tf.io.read_file(tf.gather(paths, shard)))
 
     def fetch(position):
-        example = {key: tf.gather(column, position) for key, column in columns.items()}
+        example = {column: number_at(column, position) for column in index}
+        before = example["offset"] - example["start"] - HEADER
         record = value_or_empty(_record_at, tf.gather(paths, example["shard"]), example["start"],
-                                example["before_image"] + example["image"] + 256)
+                                before + example["length"] + 256)
         record = tf.cond(tf.strings.length(record) > 0, lambda: record, lambda: empty_if_exists(example["shard"]))
-        cut = lambda: tf.strings.substr(record, example["before_image"], example["image"])  # noqa: E731
+        cut = lambda: tf.strings.substr(record, before, example["length"])  # noqa: E731
         intact = tf.strings.length(record) > 0
         return tf.cond(intact, cut, _black_pixel), example["label"], intact
 
     return Split(num_examples=len(starts), fetch=fetch)
+
+
+def _reader(path, index):
+    """A graph function of (name of a column, position) that returns its number there, from constants or the file."""
+    places = column_places(path)
+    if sum(values.nbytes for values in index.values()) <= MAX_CONSTANT or not index.keys() <= places.keys():
+        columns = {column: tf.constant(values) for column, values in index.items()}
+        return lambda column, position: tf.gather(columns[column], position)
+    size, file = path.stat().st_size, tf.constant([os.fsencode(path.absolute())])
+
+    def number_at(column, position):
+        first, dtype = places[column]
+        start = first + tf.cast(position, tf.int64) * dtype.itemsize
+        read = tf.raw_ops.FixedLengthRecordDatasetV2(
+            filenames=file, header_bytes=start, record_bytes=tf.constant(dtype.itemsize, tf.int64),
+            footer_bytes=size - start - dtype.itemsize, buffer_size=tf.constant(64, tf.int64), compression_type="")
+        record = tf.data.experimental.from_variant(read, tf.TensorSpec((), tf.string)).get_single_element()
+        return tf.io.decode_raw(record, dtype.name)[0]
+
+    return number_at
 
 
 def _record_at(path, start, buffer_size):

@@ -8,6 +8,7 @@ import pathlib
 import re
 import struct
 import threading
+import zipfile
 from collections.abc import Iterator
 
 import numpy as np
@@ -107,7 +108,7 @@ def read_index(root: pathlib.Path, description: dict, split: str) -> dict[str, n
         raise UserError(f"{path} cannot be read ({error}): copy the packed data again.") from None
     if wrong := _wrong_column(index, description, split):
         raise UserError(f"{path} does not fit its shards ({wrong}): copy or pack the data again.")
-    return {column: values.astype(COLUMNS[column]) for column, values in index.items()}
+    return {column: values.astype(COLUMNS[column], copy=False) for column, values in index.items()}
 
 
 def _wrong_column(index, description, split):
@@ -117,7 +118,8 @@ def _wrong_column(index, description, split):
         return "its columns do not have one number for each example"
     if not all(np.issubdtype(values.dtype, np.integer) for values in index.values()):
         return "its columns are not integers"
-    index = {column: values.astype("int64") for column, values in index.items()}
+    index = {column: values if values.dtype == COLUMNS[column] else values.astype("int64")
+             for column, values in index.items()}
     part = description["splits"][split]
     count = len(index["label"])
     if part.get("examples", count) != count:
@@ -138,6 +140,24 @@ def _wrong_column(index, description, split):
         return f"example {number} has label {index['label'][number]} of {len(description['class_names'])} classes"
     outside = (index["crc32"] < 0) | (index["crc32"] >= 2**32)
     return f"example {outside.argmax()} has no valid checksum" if outside.any() else ""
+
+
+def column_places(path: pathlib.Path) -> dict[str, tuple[int, np.dtype]]:
+    """(position of the first number in the file, dtype) of each column of an index, so that others can read one number.
+
+    Empty for a compressed file, which `pack` does not write.
+    """
+    places = {}
+    with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED:
+                return {}
+            file.seek(member.header_offset + 26)  # the lengths of the name and of the extra field
+            file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
+            np.lib.format.read_magic(file)
+            dtype = np.lib.format.read_array_header_1_0(file)[2]
+            places[member.filename.removesuffix(".npy")] = file.tell(), dtype
+    return places
 
 
 def record_starts(shards: list[pathlib.Path], index: dict[str, np.ndarray]) -> np.ndarray:
@@ -207,5 +227,5 @@ def identity(index: dict[str, np.ndarray]) -> str:
     """sha256 of the labels, sizes and checksums of all images. The same for shards of another size."""
     digest = hashlib.sha256()
     for column in ("label", "length", "crc32"):
-        digest.update(np.ascontiguousarray(index[column].astype(COLUMNS[column])).tobytes())
+        digest.update(np.ascontiguousarray(index[column].astype(COLUMNS[column], copy=False)))
     return digest.hexdigest()

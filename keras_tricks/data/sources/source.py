@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from keras_tricks.data.sources.names import Names
 from keras_tricks.utils.errors import UserError, nearest
 
 
@@ -39,7 +40,7 @@ class Split:
     num_examples: int
     fetch: typing.Callable | None = None
     scan: typing.Callable | None = None
-    paths: tuple = ()
+    paths: Sequence[str] = ()
     bad: typing.Any = None
     labels: np.ndarray | None = dataclasses.field(default=None, compare=False)
     identity: str = ""
@@ -65,7 +66,7 @@ class Split:
         chosen = tf.constant(numbers, "int64")
         return dataclasses.replace(
             self, num_examples=len(numbers), fetch=lambda i: self.fetch(tf.gather(chosen, i)),
-            paths=tuple(self.paths[i] for i in numbers) if self.paths else (),
+            paths=Names(len(numbers), lambda i: self.paths[int(numbers[i])]) if self.paths else (),
             labels=None if self.labels is None else self.labels[numbers],
             content=None if self.content is None else lambda i: self.content(int(numbers[i])),
         )

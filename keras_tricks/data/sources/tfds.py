@@ -8,9 +8,13 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from keras_tricks.data.sources.bad_images import BadImages
+from keras_tricks.data.sources.names import Names
+from keras_tricks.data.sources.read_split import read_split
 from keras_tricks.data.sources.source import Source, Split
 from keras_tricks.utils.errors import UserError, nearest
 
+RANDOM_ACCESS = "array_record"  # the only format that TFDS 4.9 reads by index
 SHUFFLE_BUFFER = 10_000  # encoded images; about 1.1 GB of ImageNet JPEGs
 EPOCH_STRIDE = 1_000_003  # separates the seeds of one epoch from those of the next
 
@@ -18,8 +22,11 @@ log = logging.getLogger("absl")
 
 
 def tfds(name: str, data_dir: str | os.PathLike | None = None, train_split: str = "train",
-         validation_split: str | None = None, minival: float = 0.0) -> Source:
+         validation_split: str | None = None, minival: float = 0.0, max_bad_images: int = 100) -> Source:
     """Opens a prepared data set with an `image` and a `label`.
+
+    One prepared with `--file_format=array_record` is read by index, through `builder.as_data_source`; all other formats
+    are streams with a shuffle buffer.
 
     Args:
         name: `"imagenet2012"`, `"cifar10"`, `"cifar10:3.0.2"`, ...
@@ -27,6 +34,7 @@ def tfds(name: str, data_dir: str | os.PathLike | None = None, train_split: str 
         train_split, validation_split: names or slices (`"train[:98%]"`). The validation split defaults to
             `"validation"`, then `"test"`.
         minival: float in [0, 1), share of the training split, taken from its end, to validate on instead.
+        max_bad_images: integer >= 0, images that may be broken if they are read by index.
 
     Raises:
         UserError: TFDS is not installed, the data set is not prepared (the message gives the command), or it has no
@@ -45,8 +53,8 @@ def tfds(name: str, data_dir: str | os.PathLike | None = None, train_split: str 
     return Source(
         name=name.partition(":")[0],
         class_names=_class_names(builder),
-        train=_split(builder, train_split),
-        validation=_split(builder, validation_split),
+        train=_split(builder, train_split, max_bad_images),
+        validation=_split(builder, validation_split, max_bad_images),
     )
 
 
@@ -126,7 +134,7 @@ def _version(text):
     return [int(p) if p.isdigit() else -1 for p in text.split(".")]
 
 
-def _split(builder, split):
+def _split(builder, split, max_bad_images):
     module = tensorflow_datasets()
     from_disk = module.decode.SkipDecoding()
     try:
@@ -150,7 +158,20 @@ def _split(builder, split):
     if not num_examples:
         raise UserError(f"The split {split!r} of tfds:{builder.name} has no example: give a larger slice.")
     identity = hashlib.sha256(f"{builder.info.full_name} {split} {num_examples}".encode()).hexdigest()
+    if builder.info.file_format is not None and builder.info.file_format.value == RANDOM_ACCESS:
+        return _by_index(builder, split, num_examples, identity, max_bad_images)
     return Split(num_examples=num_examples, scan=scan, identity=identity)
+
+
+def _by_index(builder, split, count, identity, max_bad_images):
+    source = builder.as_data_source(split, decoders={"image": tensorflow_datasets().decode.SkipDecoding()})
+
+    def read(number):
+        example = source[number]
+        return example["image"], int(example["label"])
+
+    names = Names(count, lambda number: f"tfds:{builder.name} {split}, example {number}")
+    return read_split(read, names, BadImages(max_bad_images), identity=identity)
 
 
 def _unpack(example):

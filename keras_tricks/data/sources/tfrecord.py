@@ -12,6 +12,7 @@ unpacked data.
 """
 
 import contextlib
+import dataclasses
 import errno
 import functools
 import glob
@@ -30,6 +31,8 @@ from keras_tricks.data.sources.bad_images import BadImages
 from keras_tricks.data.sources.file_access import retry
 from keras_tricks.data.sources.image_files import decoding_fault
 from keras_tricks.data.sources.minival import split_off
+from keras_tricks.data.sources.names import Names
+from keras_tricks.data.sources.reencode import Encoding, in_graph
 from keras_tricks.data.sources.shard_index import (
     COLUMNS,
     FOOTER,
@@ -66,20 +69,25 @@ def tfrecord(data_dir: str | os.PathLike, max_bad_images: int = 100, minival: fl
     splits = []
     for name in SPLITS:
         index = read_index(root, description, name)
-        splits.append((shard_paths(root, description, name), index, np.arange(len(index["label"]))))
+        splits.append((shard_paths(root, description, name), index, None))
     if minival:
-        paths, index, numbers = splits[0]
-        splits = [(paths, index, part) for part in split_off(numbers, minival)]
+        paths, index, _ = splits[0]
+        splits = [(paths, index, part) for part in split_off(range(len(index["label"])), minival)]
     return Source(description["name"], tuple(description["class_names"]),
                   *(_indexed_split(*split, BadImages(max_bad_images)) for split in splits))
 
 
 def _indexed_split(paths, index, numbers, bad):
-    """A `Split` of some examples of an index. One that cannot be read is recorded and replaced by the next one."""
+    """A `Split` of some examples of an index, all if `numbers` is `None`.
+
+    One that cannot be read is recorded and replaced by the next one.
+    """
     identity_of_all = identity(index)
-    index = {column: values[numbers] for column, values in index.items()}
-    bad.total = count = len(numbers)
-    names = tuple(f"{paths[s].name}, example {n}" for s, n in zip(index["shard"], numbers, strict=True))
+    index = {column: index[column] for column in ("shard", "offset", "length", "label", "crc32")}
+    if numbers is not None:
+        index = {column: values[numbers] for column, values in index.items()}
+    bad.total = count = len(index["label"])
+    names = Names(count, lambda i: f"{paths[index['shard'][i]].name}, example {i if numbers is None else numbers[i]}")
 
     @functools.lru_cache(OPEN_SHARDS)
     def opened(shard):
@@ -112,14 +120,16 @@ def _indexed_split(paths, index, numbers, bad):
     return Split(num_examples=count, fetch=fetch, paths=names, bad=bad, labels=index["label"], identity=identity_of_all)
 
 
-def pack(source: Source, folder: str | os.PathLike, shard_bytes: int = 128 * 2**20) -> dict:
+def pack(source: Source, folder: str | os.PathLike, shard_bytes: int = 128 * 2**20,
+         encoding: Encoding | None = None) -> dict:
     """Writes both splits of a source as shards.
 
     Args:
-        source: `Source`. Encoded images are stored unchanged, arrays as PNG. Each image is decoded once; broken ones
-            are left out, added to the split's `bad` and logged.
+        source: `Source`. Encoded images are stored unchanged, arrays as PNG, unless there is an `encoding`. Each image
+            is decoded once; broken ones are left out, added to the split's `bad` and logged.
         folder: new folder. It appears when everything is written.
         shard_bytes: integer, size at which a new shard is started. Defaults to 128 MiB.
+        encoding: `Encoding` of the images, whose pixels change. Defaults to `None`: they are stored unchanged.
 
     Returns:
         The description in `dataset.json`, a dict.
@@ -134,7 +144,8 @@ def pack(source: Source, folder: str | os.PathLike, shard_bytes: int = 128 * 2**
         try:
             description = {
                 "version": VERSION, "name": source.name, "class_names": list(source.class_names),
-                "splits": {name: _write(split, name, partial, shard_bytes)
+                "encoding": None if encoding is None else dataclasses.asdict(encoding),
+                "splits": {name: _write(split, name, partial, shard_bytes, encoding)
                            for name, split in zip(SPLITS, (source.train, source.validation), strict=True)},
             }
         except tf.errors.OpError as error:
@@ -184,9 +195,9 @@ def _new_folder(folder):
             file_lock.release()
 
 
-def _write(split, name, folder, shard_bytes):
+def _write(split, name, folder, shard_bytes, encoding):
     rows, shards, writer, written = [], [], None, 0
-    for number, (image, label, intact, fault) in enumerate(_examples(split).as_numpy_iterator()):
+    for number, (image, label, intact, fault) in enumerate(_examples(split, encoding).as_numpy_iterator()):
         if fault and split.bad is None:
             raise UserError(f"Image {number} of the {name} split cannot be decoded: {fault.decode()}.")
         if fault:
@@ -219,14 +230,18 @@ def _write(split, name, folder, shard_bytes):
     }
 
 
-def _examples(split):
+def _examples(split, encoding):
     """(encoded image, label, intact, reason why it cannot be decoded or "") of all examples, in order."""
 
     def checked(image, label, intact):
         if image.dtype != tf.string:
-            return tf.io.encode_png(image), label, intact, ""
+            image = tf.io.encode_png(image)
+            return image if encoding is None else in_graph(encoding, image), label, intact, ""
         fault = tf.numpy_function(lambda content: decoding_fault(content).encode(), [image], tf.string, stateful=False)
-        return image, label, intact, tf.ensure_shape(fault, ())
+        fault = tf.ensure_shape(fault, ())
+        if encoding is not None:
+            image = tf.cond(fault == b"", lambda: in_graph(encoding, image), lambda: image)
+        return image, label, intact, fault
 
     if split.fetch is not None:
         examples = tf.data.Dataset.range(split.num_examples).map(split.fetch, tf.data.AUTOTUNE, deterministic=True)

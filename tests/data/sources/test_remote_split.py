@@ -100,6 +100,15 @@ def operations(split):
     return {node.op for node in nodes}
 
 
+def test_a_large_index_is_read_from_its_file(packed, monkeypatch):
+    constants = fetched(remote_split.remote_record_split(packed, "train"))
+    monkeypatch.setattr(remote_split, "MAX_CONSTANT", 0)
+    split = remote_split.remote_record_split(packed, "train")
+    assert "FixedLengthRecordDatasetV2" in operations(split)
+    assert fetched(split) == constants
+    assert fetched(split.take(5)) == fetched(remote_split.remote_record_split(packed, "train").take(5))
+
+
 @pytest.mark.parametrize("name", ["image_folder", "tfrecord"])
 def test_no_python_function_is_left_in_the_graph(folder, packed, name):
     data, source = opened(name, folder if name == "image_folder" else packed)

@@ -22,7 +22,8 @@ def image_of(number):
     return np.full((8, 8, 3), number, "uint8")
 
 
-def prepare(folder, dataset, version, splits, classes=5, encoding="png", extra=False, label=None, label_of=None):
+def prepare(folder, dataset, version, splits, classes=5, encoding="png", extra=False, label=None, label_of=None,
+            file_format=None):
     """Writes a data set with TFDS: `splits` is {split: numbers of its images}; label = number % classes.
 
     `label` and `label_of`: another feature for the labels, and the function of the number that gives them.
@@ -55,7 +56,7 @@ def prepare(folder, dataset, version, splits, classes=5, encoding="png", extra=F
                 example = {"image": image_of(n), "label": own, "id": str(n)}
                 yield n, {key: example[key] for key in self.info.features}
 
-    Dataset(data_dir=folder).download_and_prepare()
+    Dataset(data_dir=folder, file_format=file_format).download_and_prepare()
 
 
 @pytest.fixture(scope="module")
@@ -229,3 +230,33 @@ def test_labels_that_are_no_classes_are_refused(tmp_path, name, label, label_of,
     prepare(tmp_path, name, "1.0.0", FEW, label=label, label_of=label_of)
     with pytest.raises(UserError, match=words):
         open_source(f"tfds:{name}", tmp_path)
+
+
+# ---- read by index
+
+
+@pytest.fixture(scope="module")
+def random_access(tmp_path_factory):
+    pytest.importorskip("array_record")
+    folder = tmp_path_factory.mktemp("random_access")
+    prepare(folder, "cifar10", "3.0.2", {"train": range(TRAIN), "test": range(100, 100 + TEST)},
+            file_format="array_record")
+    return folder
+
+
+def test_array_records_are_read_by_index(random_access):
+    source = open_source("tfds:cifar10", random_access, train_split="train[:80%]")
+    assert source.train.scan is None and source.train.num_examples == 40
+    image, label, intact = source.train.fetch(tf.constant(7, tf.int64))
+    number = int(tf.io.decode_png(image)[0, 0, 0])
+    assert int(label) == number % 5 and bool(intact)
+    assert sorted(numbers(evaluation_batches(source.validation, DATA, 5, 5)))[-TEST:] == list(range(100, 100 + TEST))
+    assert source.train.take(5).num_examples == 5, "a stream cannot be thinned out"
+
+
+def test_processes_divide_array_records(random_access):
+    split = open_source("tfds:cifar10", random_access).train
+    whole = numbers(training_batches(split, DATA, PLAIN, 5, plan(split, 10), seed=3))
+    parts = [numbers(training_batches(split, DATA, PLAIN, 5, plan(split, 10), seed=3, part=p, parts=2)) for p in (0, 1)]
+    assert sorted(whole) == list(range(TRAIN)) and sorted([*parts[0], *parts[1]]) == sorted(whole)
+    assert [len(part) for part in parts] == [TRAIN // 2] * 2
