@@ -20,7 +20,7 @@ if keras.backend.backend() == "tensorflow":
     )
 
 gc.freeze()  # collections skip the half million objects of the imports
-gc.set_threshold(50_000, 20, 20)
+gc.set_threshold(10_000, 5, 5)  # fewer passes over young objects; models that are dropped are still freed soon
 
 
 def pytest_runtest_setup():
