@@ -8,6 +8,7 @@ It needs a Chromium, which it starts without a window. The photographs are those
 """
 
 import argparse
+import os
 import pathlib
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from PIL import Image
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-HEIGHTS = {1280: 1500, 390: 1500}  # pixels that are kept
+WIDTHS = (1280, 390)
 CELL = """import keras_tricks as kt
 
 run = kt.train("quickstart")
@@ -35,23 +36,26 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
         if args.cifar:
-            report(args.cifar, "report_cifar10", scratch)
+            (scratch / "runs").mkdir()
+            (scratch / "runs" / "cifar10").symlink_to(args.cifar.resolve())
+            report("cifar10", 1500, scratch)  # without the images of the data set
         if args.photos:
-            report(train_photos(scratch), "report_photos", scratch)
+            train_photos(scratch)
+            report("photos", 2900, scratch)
         if args.notebook:
             notebook(scratch)
 
 
-def report(run, name, scratch):
-    """Screenshots of a run's report."""
+def report(name, height, scratch):
+    """Screenshots of the report of `runs/<name>`, the upper `height` pixels."""
     page = scratch / f"{name}.html"
-    command("report", run, "--output", page)
-    for width, height in HEIGHTS.items():
-        shoot(page, IMAGES / f"{name}_{width}.webp", width, height)
+    command(scratch, "report", f"runs/{name}", "--output", page)
+    for width in WIDTHS:
+        shoot(page, IMAGES / f"report_{name}_{width}.webp", width, height)
 
 
 def train_photos(scratch):
-    """A run of transfer/photos on crops of two photographs, without pretrained weights: two classes."""
+    """`runs/photos`: transfer/photos on crops of two photographs, without pretrained weights."""
     from sklearn.datasets import load_sample_image
 
     for label in ("china", "flower"):
@@ -64,8 +68,7 @@ def train_photos(scratch):
     changes = ["model.name=resnet18d", "data.image_size=64", "data.short_side=73", "schedule.epochs=4",
                "schedule.warmup_epochs=0.5", "schedule.batch_size=16", "export.formats=[]"]
     words = [word for change in changes for word in ("--set", change)]
-    command("train", "transfer/photos", "--data-dir", scratch / "photos", "--output", scratch / "run", *words)
-    return scratch / "run"
+    command(scratch, "train", "transfer/photos", "--data-dir", "photos", "--output", "runs/photos", *words)
 
 
 def notebook(scratch):
@@ -89,8 +92,10 @@ def notebook(scratch):
     shoot(scratch / "notebook.html", IMAGES / "notebook.webp", 1280, 1000)
 
 
-def command(*words):
-    subprocess.run([sys.executable, "-m", "keras_tricks", *map(str, words)], check=True, cwd=ROOT)
+def command(folder, *words):
+    """Runs a command of this checkout in a folder, so that its pages have short names."""
+    subprocess.run([sys.executable, "-m", "keras_tricks", *map(str, words)], check=True, cwd=folder,
+                   env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def shoot(page, path, width, height):

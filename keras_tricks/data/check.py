@@ -58,7 +58,8 @@ def _duplicates(source):
 
 
 def _shown(example: Example, names):
-    return f"{printable(example.name)} ({example.split}, {printable(names[example.label])})"
+    labels = " and ".join(printable(names[label]) for label in example.labels) or "no label"
+    return f"{printable(example.name)} ({example.split}, {labels})"
 
 
 def _broken(split):

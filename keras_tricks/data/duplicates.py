@@ -28,12 +28,12 @@ BLOCK = 4096  # images that are compared at once
 
 
 class Example(typing.NamedTuple):
-    """An image of a data set: `split` is `"training"` or `"validation"`, `label` an integer."""
+    """An image of a data set: `split` is `"training"` or `"validation"`, `labels` a tuple of integers."""
 
     split: str
     number: int
     name: str
-    label: int
+    labels: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,20 +55,19 @@ class Duplicates:
 
     @property
     def labels_differ(self) -> bool:
-        return len({example.label for example in self.examples}) > 1
+        return len({example.labels for example in self.examples}) > 1
 
 
 def find_duplicates(source: Source) -> list[Duplicates]:
     """Reads every image of a source. Broken images are left out.
 
-    Images are compared in groups with equal parts of the hash, so the time grows slowly with their number, and memory
-    is about 300 bytes an image.
+    Only hashes with a byte in common are compared, about one pair of 32. Memory is about 1 kB an image.
     """
     examples, prints = [], []
     for name, split in (("training", source.train), ("validation", source.validation)):
-        for number, image, label in _readable(split):
+        for number, image, labels in _readable(split):
             path = split.paths[number] if len(split.paths) else f"{name}[{number}]"
-            examples.append(Example(name, number, str(path), label))
+            examples.append(Example(name, number, str(path), labels))
             prints.append(fingerprint(image))
     if not prints:
         return []
@@ -166,15 +165,22 @@ class _Sets:
         return [group for group in found.values() if len(group) > 1]
 
 
-def _readable(split: Split) -> Iterator[tuple[int, typing.Any, int]]:
-    """Yields (index, RGB image of Pillow, label) of the examples of a split that are not broken."""
-    from PIL import Image
-
+def _readable(split: Split) -> Iterator[tuple[int, typing.Any, tuple[int, ...]]]:
+    """Yields (index, RGB image of Pillow, labels) of the examples of a split that are not broken."""
     if split.fetch is None:
         rows = split.scan(tf.constant(0, tf.int64), None)
     else:
         rows = tf.data.Dataset.range(split.num_examples).map(lambda i: (i, *split.fetch(i)), tf.data.AUTOTUNE)
     for index, image, label, intact in itertools.islice(rows.as_numpy_iterator(), split.num_examples):
         if intact:
-            opened = Image.open(io.BytesIO(image)) if isinstance(image, bytes) else Image.fromarray(image)
-            yield int(index), opened.convert("RGB"), int(label)
+            labels = (int(label),) if np.ndim(label) == 0 else tuple(int(i) for i in np.flatnonzero(label))
+            yield int(index), _rgb(image), labels
+
+
+def _rgb(image):
+    """An encoded image, or uint8 pixels `(height, width, channels)`, as an RGB image: the first channels of several."""
+    from PIL import Image
+
+    if isinstance(image, bytes):
+        return Image.open(io.BytesIO(image)).convert("RGB")
+    return Image.fromarray(image[..., :3] if image.shape[-1] >= 3 else image[..., 0]).convert("RGB")

@@ -89,6 +89,11 @@ class Answers:
         """Positions of the answers with the lowest confidence."""
         return np.argsort(self.confidences, kind="stable")[:count]
 
+    @functools.cached_property
+    def issues(self):
+        """(positions, probable classes) of the labels that the network contradicts with confidence."""
+        return analysis.label_issues(self.probabilities, self.labels)
+
     def path(self, position):
         """The file of an answer, or `""` if examples are not files."""
         paths = self.split.paths

@@ -78,6 +78,7 @@ SECTIONS = (
     ("calibration", "Calibration", sections.calibration),
     ("mistakes", "Most confident mistakes", sections.mistakes),
     ("uncertain", "Least confident images", sections.uncertain),
+    ("suspicious", "Suspicious labels", sections.suspicious),
     ("training", "Training images as the network sees them", sections.training_images),
     ("rejected", "Rejected images", sections.rejected),
     ("speed", "Throughput", sections.speed),

@@ -163,6 +163,18 @@ def uncertain(found):
     return "" if found.answers is None else _gallery(found, found.answers.uncertain(SHOWN))
 
 
+def suspicious(found):
+    """The labels that are probably wrong."""
+    if found.answers is None:
+        return ""
+    positions, _ = found.answers.issues
+    if not len(positions):
+        return "<p>None.</p>"
+    return (f'<p class="soft">{len(positions):,} of {len(found.answers.labels):,} labels that the network contradicts '
+            "with confidence (confident learning), the most suspicious first. Some labels are wrong, at others the "
+            f"network is. keras-tricks data check finds repeated images.</p>{_gallery(found, positions[:SHOWN])}")
+
+
 def _gallery(found, positions):
     answers, items = found.answers, []
     for i in positions:

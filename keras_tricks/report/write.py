@@ -95,7 +95,8 @@ def _answer(found, data_dir, mapping):
     try:
         found.answers = answer(changed, found.weights.path, recipe.data, mapping)
         split = found.answers.split
-        positions = (*found.answers.mistakes(SHOWN), *found.answers.uncertain(SHOWN))
+        positions = (*found.answers.mistakes(SHOWN), *found.answers.uncertain(SHOWN),
+                     *found.answers.issues[0][:SHOWN])
         found.pictures = images.thumbnails(split, found.answers.numbers[list(positions)])
     except (UserError, OSError) as error:
         if data_dir:

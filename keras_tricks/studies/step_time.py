@@ -22,6 +22,7 @@ from keras_tricks.run.start import epochs_of_fits
 from keras_tricks.run.weights import keeps_average
 from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.memory import free_memory, peak_memory
+from keras_tricks.utils.summary import COLUMNS, draw_curves, write_summary
 
 WARMUP = 3  # steps that are not timed: compilation, and batches that were prepared meanwhile
 STEPS = 40  # timed steps, at most
@@ -44,7 +45,7 @@ class RunCost:
             `None` on an accelerator, whose memory is not asked, and for a subclassed model.
         prepare_seconds: float, of imports, data and network.
         checkpoint_seconds: float, of a checkpoint; one is written after each epoch, beside the training.
-        export_seconds: float, of the exports.
+        export_seconds: float, of the curves and the exports.
     """
 
     step_seconds: float
@@ -103,14 +104,17 @@ def process_seconds():
 
 
 def _time_files(ready):
-    """Seconds of a checkpoint, and of the exports of the recipe."""
+    """Seconds of a checkpoint, and of the curves and the exports at the end of a run."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = callbacks.Checkpoint(folder)
         checkpoint.set_model(ready.trainer)
         started = time.perf_counter()
-        checkpoint.save()
+        with contextlib.suppress(callbacks.NonFiniteLoss):  # the run itself will stop there
+            checkpoint.save()
         checkpoint.close()
         saved = time.perf_counter()
+        write_summary(folder, [dict.fromkeys(COLUMNS, "1")])
+        draw_curves(folder)
         export_result(ready, pathlib.Path(folder))
         return saved - started, time.perf_counter() - saved
 

@@ -101,6 +101,13 @@ def test_a_named_pipe_in_a_folder_is_not_opened(run, images, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[0] == str(tmp_path / "a.png")
 
 
+def test_a_format_that_there_is_not(run, images, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        predict(run, images, "--format", "yaml")
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and error.count("\n") == 1 and "yaml" in error and "json" in error
+
+
 def test_mistakes(run, images, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty has no images"):

@@ -91,6 +91,8 @@ def test_the_page_is_alone_and_complete(run, written):
     assert sum(url.startswith("data:image") for url in page.urls) > 30 and len(text) < 300_000
     assert "broken.png" in text and "finished, 1 epochs" in text and "33</b>" in text and "1 cannot be read" in text
     assert "width=device-width" in text and "fitted to these same images" in text
+    issues, _ = written.answers.issues
+    assert f"{len(issues):,} of 33 labels that the network contradicts" in text or not len(issues)
 
 
 def test_the_tables_are_what_the_network_answers(run, written, data):
