@@ -248,7 +248,8 @@ def test_an_average_that_is_not_evaluated_is_not_watched(tmp_path):
 
 
 def swa(**changes):
-    return tiny(optimizer={"swa_epochs": 2}, schedule={"epochs": 3}, export=NO_EXPORT).replace(**changes)
+    return tiny(data={"train_images": 640}, optimizer={"swa_epochs": 2}, schedule={"epochs": 3},
+                export=NO_EXPORT).replace(**changes)
 
 
 class Kept(keras.callbacks.Callback):

@@ -145,6 +145,7 @@ def test_a_recipe_that_does_not_fit(changes, message):
         training.prepare(recipe)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_uninterrupted(tmp_path, monkeypatch):
     """In the middle of an epoch, with dropout, batch statistics, AGC and an average of the weights."""
     pytest.importorskip("tensorflow")

@@ -73,6 +73,7 @@ def test_layers_of_a_subclassed_model_and_one_that_is_not_built():
     assert [v.path.rpartition("own/")[2] for v in model.trainable_variables] == ["top/kernel", "top/bias"]
 
 
+@pytest.mark.slow
 def test_a_linear_probe_trains_the_classifier_alone(tmp_path):
     """The recipe `transfer/linear_probe`, on the digits and small: every other variable stays, with its statistics."""
     pytest.importorskip("tensorflow")

@@ -61,6 +61,7 @@ def test_a_run_that_diverged_has_no_pair():
     assert isinstance(only, PairedDifference) and (only.name, only.seeds, only.mean) == ("+ warmup", 2, 1.0)
 
 
+@pytest.mark.slow
 def test_the_command_prints_it(tmp_path, capsys):
     changes = ("model.name=test_resnet", 'model.options={"stem": "cifar"}', "data.image_size=8", "schedule.epochs=1",
                "data.train_images=128", "schedule.warmup_epochs=0")
