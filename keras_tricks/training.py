@@ -41,7 +41,14 @@ from keras_tricks.run.own import Handed, follows_plateau, make_callbacks
 from keras_tricks.run.peers import experiment, report_failures
 from keras_tricks.run.process import own_process
 from keras_tricks.run.resolve import create_run_folder, resolve_run
-from keras_tricks.run.start import epochs_of_fits, fingerprint, first_step_of, log_start, may_differ
+from keras_tricks.run.start import (
+    epochs_of_fits,
+    fingerprint,
+    first_step_of,
+    log_start,
+    may_differ,
+    warn_of_other_backend,
+)
 from keras_tricks.run.watchers import make_loggers, make_watchers
 from keras_tricks.run.weights import keeps_last_statistics, load_result
 from keras_tricks.utils.atomic_files import write_text
@@ -308,6 +315,7 @@ def _train(ready, run, folder, resume_from, verbose):
     watchers = make_watchers(ready, folder, validation, clock, scheduler, functools.partial(training_batches, ready))
     start = callbacks.Position()
     if run.resume:
+        warn_of_other_backend(resume_from)
         start = watchers.checkpoint.restore(ready.trainer, resume_from, may_differ=may_differ(run, resume_from))
         watchers.checkpoint.stopped &= run.changes != "new"
     first_step = first_step_of(ready.plan, start, ready.recipe.train.steps_per_execution)
@@ -343,15 +351,15 @@ def _fit(ready, start, first_step, callback_list, clock, validation, verbose, ch
         skipped = first_step if epochs.start == start.epoch else 0
         # --- data, augment --------------------------------------------------------------------------------------------
         batches = training_batches(ready, epochs, skipped, clock)
-        steps = max(ready.plan.phase(e).steps_per_epoch for e in epochs)
+        steps = max(ready.plan.phase(e).steps_per_epoch for e in epochs) - (skipped if len(epochs) == 1 else 0)
         fitted = ready.trainer.fit(
             batches,
             epochs=epochs.stop,
             initial_epoch=epochs.start,
-            steps_per_epoch=steps - skipped if len(epochs) == 1 else steps,
+            steps_per_epoch=steps,
             validation_data=validation,
             validation_freq=ready.recipe.train.evaluate_every,
-            callbacks=callback_list,
+            callbacks=callbacks.CallbackList(callback_list, ready.trainer, verbose, epochs.stop, steps),
             shuffle=False,
             verbose=verbose,
         )

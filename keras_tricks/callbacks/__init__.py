@@ -1,6 +1,7 @@
 """Callbacks that monitor, save or change a run between steps."""
 
 from keras_tricks.callbacks.batch_size_scheduler import BatchSizeScheduler
+from keras_tricks.callbacks.callback_list import CallbackList
 from keras_tricks.callbacks.checkpoint import Checkpoint, Position
 from keras_tricks.callbacks.gradient_noise import GradientNoiseScale
 from keras_tricks.callbacks.interruption import Interrupted, Interruption

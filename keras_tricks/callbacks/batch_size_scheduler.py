@@ -11,6 +11,7 @@ Status     `dont_decay/cifar10_small_*`, docs/results/dont_decay (n = 3)
 """
 
 import contextlib
+import time
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -18,8 +19,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_tricks.callbacks.callback_list import numbers
 from keras_tricks.callbacks.fit_checks import BatchSize, LearningRate
 from keras_tricks.callbacks.growing_batches import growing_batches
+from keras_tricks.distribution.step_state import StepState
 from keras_tricks.optimizers import GradientAccumulation
 from keras_tricks.optimizers.wrapper import find_wrapper, innermost
 from keras_tricks.schedules import BatchSizePlan, Step, batch_size_plan
@@ -29,6 +32,9 @@ from keras_tricks.utils.errors import UserError
 from keras_tricks.utils.types import Logs
 
 OWN_BATCHES = "Pass `scheduler.batch(examples)` to `fit`, without `batch_size` or `steps_per_epoch`."
+
+
+SECONDS_BETWEEN = 0.1  # of the progress bar's updates
 
 
 class _EndOfEpoch:
@@ -69,6 +75,8 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
                   callbacks=[scheduler])
     ```
     """
+
+    takes_tensors = True  # see `callback_list.py`
 
     def __init__(self, plan: BatchSizePlan, start: tuple[int, int] = (0, 0), batched: bool = False,
                  follows: bool = False) -> None:
@@ -144,6 +152,10 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
 
     # --- during fit ---------------------------------------------------------------------------------------------
 
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        self.step_state = StepState(self)
+
     def set_params(self, params: dict[str, Any]) -> None:
         super().set_params(params)
         self.params = params  # the progress bar keeps only some of them
@@ -159,6 +171,7 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
         if len({p.steps_per_epoch for p in plan}) > 1 and getattr(model, "steps_per_execution", 1) != 1:
             raise UserError("BatchSizeScheduler needs steps_per_execution=1: its epochs differ in length.")
         self.learning_rate.begin()
+        self.shown = 0.0
         self.accumulation = find_wrapper(model.optimizer, GradientAccumulation)
         if innermost(model.optimizer).gradient_accumulation_steps:
             raise UserError("BatchSizeScheduler counts updates, which an optimizer with `gradient_accumulation_steps` "
@@ -185,15 +198,15 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
         if self.first:
             self.size.begin(self.model)
             self.learning_rate.check(self.model.optimizer)
-        self.learning_rate.assign(self.model.optimizer, rate)
+        self.learning_rate.assign(self.step_state, rate)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.learning_rate.done()
         if self.first:
             self.first = False
             self._check_first_batch()
-        super().on_train_batch_end(self.done + batch, logs)
         self.steps = self.done + batch + 1
+        self._show(batch, logs)
         # TensorFlow's loop would request one more batch and count an update without data. On other backends the loop
         # ends with the data, the only way a PyDataset ends.
         if self.steps != self.target or self.target - self.done == self.params.get("steps"):
@@ -203,6 +216,13 @@ class BatchSizeScheduler(keras.callbacks.ProgbarLogger):
             warnings.filterwarnings("ignore", message="Your input ran out of data")
         elif not self.model.stop_training:
             self.model.stop_training = _EndOfEpoch()
+
+    def _show(self, batch, logs):
+        """Updates the bar, at most ten times a second: reading the logs waits for the step."""
+        if self.verbose == 1 and (self.steps == self.target or time.monotonic() - self.shown > SECONDS_BETWEEN):
+            super().on_train_batch_end(self.done + batch, numbers(logs))
+            self.shown = time.monotonic()
+        self.seen = self.steps
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self.suppressed_warnings.close()

@@ -77,6 +77,8 @@ class Checkpoint(keras.callbacks.Callback):
     A thread writes the files. `flush()` waits for it; `fit` calls it at the end.
     """
 
+    takes_tensors = True  # see `callback_list.py`
+
     def __init__(self, folder: Path, monitor: str | None = None, ema: WeightEMA | None = None,
                  plan: BatchSizePlan | None = None, every_steps: int | None = None, every_minutes: float | None = None,
                  keep: int = 2, fingerprint: dict[str, str] | None = None,
@@ -93,6 +95,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.position = self.start = Position()
         self.resumed, self.pending, self.states = {}, {}, None  # read from the file, until `fit` starts
         self.stopped = False  # whether a callback ended the training early
+        self.before_saving = lambda: None  # a check of the steps so far, which may raise
         self.writer, self.writing = concurrent.futures.ThreadPoolExecutor(1, "checkpoint"), None
         self.saved, self.offset, self.last_step = time.monotonic(), 0, (0, 0)
 
@@ -168,6 +171,7 @@ class Checkpoint(keras.callbacks.Callback):
         Raises:
             NonFiniteLoss: a weight is not finite. The previous checkpoint remains the newest.
         """
+        self.before_saving()
         self.flush()
         self.saved = time.monotonic()
         state = _copies(self._state_of(self.model))

@@ -56,12 +56,24 @@ class LearningRate:
         """Call it when `fit` begins."""
         self.assigned = self.used = None
 
-    def assign(self, optimizer, rate):
-        """Raises a `UserError` if the optimizer has a schedule, whose rate cannot be set."""
+    def assign(self, state, rate):
+        """Sets the rate of the next step.
+
+        Args:
+            state: `distribution.StepState` of the callback.
+            rate: float.
+
+        Raises:
+            UserError: the optimizer has a schedule, whose rate cannot be set.
+        """
         # A NumPy number, because TensorFlow 2.21 caches a tensor for every Python number it receives.
         self.assigned = np.float32(rate * self.scale)
+        variable = state.optimizer.learning_rate
+        if isinstance(variable, keras.Variable):
+            state.set_for_next_step(variable, self.assigned)
+            return
         try:
-            optimizer.learning_rate = self.assigned
+            state.optimizer.learning_rate = self.assigned
         except TypeError:
             raise UserError(f"{self.owner} sets the learning rate, but the optimizer has a `LearningRateSchedule`: "
                             f"leave out {self.owner}, or create the optimizer with a number.") from None

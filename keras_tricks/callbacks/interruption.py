@@ -53,6 +53,8 @@ class Interruption(keras.callbacks.Callback):
         Interrupted: in `fit`.
     """
 
+    takes_tensors = True  # see `callback_list.py`
+
     def __init__(self, checkpoint: Checkpoint, save: bool = True, agreement: StopAgreement | None = None) -> None:
         super().__init__()
         self.checkpoint, self.save, self.agreement = checkpoint, save, agreement

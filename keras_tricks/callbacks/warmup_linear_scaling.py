@@ -13,6 +13,7 @@ Status     equal to the formulas to 1e-7 over 120 epochs (tests/callbacks)
 import keras
 
 from keras_tricks.callbacks.fit_checks import BatchSize, LearningRate
+from keras_tricks.distribution.step_state import StepState
 from keras_tricks.optimizers import GradientAccumulation
 from keras_tricks.optimizers.wrapper import find_wrapper, innermost
 from keras_tricks.schedules import learning_rate, linear_scaling
@@ -41,6 +42,8 @@ class WarmupLinearScaling(keras.callbacks.Callback):
             number of batches than `steps_per_epoch`.
     """
 
+    takes_tensors = True  # see `callback_list.py`
+
     def __init__(self, batch_size: int, base_learning_rate: float = 0.1, base_batch_size: int = 256,
                  warmup_epochs: float = 5, decay: Decay = None, steps_per_epoch: int | None = None,
                  accumulation_steps: int | None = None) -> None:
@@ -51,6 +54,10 @@ class WarmupLinearScaling(keras.callbacks.Callback):
         self.accumulated = accumulation_steps or 1  # batches per update of the optimizer, once `fit` has begun
         self.epoch, self.batches, self.first = 0, 0, True
         self.learning_rate, self.size = LearningRate(type(self).__name__), BatchSize()
+
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        self.step_state = StepState(self)
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self.learning_rate.begin()
@@ -78,7 +85,7 @@ class WarmupLinearScaling(keras.callbacks.Callback):
             self.size.begin(self.model)
             self.learning_rate.check(self.model.optimizer)
         batches = self.epoch * self.steps_per_epoch + batch
-        self.learning_rate.assign(self.model.optimizer, self.rate(batches // self.accumulated))
+        self.learning_rate.assign(self.step_state, self.rate(batches // self.accumulated))
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.batches = batch + 1

@@ -19,6 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_tricks.distribution.step_state import StepState
 from keras_tricks.losses import trained_network
 from keras_tricks.utils.backend import compiled, on_tensorflow
 from keras_tricks.utils.errors import UserError
@@ -48,34 +49,53 @@ class WeightEMA(keras.callbacks.Callback):
             `fit`, if the model has `steps_per_execution` > 1.
     """
 
+    takes_tensors = True  # see `callback_list.py`
+
     def __init__(self, decay: float = 0.9999, validation_data: Any = None, evaluate_every: int = 1) -> None:
         super().__init__()
         if not 0 <= decay < 1:
             raise UserError(f"`decay` must be in [0, 1). Received: decay={decay}")
         _check_validation_data(validation_data)
         self.decay, self.validation_data, self.evaluate_every = decay, validation_data, evaluate_every
-        self.averages, self.sources, self.last = [], [], None
+        self.sources, self._averages, self._last = [], [], None
+        self.blended = None  # (averages, number of the last update), newer than their variables
+
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        self.step_state = StepState(self)
 
     def on_train_begin(self, logs: Logs = None) -> None:
         if getattr(self.model, "steps_per_execution", 1) != 1:
             raise UserError("WeightEMA averages after every update and needs steps_per_execution=1.")
         self.build(self.model)
 
+    @property
+    def averages(self) -> list[keras.Variable]:
+        """The variables of the average."""
+        self._assign()
+        return self._averages
+
+    @property
+    def last(self) -> keras.Variable | None:
+        """The number of the last averaged update."""
+        self._assign()
+        return self._last
+
     def build(self, model: keras.Model) -> None:
         """Starts the average at the model's weights. `fit` calls it; call it earlier to restore `variables`."""
-        if self.averages:
+        if self._averages:
             return
         self.set_model(model)
         # A distiller's teacher does not change.
         self.sources = [v for v in trained_network(model).variables if "float" in v.dtype]
         strategy = getattr(model, "distribute_strategy", None)
         with strategy.scope() if strategy is not None else contextlib.nullcontext():
-            self.averages = [
+            self._averages = [
                 keras.Variable(_copy(v), trainable=False, dtype=v.dtype, name=f"{v.path.replace('/', '_')}_average")
                 for v in self.sources
             ]
             updates = _copy(model.optimizer.iterations)
-            self.last = keras.Variable(updates, dtype="int", trainable=False, name="last_update")
+            self._last = keras.Variable(updates, dtype="int", trainable=False, name="last_update")
         self._blend = compiled(functools.partial(_blended, decay=self.decay))
         self._advance = self._in_a_graph() if on_tensorflow() else self._anywhere
 
@@ -92,15 +112,22 @@ class WeightEMA(keras.callbacks.Callback):
         from keras_tricks.distribution.average_update import make_average_update
 
         model = self.model
-        return make_average_update(model.distribute_strategy, model.optimizer.iterations, self.averages, self.sources,
-                                   self.last, lambda updates: ema_decay(updates, self.decay))
+        return make_average_update(model.distribute_strategy, model.optimizer.iterations, self._averages, self.sources,
+                                   self._last, lambda updates: ema_decay(updates, self.decay))
 
     def _anywhere(self):
-        model = self.model  # on JAX this attaches the state of the step
-        updates = keras.ops.convert_to_tensor(model.optimizer.iterations)
-        averages, sources = ([keras.ops.convert_to_tensor(v) for v in group] for group in (self.averages, self.sources))
-        averages = self._blend(averages, sources, updates, keras.ops.convert_to_tensor(self.last))
-        for variable, value in zip([*self.averages, self.last], [*averages, _copy(updates)], strict=True):
+        """Blends without waiting for the step. The variables of the average receive the values when they are read."""
+        updates, *sources = self.step_state.values([self.step_state.optimizer.iterations, *self.sources])
+        if self.blended is None:
+            self.blended = self.step_state.values(self._averages), *self.step_state.values([self._last])
+        self.blended = self._blend(self.blended[0], sources, updates, self.blended[1])
+
+    def _assign(self):
+        """Assigns the newest values to the variables of the average."""
+        if self.blended is None:
+            return
+        (averages, last), self.blended = self.blended, None
+        for variable, value in zip([*self._averages, self._last], [*averages, last], strict=True):
             variable.assign(value)
 
     @property
@@ -133,11 +160,14 @@ def _check_validation_data(data):
 
 
 def _blended(averages, sources, updates, last, decay):
-    """The averages after `updates` updates, one tensor each; as they are if there was no update since `last`."""
+    """(the averages after `updates` updates, `updates`). Nothing changes without an update since `last`.
+
+    All of them are new tensors, because JAX frees those of the step.
+    """
     ops = keras.ops
     kept = ops.where(updates > last, ema_decay(ops.cast(updates, "float32"), decay), 1.0)
-    return [ops.cast(kept * average + (1.0 - kept) * source, average.dtype)
-            for average, source in zip(averages, sources, strict=True)]
+    return [ops.cast(kept * average + (1.0 - kept) * ops.stop_gradient(source), average.dtype)
+            for average, source in zip(averages, sources, strict=True)], ops.maximum(updates, last)
 
 
 def _copy(variable):

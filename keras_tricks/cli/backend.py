@@ -31,6 +31,18 @@ def is_installed(package):
     return spec is not None and spec.origin is not None
 
 
+def check_not_hidden(package):
+    """Raises `UserError` if a folder or file of the working directory is imported in place of an installed package."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        return
+    own = pathlib.Path(spec.origin).resolve()
+    here = pathlib.Path.cwd()
+    if own in (here / f"{package}.py", here / package / "__init__.py"):
+        raise UserError(f"{own} would be imported in place of the package {package}: start the command in another "
+                        "folder, or rename it.")
+
+
 def check_backend(command):
     """Raises `UserError` unless the backend is known, installed and fit for the command."""
     name, where = configured_backend()
@@ -40,6 +52,8 @@ def check_backend(command):
     if not is_installed(PACKAGES[name]):
         other = "" if name == "tensorflow" else " or set KERAS_BACKEND=tensorflow"
         raise UserError(f"The Keras backend {name} ({where}) is not installed: pip install {PACKAGES[name]}{other}.")
+    for package in (PACKAGES[name], "keras", "tensorflow"):
+        check_not_hidden(package)
     if command in WITHOUT_DATA or name == "tensorflow":
         return
     if name not in TRAINING:

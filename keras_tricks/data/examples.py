@@ -1,4 +1,4 @@
-"""Some images of a data set, or one of a file, as the network receives them when it is evaluated."""
+"""Some images of a data set, or those of files: as they are stored, or as the network receives them in evaluation."""
 
 import typing
 
@@ -34,6 +34,25 @@ def file_reader(data: typing.Any) -> typing.Callable:
             return error
 
     return read
+
+
+def contents_of(split: Split, numbers: typing.Iterable[int]) -> dict[int, typing.Any]:
+    """{index: content} of some examples of a split: encoded images as bytes, others as uint8 pixels."""
+    wanted = sorted({int(number) for number in numbers})
+    if split.fetch is not None:
+        return {number: _as_numpy(split.fetch(np.int64(number))[0]) for number in wanted}
+    found, last = {}, max(wanted, default=-1)
+    for position, (_, image, *_) in enumerate(split.scan(tf.constant(0, tf.int64), None)):
+        if position in wanted:
+            found[position] = _as_numpy(image)
+        if position >= last:
+            break
+    return found
+
+
+def _as_numpy(image):
+    value = image.numpy() if hasattr(image, "numpy") else image
+    return value if isinstance(value, bytes) else np.asarray(value, "uint8")
 
 
 def some_images(split: Split, data: typing.Any, count: int) -> np.ndarray:

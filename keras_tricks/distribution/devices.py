@@ -22,6 +22,7 @@ its own images unless `sync_bn` is set; on JAX a batch is one array, and its sta
 """
 
 import contextlib
+import logging
 
 import keras
 
@@ -34,6 +35,8 @@ from keras_tricks.distribution.stop_agreement import make_stop_agreement
 from keras_tricks.distribution.strategy import worker_names
 from keras_tricks.distribution.torch_seeds import TorchSeeds
 from keras_tricks.utils.errors import UserError, check_choice
+
+log = logging.getLogger("absl")
 
 NAMES = ("auto", "one", "mirrored", "multi_worker", "tpu")
 
@@ -190,7 +193,12 @@ class GlobalArrays(_Processes):
     fit_scope = scope
 
     def compile_arguments(self, jit_compile):
-        return {"jit_compile": True if keras.backend.backend() == "jax" else jit_compile is True}
+        if keras.backend.backend() != "jax":
+            return {"jit_compile": jit_compile is True}
+        if jit_compile is False:
+            log.warning("train.jit_compile=false has no effect on JAX, which would run each operation alone: the step "
+                        "is compiled")
+        return {"jit_compile": True}
 
     def is_deterministic(self, deterministic):
         return deterministic is not False

@@ -17,6 +17,23 @@ def device_names():
     return keras.distribution.list_devices() if keras.backend.backend() == "jax" else [_torch_device()]
 
 
+def peak_memory():
+    """Peak memory in bytes that the first GPU or TPU of the Keras backend has used in this process; `None` on a CPU."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        return tf.config.experimental.get_memory_info("GPU:0")["peak"] if gpus else None
+    if backend == "jax":
+        import jax
+
+        return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+    import torch
+
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+
+
 def diagnose_devices():
     """Yields the report, line by line. Lines that start with `fix:` are remedies."""
     for name in device_names():

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 
 import keras
@@ -9,6 +10,8 @@ import keras
 from keras_tricks.distribution import rendezvous
 from keras_tricks.distribution.strategy import cluster_config
 from keras_tricks.utils.errors import UserError
+
+log = logging.getLogger("absl")
 
 
 def jax_distribution(name, logical_devices, experiment):
@@ -25,11 +28,15 @@ def jax_distribution(name, logical_devices, experiment):
     if name == "multi_worker" or (name == "auto" and cluster_config() is not None):
         _join_cluster(experiment)
         name = "multi_worker"
-    if keras.distribution.distribution() is not None:  # the user's own
-        return keras.distribution.distribution()
+    own = keras.distribution.distribution()
+    if own is not None:
+        log.info("the keras.distribution that is set, %s over %d devices, stays in force; strategy=%s has no effect",
+                 type(own).__name__, own.device_mesh.devices.size, name)
+        return own
     count = len(jax.devices())
     if name == "one" or (name == "auto" and count == 1):
         return None
+    # Never run on a TPU: only the error was, and the compilation of the step (`benchmarks/tpu_compile.py`).
     if name == "tpu" and jax.default_backend() != "tpu":
         raise UserError(f"No TPU was found: JAX runs on {jax.default_backend()}. Install jax[tpu] on a TPU machine.")
     if name == "mirrored" and count < 2:
@@ -56,7 +63,7 @@ def _join_cluster(experiment):
 
     text = os.environ.get("TF_CONFIG")
     if not text:
-        keras.distribution.initialize()
+        keras.distribution.initialize()  # never run on a pod
         return
     config = json.loads(text)
     task = config["task"]["type"], config["task"]["index"]

@@ -172,6 +172,7 @@ def _check_addresses(resolver):
 
 
 def _tpu(tf, tpu):
+    # Never run on a TPU: only the warning and the error were.
     if importlib.util.find_spec("libtpu") is None:
         log.warning("TensorFlow %s may have no support for TPUs here: the package tensorflow-tpu, which brings libtpu, "
                     "is not installed", tf.__version__)

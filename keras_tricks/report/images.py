@@ -35,23 +35,9 @@ def thumbnail(content):
 
 def thumbnails(split, numbers):
     """{index: `data:` URL} of some examples of a split."""
-    wanted = sorted({int(number) for number in numbers})
-    if split.fetch is not None:
-        return {number: thumbnail(_content(split.fetch(np.int64(number))[0])) for number in wanted}
-    import tensorflow as tf
+    from keras_tricks.data import contents_of
 
-    found, last = {}, max(wanted, default=-1)
-    for position, (_, image, *_) in enumerate(split.scan(tf.constant(0, tf.int64), None)):
-        if position in wanted:
-            found[position] = thumbnail(_content(image))
-        if position >= last:
-            break
-    return found
-
-
-def _content(image):
-    value = image.numpy() if hasattr(image, "numpy") else image
-    return value if isinstance(value, bytes) else np.asarray(value, "uint8")
+    return {number: thumbnail(content) for number, content in contents_of(split, numbers).items()}
 
 
 def training_images(recipe, count=16):

@@ -32,6 +32,8 @@ class LiveDisplay(keras.callbacks.Callback):
         epochs: integer, epochs of the run.
     """
 
+    takes_tensors = True  # see `callbacks/callback_list.py`
+
     def __init__(self, folder, name, epochs):
         super().__init__()
         self.folder, self.name, self.epochs = folder, name, epochs

@@ -1,6 +1,10 @@
 """Where a run starts: the data that it must have, the step at which it continues, and what it logs first."""
 
+import json
 import logging
+import pathlib
+
+import keras
 
 from keras_tricks import callbacks
 from keras_tricks.run.combinations import remarks
@@ -29,6 +33,19 @@ def may_differ(run, folder):
         return ()
     old, new = flatten(recipe_of(folder)), flatten(run.recipe)
     return ("number of training images", IDENTITY) if any(old[key] != new[key] for key in CHOOSE_IMAGES) else ()
+
+
+def warn_of_other_backend(folder):
+    """Logs a warning if a run, whose folder has an `env.json`, was trained on another Keras backend until now."""
+    try:
+        before = json.loads((pathlib.Path(folder) / "env.json").read_text(encoding="utf-8"))["backend"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    now = keras.backend.backend()
+    if before != now:
+        log.warning("the run was trained on %s until now and continues on %s: weights, optimizer, average and position "
+                    "carry over; rounding and the random numbers of layers differ, so the result is not that of an "
+                    "uninterrupted run to the last bit", before, now)
 
 
 def first_step_of(plan, start, steps_per_execution):

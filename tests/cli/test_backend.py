@@ -1,10 +1,12 @@
 """The backend of Keras is checked before Keras is imported: one line that says what is wrong and what to set."""
 
+import importlib.util
 import json
 import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -62,3 +64,21 @@ def test_a_package_that_cannot_be_imported(package, words, tmp_path):
                           env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])})
     lines = done.stderr.splitlines()
     assert done.returncode in (1, 2) and len(lines) == 1 and "libx.so.12" in lines[0], done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("file", ["jax/__init__.py", "jax.py"])
+def test_a_folder_that_hides_the_package(file, tmp_path, monkeypatch):
+    """`python -m keras_tricks` looks for packages in the working directory first."""
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda package: types.SimpleNamespace(origin=str(path)))
+    with pytest.raises(UserError, match=f"{file} would be imported in place of the package jax: start the command in"):
+        backend.check_not_hidden("jax")
+
+
+def test_a_folder_without_code_hides_nothing(tmp_path, monkeypatch):
+    (tmp_path / "keras").mkdir()
+    monkeypatch.chdir(tmp_path)
+    backend.check_not_hidden("keras")

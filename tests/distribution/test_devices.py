@@ -135,3 +135,17 @@ def test_torch_has_one_device(name, logical):
 def test_devices_that_jax_does_not_have(name, logical, words):
     with pytest.raises(UserError, match=words):
         distribution.make_devices(name, logical)
+
+
+@on_jax
+def test_what_has_no_effect_on_jax_is_said(caplog):
+    own = keras.distribution.DataParallel(devices=keras.distribution.list_devices()[:2], auto_shard_dataset=False)
+    with caplog.at_level("INFO", "absl"):
+        assert distribution.make_devices("one").compile_arguments(False) == {"jit_compile": True}
+        keras.distribution.set_distribution(own)
+        try:
+            assert distribution.make_devices("one").distribution is own
+        finally:
+            keras.distribution.set_distribution(None)
+    assert "train.jit_compile=false has no effect on JAX" in caplog.text
+    assert "DataParallel over 2 devices, stays in force; strategy=one has no effect" in caplog.text

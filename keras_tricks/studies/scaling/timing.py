@@ -21,9 +21,13 @@ def time_steps(name, options, image_size, batch_size, steps):
     import keras
     import numpy as np
 
+    from keras_tricks.distribution import make_devices
+
+    devices = make_devices("one")
     model = models.create_model(name, input_shape=(image_size, image_size, 3), **options)
     # The loss of an untrained network is high: a tiny learning rate keeps it finite.
-    model.compile(keras.optimizers.SGD(1e-6, 0.9), "sparse_categorical_crossentropy", jit_compile=False)
+    model.compile(keras.optimizers.SGD(1e-6, 0.9), "sparse_categorical_crossentropy",
+                  **devices.compile_arguments("auto"))
     rng = np.random.default_rng(0)
     images = rng.normal(size=(batch_size, image_size, image_size, 3)).astype("float32")
     labels = rng.integers(0, 1000, batch_size)
@@ -45,10 +49,11 @@ def _median_seconds(work, repeats, warmup=2):
 
 def _peak_memory(before):
     """Peak memory of the first accelerator, or of this process minus its memory before the first step."""
-    import tensorflow as tf
+    from keras_tricks.distribution.diagnosis import peak_memory
 
-    if tf.config.list_physical_devices("GPU"):
-        return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+    peak = peak_memory()
+    if peak is not None:
+        return peak
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
