@@ -53,6 +53,23 @@ def test_results_are_those_of_the_intact_images(devices, count, batch, broken):
     np.testing.assert_allclose((found["loss"], found["top1"]), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("devices", [1, 3])
+def test_broken_images_do_not_change_the_loss(devices):
+    """20 of 200 broken: the loss of the 180 others, to 1e-6."""
+    strategy = (distribution.strategy("one") if devices == 1
+                else distribution.mirrored([f"CPU:{i}" for i in range(devices)]))
+    broken, loss = set(range(3, 200, 10)), losses.LabelSmoothingCrossentropy(0.1, from_logits=True)
+    with strategy.scope():
+        model = network()
+        model.compile(loss=loss, weighted_metrics=build_metrics(loss, distilled=False))
+    without = numbered(200).pick(np.array([i for i in range(200) if i not in broken]))
+    found = [model.evaluate(evaluation_batches(split, DATA, CLASSES, 64, devices), verbose=0, return_dict=True)
+             for split in (numbered(200, broken), without)]
+    assert len(broken) == 20 and without.num_examples == 180
+    for name, value in found[1].items():
+        assert found[0][name] == pytest.approx(value, rel=1e-6), name
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("batch, devices", [(299, 2), (64, 16), (7, 3)])
 def test_quickstart_on_replicas_that_do_not_divide_the_images(batch, devices, tmp_path):

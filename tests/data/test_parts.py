@@ -99,7 +99,29 @@ def test_each_image_is_fetched_by_one_process(augment, parts):
     assert len(set(fetched)) == len(fetched) == 48
 
 
-@pytest.mark.parametrize("count, batch", [(599, 64), (601, 299), (1, 300)])
+def grid(*quick, counts):
+    """(images, batch) of the `quick` cases, and of all others, which are slow."""
+    every = [(count, batch) for count in counts for batch in (64, 299, 300)]
+    return [pytest.param(*case, marks=() if case in quick else pytest.mark.slow) for case in every]
+
+
+@pytest.mark.parametrize("count, batch", grid((601, 300), counts=(599, 601)))
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_each_training_image_is_fetched_by_one_process(count, batch, parts):
+    if batch % parts:
+        with pytest.raises(UserError, match=f"A batch of {batch} images cannot be divided among {parts} processes"):
+            epoch(Counted(count).split, {}, batch, 0, parts)
+        return
+    fetched = []
+    for part in range(parts):
+        counted = Counted(count)
+        epoch(counted.split, {}, batch, part, parts)
+        assert len(counted.fetched) == count // batch * batch // parts
+        fetched += counted.fetched
+    assert len(set(fetched)) == len(fetched) == count // batch * batch
+
+
+@pytest.mark.parametrize("count, batch", grid((599, 64), (601, 299), (1, 300), counts=(599, 601, 1)))
 @pytest.mark.parametrize("parts", [1, 2, 4])
 def test_each_validation_image_is_fetched_by_one_process(count, batch, parts):
     fetched, weight = [], 0

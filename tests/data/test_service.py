@@ -62,6 +62,25 @@ def packed(folder, tmp_path_factory):
     return target
 
 
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A server, and 40 images of 100 kB: (its process id, address, packed data)."""
+    root = tmp_path_factory.mktemp("large")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 20), ("val", 1)):
+        for label in ("ant", "bee"):
+            (root / split / label).mkdir(parents=True)
+            for i in range(count):
+                image = Image.fromarray(rng.integers(0, 256, (200, 220, 3), dtype="uint8"))
+                image.save(root / split / label / f"{i:03d}.png")
+    pack(open_source("image_folder", root), root / "shards")
+    program = [sys.executable, "-m", "keras_tricks", "data", "serve", "--host", "localhost"]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    process, place = servers.start([*program, "--port", "0"], env)
+    yield process.pid, f"grpc://{place}", root / "shards"
+    servers.stop([process])
+
+
 def growing(dataset_size, epochs=3):
     """Batches of 5, then 10."""
     return batch_size_plan(0.1, 5, epochs, dataset_size, decay=Step((1,), 0.5), max_batch_size=10)
@@ -96,6 +115,30 @@ def test_batches_are_those_made_here_bit_by_bit(address, packed, augment, plan, 
     assert [len(x) for x, _ in here] == sizes
     assert_same(here, there)
     assert datasets[0].element_spec == datasets[1].element_spec and len(datasets[0]) == len(datasets[1])
+
+
+def bytes_read(pid):
+    """Bytes that a process has read from files since it started."""
+    return int(pathlib.Path(f"/proc/{pid}/io").read_text().split()[1])
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/io").exists(), reason="Linux counts the bytes")
+def test_two_trainers_let_the_workers_read_as_much_as_one(large):
+    pid, address, packed = large
+    data = Data(source="tfrecord", data_dir=str(packed), image_size=8, service=address)
+    source = open_source(data.source, packed)
+    plan, read = batch_size_plan(0.1, 8, 2, source.train.num_examples, mode="decay"), []
+    for parts in (1, 2):
+        before, images = bytes_read(pid), 0
+        for part in range(parts):
+            served = service.Service(address, service.connect(data, source).split)
+            made = training_batches(source.train, data, Augment(), CLASSES, plan, 7, service=served, part=part,
+                                    parts=parts)
+            images += sum(len(x) for x, _ in made.as_numpy_iterator())
+        read.append(bytes_read(pid) - before)
+        assert images == 2 * 40
+    files = sum(path.stat().st_size for path in packed.glob("train-*.tfrecord"))
+    assert read[0] > 1.5 * files and read[1] == pytest.approx(read[0], rel=0.02)
 
 
 def test_broken_and_unusual_files_are_read_by_the_trainer(address, folder):

@@ -320,6 +320,7 @@ def plan(**changes):
     ({"decay": Step((3, 9), 0.5), "mode": "hybrid"}, ["`milestones`", "9 epochs"]),
     ({"mode": "increase"}, ["`mode`", "'increase'", 'Did you mean "increase_batch"']),
     ({"replicas": 3}, ["A batch of 10 images cannot be divided", "3 replicas", "multiple of 3"]),
+    ({"replicas": 16}, ["A batch of 10 images cannot be divided", "16 replicas", "multiple of 16"]),
     ({"replicas": 2, "accumulation_steps": 2}, ["2 replicas x 2 accumulation steps", "multiple of 4"]),
     ({"replicas": 4, "batch_size": 20, "decay": Step((3, 6), 0.2), "factor": 5, "max_batch_size": 90},
      ["A batch of 90 images", "multiple of 4"]),
