@@ -160,7 +160,7 @@ def _check_count(weights, names):
     if weights.info and weights.info.num_classes != len(names):
         raise UserError(f"{weights.name} has {weights.info.num_classes:,} classes and does not name them, and the data "
                         f"have {len(names):,}: evaluate on images of all classes.")
-    log.info("%s does not name its classes: those of the data are taken in their order.", weights.name)
+    log.warning("%s does not name its classes: those of the data are taken in their order.", weights.name)
 
 
 def _open_all(data, names):

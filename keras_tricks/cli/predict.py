@@ -11,6 +11,7 @@ from absl import logging
 
 from keras_tricks.cli import arguments
 from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.text import printable
 
 FORMATS = ("text", "json", "csv")
 
@@ -41,7 +42,7 @@ def run(args):
     def failed(path, reason):
         failures.append(path)
         bar.clear()
-        print(f"keras-tricks: {path} cannot be read ({reason})", file=sys.stderr)
+        print(f"keras-tricks: {printable(path)} cannot be read ({reason})", file=sys.stderr)
 
     predicted = evaluation.predict(args.what, paths, args.top, args.weights, args.assignments, failed,
                                    vectors.append if args.embeddings else None)

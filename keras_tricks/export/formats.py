@@ -1,9 +1,11 @@
 """Writes the finished model in the formats of its readers. Each file or folder appears complete or not at all."""
 
 import importlib.util
+import json
 import os
 import pathlib
 import shutil
+import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 from keras_tricks.export import lite, saved_model
 from keras_tricks.export.stock import stock
 from keras_tricks.utils.atomic_files import flush_to_disk, flush_tree
+from keras_tricks.utils.class_names import FILE
 from keras_tricks.utils.errors import UserError, check_choice
 from keras_tricks.utils.graph import Graph, call_layer, packed
 from keras_tricks.utils.types import Path
@@ -49,7 +52,8 @@ def export(model: keras.Model, folder: Path, formats: Sequence[str] = ("keras", 
         folder: output folder, created if missing.
         formats: any of `FORMS`: `"keras"`, `"saved_model"`, `"feature_vector"`, `"onnx"`, `"litert"`, `"litert_int8"`.
             Defaults to `("keras", "saved_model")`.
-        class_names, preprocess: for the SavedModels; see `export/saved_model.py`. Default to `None`.
+        class_names, preprocess: for the SavedModels; see `export/saved_model.py`. The names are also kept in
+            `model.keras`, where `keras_tricks` finds them. Default to `None`.
         examples: float32 `(n, height, width, 3)` in 0-255, from which the ranges of `"litert_int8"` are measured.
             Defaults to `None`.
 
@@ -60,7 +64,7 @@ def export(model: keras.Model, folder: Path, formats: Sequence[str] = ("keras", 
         UserError: an unknown format, a missing package that a format needs, or `"litert_int8"` without examples.
     """
     writers = {
-        "keras": lambda path: stock(model).save(path),
+        "keras": lambda path: _keras(model, path, class_names),
         "saved_model": lambda path: _saved_model(model, path, class_names, preprocess),
         "feature_vector": lambda path: saved_model.write(without_classifier(model), path, None, preprocess),
         "onnx": lambda path: _onnx(model, path),
@@ -125,6 +129,13 @@ def _split(model):
     features = last.inputs[0]
     values = graph.run(call_layer, model.inputs, wanted=[features, *graph.outputs])
     return packed(model, "input", model.inputs), values[id(features)], values[id(graph.outputs[0])]
+
+
+def _keras(model, path, class_names):
+    stock(model).save(path)
+    if class_names is not None:  # Keras ignores further members of the archive
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(FILE, json.dumps(list(class_names)))
 
 
 def _saved_model(model, path, class_names, preprocess):

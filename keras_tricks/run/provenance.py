@@ -2,6 +2,7 @@
 
     recipe      the recipe of the run, as JSON
     seed        the seed of its weights, of the order of the images and of their augmentation
+    classes     names of the classes in the order of the outputs, as a JSON list
     about       the data, as JSON: number of training images, names of the classes, an identity of the files
     versions    Python, backend, devices and packages, as JSON
     epoch, images, weights    position in the run; `"average"` or `"raw"`
@@ -19,15 +20,16 @@ from keras_tricks.utils.errors import UserError
 PACKAGES = ("keras-tricks", "keras", "tensorflow", "jax", "torch", "numpy")
 
 
-def provenance(recipe, replicas):
-    """The entries `recipe`, `seed` and `versions` of a weight file, {str: str}.
+def provenance(recipe, replicas, class_names):
+    """The entries `recipe`, `seed`, `classes` and `versions` of a weight file, {str: str}.
 
     Args:
         recipe: `Recipe` of the run.
         replicas: integer, number of devices that train.
+        class_names: strings, in the order of the outputs.
     """
     return {"recipe": json.dumps(recipe.model_dump(mode="json")), "seed": str(recipe.seed),
-            "versions": json.dumps(versions(replicas))}
+            "classes": json.dumps(list(class_names)), "versions": json.dumps(versions(replicas))}
 
 
 def versions(replicas):

@@ -62,7 +62,7 @@ def make_watchers(ready, folder, validation, clock, scheduler, batches):
         folder, monitor=monitor, ema=ema, plan=ready.plan, every_steps=section.checkpoint_steps,
         every_minutes=None if several else section.checkpoint_minutes,
         keep=section.keep_checkpoints, fingerprint=fingerprint(ready.source), callbacks=tracked,
-        metadata=provenance(recipe, ready.devices.replicas))
+        metadata=provenance(recipe, ready.devices.replicas, ready.source.class_names))
     interruption = callbacks.Interruption(checkpoint, agreement=ready.devices.stop_agreement())
     watchdog = callbacks.Watchdog(checkpoint, section.stall_minutes)
     first = [keras.callbacks.LambdaCallback(on_train_batch_end=checkpoint.complete_metrics)] if own else []

@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import re
+import zipfile
 from typing import Any
 
 from keras_tricks.utils import class_names
@@ -65,10 +66,10 @@ class WeightFile:
     def class_names(self):
         """The names of its classes, in the order of the outputs, a tuple; empty if they are unknown.
 
-        They are those of its config.json, or of the run or export it is part of.
+        They are those of its config.json, of the run or export it is part of, or of its own metadata.
         """
         published = self.info.class_names if self.info else ()
-        return tuple(published) or class_names.of_weights(self.path)
+        return tuple(published) or class_names.of_weights(self.path) or _names_inside(self.path)
 
 
 def find(weights: Path) -> WeightFile:
@@ -98,6 +99,31 @@ def find(weights: Path) -> WeightFile:
         raise UserError(f"The weight file {path} does not exist.")
     config = path.with_name("config.json")
     return WeightFile(path, path.name, _info(config, str(path)) if config.is_file() else None)
+
+
+def _names_inside(path):
+    """The class names in a weight file that a run or an export wrote, wherever it was moved; else empty.
+
+    Checkpoints of 0.1.0 hold them as one text, which is divided if as many outputs as names are found.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path) as archive:
+                return tuple(map(str, json.loads(archive.read(class_names.FILE))))
+        if path.suffix != ".safetensors" or not path.is_file():
+            return ()
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if "classes" in metadata:
+                return tuple(map(str, json.loads(metadata["classes"])))
+            names = tuple(json.loads(metadata["about"])["set of classes"].split(", "))
+            outputs = {file.get_slice(name).get_shape()[-1] for name in file.keys() if file.get_slice(name).get_shape()}
+            return names if len(names) in outputs and len(set(names)) == len(names) else ()
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError,
+            zipfile.BadZipFile):
+        return ()  # loading reports a damaged file
 
 
 def _from_hub(text, repository, revision):

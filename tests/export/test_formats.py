@@ -16,6 +16,7 @@ from keras_tricks.data import evaluation_image
 from keras_tricks.export import deployable, export, formats, without_classifier
 from keras_tricks.recipe import Data
 from keras_tricks.utils.errors import UserError
+from keras_tricks.weights import find
 
 DATA = types.SimpleNamespace(test_size=16, mean=(123.68, 116.779, 103.939), std=(58.393, 57.12, 57.375))
 build = functools.partial(kt.models.ResNet, "basic", (1, 1), input_shape=(16, 16, 3), classes=3, stem="cifar",
@@ -226,6 +227,18 @@ def test_mistakes(deployed, tmp_path):
     with pytest.raises(UserError, match="`litert_int8` needs `examples`"):
         export(deployed, tmp_path / "new", ("litert_int8",))
     assert not (tmp_path / "new").exists()
+
+
+def test_the_keras_file_names_its_classes_wherever_it_is(deployed, tmp_path):
+    export(deployed, tmp_path, ("keras",), class_names=("a, b", "c", "d"))
+    moved = (tmp_path / "model.keras").rename(tmp_path / "moved.keras")
+    assert find(moved).class_names == ("a, b", "c", "d")
+    again = keras.models.load_model(moved, compile=False)
+    np.testing.assert_array_equal(again(pixels()), keras.models.load_model(moved)(pixels()))
+    export(deployed, tmp_path, ("keras",))
+    assert find(tmp_path / "model.keras").class_names == ()
+    (tmp_path / "model.keras").write_bytes(b"damaged")
+    assert find(tmp_path / "model.keras").class_names == ()
 
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):

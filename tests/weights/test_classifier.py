@@ -2,8 +2,9 @@
 
 import keras
 import numpy as np
+import pytest
 
-from keras_tricks.weights import match_classifier
+from keras_tricks.weights import find, match_classifier, safetensors_io
 
 
 def network():
@@ -37,6 +38,21 @@ def test_as_many_other_classes_are_not_taken_for_the_same(caplog):
     np.testing.assert_array_equal(model.get_layer("body").get_weights()[0], body)
     assert "best.safetensors: its classifier has other classes (only in the data: cow; only in the weights: ship)" in (
         caplog.text)
+
+
+@pytest.mark.parametrize("metadata, names", [
+    ({"classes": '["a, b", "c"]'}, ("a, b", "c")),
+    ({"about": '{"set of classes": "a, b, c"}'}, ("a", "b", "c")),  # of 0.1.0
+    ({"about": '{"set of classes": "a, b, c, d"}'}, ()),  # one of the three has a comma in its name
+    ({"about": "{}"}, ()), ({"about": "["}, ()), ({"classes": "3"}, ()), ({}, ())])
+def test_a_file_of_a_run_names_its_classes_wherever_it_is(tmp_path, metadata, names):
+    safetensors_io.save(tmp_path / "w.safetensors", {"model/head/kernel": np.zeros((4, 3), "float32")}, metadata)
+    assert find(tmp_path / "w.safetensors").class_names == names
+
+
+def test_a_damaged_file_names_none(tmp_path):
+    (tmp_path / "w.safetensors").write_bytes(b"damaged")
+    assert find(tmp_path / "w.safetensors").class_names == ()
 
 
 def test_equal_or_unknown_names_change_nothing(caplog):
