@@ -19,8 +19,8 @@ from keras_tricks.utils import imagenet
 from keras_tricks.utils.errors import UserError, nearest, nearest_path, one_line
 from keras_tricks.utils.plain_values import check_plain, check_text, shown
 
-Triple = tuple[float, float, float]
 Pair = tuple[float, float]
+PerChannel = typing.Annotated[tuple[float, ...], pydantic.Field(min_length=1)]
 Rate = typing.Annotated[float, pydantic.Field(ge=0, lt=1)]
 Positive = typing.Annotated[int, pydantic.Field(gt=0, lt=2**31)]
 Natural = typing.Annotated[int, pydantic.Field(ge=0, lt=2**31)]
@@ -72,6 +72,7 @@ class Data(Section):
     minival: Rate = 0.0  # share of the training images to hold out and validate on; 0: use the validation split
     sampling: typing.Literal["uniform", "balanced"] = "uniform"  # "balanced": as many images of each class in an epoch
     train_images: Positive | None = None  # number of evenly spaced images to train on; None: all
+    channels: typing.Annotated[int, pydantic.Field(gt=0, le=1024)] = 3  # 1: grey; others: see docs/data.md
     image_size: Pixels = 224
     test_image_size: Pixels | None = None  # None: as image_size
     eval_crop: typing.Literal["short_side", "center", "squash", "whole"] = "short_side"  # see docs/data.md
@@ -80,8 +81,8 @@ class Data(Section):
     crop_padding: Natural = 32  # "squash": pixels added to both sides before the centre crop (NFNets)
     interpolation: typing.Literal["bilinear", "bicubic"] = "bilinear"
     antialias: bool = False
-    mean: Triple = imagenet.MEAN
-    std: Triple = imagenet.STD
+    mean: PerChannel = imagenet.MEAN  # of each channel, or one number for all
+    std: PerChannel = imagenet.STD
     exif: typing.Literal["ignore", "apply"] = "ignore"  # the orientation of photographs, see docs/data.md
     max_bad_images: Natural = 100
     workers: int = pydantic.Field(0, ge=0, le=1024)  # parallel calls of the pipeline; 0: two per CPU
@@ -93,12 +94,15 @@ class Data(Section):
             raise ValueError(f"short_side {self.short_side} is smaller than the {self.test_size} pixels cut from it")
         return self
 
-    @pydantic.field_validator("std")
+    @pydantic.field_validator("mean", "std")
     @classmethod
-    def _check_std(cls, std):
-        if min(std) <= 0:
+    def _check_per_channel(cls, values, info):
+        if len(values) not in (1, 3, info.data.get("channels", 3)):  # 3: the default, before data.mean is set
+            raise ValueError(f"expected {info.data['channels']} numbers, one for each of `data.channels`, which must "
+                             "be set before")
+        if info.field_name == "std" and min(values) <= 0:
             raise ValueError("expected three numbers above 0")
-        return std
+        return values
 
     @pydantic.field_validator("service")
     @classmethod

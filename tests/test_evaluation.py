@@ -92,6 +92,23 @@ def test_a_map_of_names(run, tmp_path, capsys):
     assert all(line in out for line in expected(run[1], root, renamed=names))
 
 
+def test_permuted_classes_equal_the_right_ones(run, tmp_path, capsys):
+    """Folders that sort in another order, mapped by name, and a CSV file that numbers its classes in another order."""
+    root = photos(tmp_path / "right", count=20, first=20)
+    evaluated(run, "--data-dir", root)
+    right = capsys.readouterr().out
+    names = dict(zip(("z", "y", "x"), CLASSES, strict=True))
+    permuted = photos(tmp_path / "permuted", tuple(names), count=20, first=20)
+    (tmp_path / "map.json").write_text(json.dumps(names))
+    evaluated(run, "--data-dir", permuted, "--class-map", tmp_path / "map.json")
+    assert capsys.readouterr().out == right
+    lines = [f"{path.relative_to(root)},{path.parent.name}" for path in sorted(root.rglob("*.png"))]
+    (root / "all.csv").write_text("\n".join(["path,label", *reversed(lines)]) + "\n")
+    (root / "classes.txt").write_text("\n".join(CLASSES[::-1]) + "\n")
+    evaluated(run, "--set", "data.source=csv", "--data-dir", root / "all.csv")
+    assert capsys.readouterr().out == right
+
+
 @pytest.mark.parametrize("content, words", [
     ('{"1": "cow"}', "the weights have no class 'cow'"), ("[1]", "must hold a JSON object of names"),
     ('{"1": 2}', "must hold a JSON object of names"), ("{", "must hold a JSON object of names"),

@@ -249,8 +249,8 @@ HELPERS = {"layers/chain.py", "layers/convolution.py", "optimizers/combinations.
            "optimizers/wrapper.py"}  # no tricks
 TRICKS = [f for f in FILES if part(f) in ("layers", "losses", "schedules", "optimizers", "initializers")
           and f.name != "__init__.py" and relative(f) not in HELPERS]
-NO_FAMILY = {"__init__.py", "applications.py", "feature_pyramid.py", "heads.py", "normalization.py",
-             "normalizer_free.py", "own.py", "registry.py"}
+NO_FAMILY = {"__init__.py", "applications.py", "feature_pyramid.py", "heads.py", "hub_backbones.py",
+             "normalization.py", "normalizer_free.py", "own.py", "registry.py"}
 FAMILIES = [f for f in FILES if part(f) == "models" and f.name not in NO_FAMILY]
 CARDS = [*TRICKS, *FAMILIES, *(PACKAGE / "callbacks" / f"{name}.py"
                                for name in ("batch_size_scheduler", "warmup_linear_scaling", "weight_ema"))]

@@ -378,3 +378,9 @@ def test_lists_of_labels_without_the_key(folder, tmp_path):
     _, section = hf(tmp_path, "lists")
     with pytest.raises(UserError, match=r"--set data.multi_label=true"):
         training.open_data(tiny(data=section).data)
+
+
+def test_suspicious_labels_need_one_label_an_image(trained):
+    with pytest.raises(UserError, match="--labels needs a run on images in colour or grey with one label"):
+        args = cli.parse(["keras-tricks", "data", "check", "--labels", str(trained.folder)])
+        args.run(args)

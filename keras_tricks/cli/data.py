@@ -72,6 +72,9 @@ def run_check(args):
     if args.source is None and args.labels is None:
         raise UserError("data check needs a source, such as image_folder, or --labels RUN.")
     recipe = None if args.labels is None else recipe_of(args.labels)
+    if recipe is not None and (recipe.data.multi_label or recipe.data.channels not in (1, 3)):
+        raise UserError(f"--labels needs a run on images in colour or grey with one label, and {args.labels} has "
+                        "several labels or other channels.")
     data = _section(args, recipe and recipe.data)
     opened = training.open_data(data.model_copy(update={"max_bad_images": ALL, "train_images": None}))
     for line in check(data.source, data.data_dir, opened, args.duplicates):

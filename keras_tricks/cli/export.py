@@ -149,7 +149,7 @@ def write_export(what, options, output, examples):
 
     network = export.fold(what.network) if options.fold else what.network
     model = export.deployable(lambda: network, network, what.data, options.dtype)
-    preprocess = functools.partial(evaluation_image, data=what.data)
+    preprocess = functools.partial(evaluation_image, data=what.data) if what.data.channels in (1, 3) else None
     written = export.export(model, output, options.formats, what.class_names, preprocess, examples)
     for outcome in export.verify(model, written) if options.verify else ():
         logging.info("%s", outcome)

@@ -152,6 +152,8 @@ def _write_text(predicted):
         print(path)
         for label, probability in answers:
             print(f"  {100 * probability:6.2f} %  {label}")
+        if not answers:  # several labels an image
+            print("  no label above 50 %")
 
 
 def _write_json(predicted):
@@ -170,3 +172,5 @@ def _write_csv(predicted):
     for path, answers in predicted:
         for rank, (label, probability) in enumerate(answers, start=1):
             writer.writerow([path, rank, label, f"{probability:.6g}"])
+        if not answers:  # several labels an image: none above 50 %
+            writer.writerow([path, "", "", ""])

@@ -6,21 +6,24 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tricks.data.augment.preprocessing import evaluation_image
+from keras_tricks.data.sources.channel_files import read_channels
 from keras_tricks.data.sources.image_files import check_image
 from keras_tricks.data.sources.source import Split
 
 
 def image_of_file(path: typing.Any, data: typing.Any) -> tf.Tensor:
-    """One image file, cropped for evaluation: float32 `(size, size, 3)` in 0-255.
+    """One image file, cropped for evaluation: float32 `(size, size, channels)` in 0-255.
 
     Args:
-        path: file of any format that `data.image_files` reads.
+        path: file of any format that `data.image_files` reads or, with other channels than grey and colour,
+            `data.channel_files`.
         data: the section of a `Recipe`.
 
     Raises:
         OSError, ValueError, SyntaxError: the file cannot be read, or is not an image.
     """
-    return evaluation_image(tf.constant(check_image(path)), data)
+    content = check_image(path) if data.channels in (1, 3) else read_channels(path, data.channels)
+    return evaluation_image(tf.constant(content), data)
 
 
 def file_reader(data: typing.Any) -> typing.Callable:
@@ -29,7 +32,7 @@ def file_reader(data: typing.Any) -> typing.Callable:
 
     def read(path):
         try:
-            return crop(check_image(path)).numpy()
+            return (crop(check_image(path)) if data.channels in (1, 3) else image_of_file(path, data)).numpy()
         except (OSError, ValueError, SyntaxError) as error:
             return error
 

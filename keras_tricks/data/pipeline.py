@@ -148,7 +148,7 @@ def evaluation_batches(split: Split, data: typing.Any, num_classes: int, batch_s
             stream = stream.enumerate().filter(lambda i, _: is_made(i)).map(lambda _, example: example)
         examples = parallel_map(stream, lambda _, *e: example(*e), data)
     no_label = tf.zeros(num_classes, tf.uint8) if split.multi_label else 0
-    blank = tf.data.Dataset.from_tensors((tf.zeros((data.test_size, data.test_size, 3)), no_label, 0.0))
+    blank = tf.data.Dataset.from_tensors((tf.zeros((data.test_size, data.test_size, data.channels)), no_label, 0.0))
     missing = int(np.sum(rows.own >= total - (steps - 1) * size))  # in the last batch
     padded = examples.concatenate(blank.repeat(missing))
     batches = padded.batch(len(rows.own), drop_remainder=True).map(

@@ -23,9 +23,9 @@ class Normalize(keras.layers.Layer):
     """(x - mean) / std on the 0-255 scale, as in the training pipeline.
 
     Args:
-        mean, std: three floats each, RGB.
+        mean, std: floats, one for each channel (RGB).
 
-    Input shape: `(batch, height, width, 3)`, uint8 or float. Output: float32 of the same shape.
+    Input shape: `(batch, height, width, channels)`, uint8 or float. Output: float32 of the same shape.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], **kwargs: Any) -> None:
@@ -57,15 +57,17 @@ def deployable(build: Callable[[], keras.Model], trained: keras.Model, data: Any
         dtype: precision policy of the model. Defaults to `"float32"`.
 
     Returns:
-        A `keras.Model`: float32 `(batch, size, size, 3)` in 0-255 -> float32 `(batch, classes)` summing to 1, or,
-        with several labels an image (`data.multi_label`), the probability of each class.
+        A `keras.Model`: float32 `(batch, size, size, channels)` in 0-255 -> float32 `(batch, classes)` summing to 1,
+        or, with several labels an image (`data.multi_label`), the probability of each class.
     """
     with precision(dtype):
         network = build()
         for new, old in zip(network.variables, trained.variables, strict=True):
             new.assign(old)
-        pixels = keras.Input((data.test_size, data.test_size, 3), name="pixels", dtype="float32")
-        x = Normalize(data.mean, data.std, name="normalize")(pixels)
+        channels = getattr(data, "channels", 3)
+        mean, std = (tuple(values) * (channels if len(values) == 1 else 1) for values in (data.mean, data.std))
+        pixels = keras.Input((data.test_size, data.test_size, channels), name="pixels", dtype="float32")
+        x = Normalize(mean, std, name="normalize")(pixels)
         x = network(x)
         several = getattr(data, "multi_label", False)
         activation = keras.layers.Activation("sigmoid", name="probabilities", dtype="float32") if several else \

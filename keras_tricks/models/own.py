@@ -2,6 +2,7 @@
 
     mypackage.nets:build                    called as build(input_shape=, classes=, **options); returns logits
     keras.applications:EfficientNetV2B0     every function of `keras.applications`, without weights and without softmax
+    keras_hub.models:ResNetBackbone         every backbone of keras-hub, see `hub_backbones`
 
 `options` are those of the recipe (`model.options`).
 """
@@ -14,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_tricks.models import hub_backbones
 from keras_tricks.utils.errors import UserError, nearest, one_line
 from keras_tricks.utils.import_path import is_import_path, load_object
 
@@ -24,7 +26,11 @@ OF_APPLICATIONS = {"weights": None, "classifier_activation": None, "include_prep
 
 def load_builder(path: str) -> Callable[..., keras.Model]:
     """The function at an import path. Raises `UserError` if there is none."""
+    if hub_backbones.is_preset(path):
+        return hub_backbones.builder(path.partition(":")[2], path)
     found = load_object(path, "model.name")
+    if hub_backbones.is_backbone(found):
+        return hub_backbones.builder(found, path)
     if not callable(found):
         raise UserError(f"`model.name`: {path} is {type(found).__name__}, not a function that builds a model.")
     return found

@@ -23,7 +23,10 @@ def data_url(image, kind="JPEG"):
 
 
 def thumbnail(content):
-    """A `data:` URL of an encoded image, bytes, or of uint8 pixels `(height, width, 3)`; `""` if it cannot be read."""
+    """A `data:` URL of an encoded image, bytes, or of uint8 pixels; `""` if it cannot be read. Of more than three
+    channels it shows the first three, of two the first."""
+    if not isinstance(content, bytes):
+        content = content[..., :3] if content.shape[-1] >= 3 else content[..., 0]
     try:
         image = Image.open(io.BytesIO(content)) if isinstance(content, bytes) else Image.fromarray(content)
         image = image.convert("RGB")

@@ -17,6 +17,24 @@ log = logging.getLogger("absl")
 FEW_IMAGES = 16  # images per replica below which batch statistics are poor
 
 
+def check_channels(recipe):
+    """Raises a `UserError` if the normalization or the augmentation does not fit `data.channels`."""
+    data, augment = recipe.data, recipe.augment
+    for key in ("mean", "std"):
+        values = getattr(data, key)
+        if len(values) not in (1, data.channels):
+            average = round(sum(values) / len(values), 1)
+            raise UserError(f"`data.{key}` has {len(values)} numbers, and `data.channels` is {data.channels}: give one "
+                            f"for each channel, or one for all, such as the average --set data.{key}=[{average}].")
+    if data.channels in (1, 3):  # grey images are augmented in colour
+        return
+    colour = {"color_jitter": augment.color_jitter != "none", "pca_noise": augment.pca_noise > 0,
+              "rand_augment_layers": augment.rand_augment_layers > 0, "trivial_augment": augment.trivial_augment}
+    for key in (key for key, is_on in colour.items() if is_on):
+        raise UserError(f"`augment.{key}` needs images in colour or grey, and `data.channels` is {data.channels}: "
+                        "switch it off. Crops, flips, random erasing and mixing work.")
+
+
 def build_network(recipe, classes, class_names=(), initial=True, build=None):
     """The recipe's network, logits out, in the current precision policy.
 
@@ -29,6 +47,7 @@ def build_network(recipe, classes, class_names=(), initial=True, build=None):
         build: function of the user that builds the model. Defaults to `None`: `model.name` is a registry key or an
             import path.
     """
+    check_channels(recipe)
     model, options = recipe.model, dict(recipe.model.options)
     weights = resolve_weights(model.weights) if initial else None
     if model.weights is not None and not initial and build is None:
@@ -38,7 +57,7 @@ def build_network(recipe, classes, class_names=(), initial=True, build=None):
     size = recipe.data.image_size
     if recipe.data.test_size != size and "input_shape" not in options:
         size = None  # trained and evaluated at different sizes
-    options.setdefault("input_shape", (size, size, 3))
+    options.setdefault("input_shape", (size, size, recipe.data.channels))
     network = models.create_model(build or model.name, classes=classes, classifier_activation=None, weights=weights,
                                   **options)
     if build is not None or is_import_path(model.name):
@@ -51,7 +70,7 @@ def build_network(recipe, classes, class_names=(), initial=True, build=None):
 def _check_normalization(network, recipe):
     """Raises a `UserError` if the network normalizes its images and the pipeline does so as well."""
     layer = models.own.normalizes_itself(network)
-    if layer and (recipe.data.mean, recipe.data.std) != ((0.0,) * 3, (1.0,) * 3):
+    if layer and ({*recipe.data.mean}, {*recipe.data.std}) != ({0.0}, {1.0}):
         raise UserError(f"{recipe.model.name} normalizes its images itself (layer {layer!r}), and the data are "
                         "normalized before: set data.mean=[0,0,0] and data.std=[1,1,1], which gives it pixels from 0 "
                         "to 255, or leave out that layer.")
@@ -77,7 +96,8 @@ def build_teacher(recipe, classes, class_names=()):
     known, size = find(weights).class_names, recipe.data.image_size
     same = not (known and class_names) or known == tuple(class_names)
     teacher = models.create_model(loss.teacher, classes=classes if same else len(known), classifier_activation=None,
-                                  input_shape=(size, size, 3), **_layout(loss.teacher, weights) | options)
+                                  input_shape=(size, size, recipe.data.channels),
+                                  **_layout(loss.teacher, weights) | options)
     load(teacher, weights)
     if same:
         return teacher

@@ -22,7 +22,8 @@ def export_result(ready, folder):
     recipe, source = ready.recipe, ready.source
     build = functools.partial(build_network, recipe, source.num_classes, initial=False, build=ready.build)
     model = export.deployable(build, ready.network, recipe.data)
-    pixels_of = functools.partial(evaluation_image, data=recipe.data)
+    is_decoded = recipe.data.channels in (1, 3)  # TensorFlow decodes no file with other channels
+    pixels_of = functools.partial(evaluation_image, data=recipe.data) if is_decoded else None
     (folder / "export").mkdir(exist_ok=True)
     here, elsewhere = export.split_by_backend(recipe.export.formats)
     with locked_output(folder / "export", timeout=-1):  # `keras-tricks export` may write there at this moment

@@ -25,6 +25,7 @@ from keras_tricks.weights.checks import check_floats, check_keras_file
 from keras_tricks.weights.classifier import has_other_classes, variables_of_classifier
 from keras_tricks.weights.renumbering import renumbered
 from keras_tricks.weights.sources import find
+from keras_tricks.weights.stem import channels_of_model, with_adapted_stem
 
 HEAD = re.compile(r"(^|/)head/")  # variables of the classifier
 
@@ -141,7 +142,8 @@ def load(model: keras.Model, weights: Path, new_head: bool = False) -> None:
         weights: `.safetensors` (ours or timm's), `.weights.h5` or `.keras` file, or a name on the Hugging Face Hub such
             as `"timm/resnet50d.ra2_in1k"`; see `keras_tricks/weights/sources.py`.
         new_head: bool, whether to skip, with a log message, a classifier with another number of classes (safetensors
-            only). Defaults to `False`.
+            only), and to adapt the first convolution to the channels of the model, see `weights/stem.py`. Defaults to
+            `False`.
 
     Raises:
         UserError: the file or repository does not exist, the kind of file is unknown, or a tensor does not fit; the
@@ -164,6 +166,8 @@ def load(model: keras.Model, weights: Path, new_head: bool = False) -> None:
             variables = {n: v for n, v in variables.items() if n not in head}
         floats = (n for n, v in variables.items() if n in tensors and "float" in v.dtype)
         check_floats({n: tensors[n] for n in floats}, path.name)
+        if new_head:
+            tensors = with_adapted_stem(variables, tensors, channels_of_model(model), source.name)
         assign(variables, tensors, path.name)
         return
     check_keras_file(path)

@@ -14,6 +14,7 @@ from keras_tricks.utils.errors import UserError, nearest
 from keras_tricks.weights.checks import check_floats
 from keras_tricks.weights.classifier import has_other_classes
 from keras_tricks.weights.sources import find
+from keras_tricks.weights.stem import COLOURS, channels_of_model, is_stem, with_adapted_stem
 from keras_tricks.weights.timm_names import HEADS, timm_name
 
 
@@ -55,7 +56,8 @@ def assign_timm(model: keras.Model, tensors: Mapping[str, Any], source: str = "T
             EfficientNets, Inception-ResNet-v2.
         tensors: {timm name: array}. Batch counters are ignored, as is the classifier if the model has none.
         source: name of the checkpoint in messages. Defaults to `"The checkpoint"`.
-        new_head: bool, whether to skip a classifier with another number of classes. Defaults to `False`.
+        new_head: bool, whether to skip a classifier with another number of classes, and to adapt the first convolution
+            to the channels of the model, see `weights/stem.py`. Defaults to `False`.
         architecture: timm's name of the network, such as `"tf_efficientnet_b0"`, or `""` if unknown. Defaults to `""`.
 
     Raises:
@@ -77,9 +79,18 @@ def assign_timm(model: keras.Model, tensors: Mapping[str, Any], source: str = "T
         if name not in names:
             raise UserError(f"{source}: {model.name} does not use tensor {name!r}.{nearest(name, names)}")
     check_floats({name: np.asarray(tensors[name]) for name in names}, source)
-    arrays = {path: to_keras(tensors[name], variables[path].shape, name) for name, path in names.items()}
+    channels = channels_of_model(model) if new_head else COLOURS
+    arrays = {path: to_keras(tensors[name], _shape(variables[path].shape, np.shape(tensors[name]), channels), name)
+              for name, path in names.items()}
+    arrays = with_adapted_stem({path: variables[path] for path in arrays}, arrays, channels, source)
     for path, array in arrays.items():
         variables[path].assign(array)
+
+
+def _shape(shape, theirs, channels):
+    """The shape of a variable in Keras' layout, with three channels if timm's first convolution has them."""
+    turned = (*theirs[2:], *theirs[:2][::-1])
+    return turned if len(theirs) == 4 and is_stem(shape, turned, channels) else shape
 
 
 def _check_same_function(model, source, architecture):

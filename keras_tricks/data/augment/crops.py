@@ -37,7 +37,7 @@ def image_shape(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def crop(image: tf.Tensor, top, left, height, width) -> tf.Tensor:
     """Decodes and crops an image to the box `(top, left, height, width)`, uint8. Of a JPEG only the box is decoded."""
     if not is_encoded(image):
-        return tf.slice(image, [top, left, 0], [height, width, 3])
+        return tf.slice(image, [top, left, 0], [height, width, image.shape[-1] or 3])
     box = tf.stack([top, left, height, width])
     cropped = tf.cond(
         tf.io.is_jpeg(image),
@@ -166,7 +166,7 @@ def pad_crop(image: tf.Tensor, size: int, seed: tf.Tensor, pad: int = 4, mode: s
     image = resize_whole(image, size, **resizing)
     padded = tf.pad(image, [[pad, pad], [pad, pad], [0, 0]], mode)
     offset = tf.random.stateless_uniform([2], seed, 0, 2 * pad + 1, tf.int32)
-    return tf.slice(padded, [offset[0], offset[1], 0], [size, size, 3])
+    return tf.slice(padded, [offset[0], offset[1], 0], [size, size, padded.shape[-1]])
 
 
 def resize_whole(image: tf.Tensor, size: int, **resizing) -> tf.Tensor:
@@ -181,8 +181,9 @@ def short_side_crop(image: tf.Tensor, size: int, short_side: int, **resizing) ->
     scale = short_side / tf.cast(tf.minimum(height, width), tf.float64)
     new_h, new_w = (tf.cast(tf.round(tf.cast(s, tf.float64) * scale), tf.int32) for s in (height, width))
     resized = resize(crop(image, 0, 0, height, width), new_h, new_w, **resizing)
-    cropped = tf.slice(resized, [(new_h - size) // 2, (new_w - size) // 2, 0], [size, size, 3])
-    return tf.ensure_shape(cropped, (size, size, 3))
+    channels = resized.shape[-1]
+    cropped = tf.slice(resized, [(new_h - size) // 2, (new_w - size) // 2, 0], [size, size, channels])
+    return tf.ensure_shape(cropped, (size, size, channels))
 
 
 def center_box(height: tf.Tensor, width: tf.Tensor, size: int, crop_pct: float = 0.875) -> tuple[tf.Tensor, ...]:

@@ -29,7 +29,8 @@ def check_arrays(x: typing.Any, y: typing.Any, where: str) -> Arrays:
     """Checks images and labels; `where` names them, such as `"data[0]"`.
 
     Args:
-        x: uint8 `(n, height, width, 3)`, or `(n, height, width)` or `(n, height, width, 1)` in grey.
+        x: uint8 `(n, height, width, channels)`, or `(n, height, width)` in grey. One channel is repeated three times;
+            other numbers than 1 and 3 need `data.channels`.
         y: integers `(n,)` or `(n, 1)` from 0, or texts, the names of the classes; or, with several labels an image, 0
             and 1 of any number type `(n, classes)`.
 
@@ -40,7 +41,8 @@ def check_arrays(x: typing.Any, y: typing.Any, where: str) -> Arrays:
     if images.dtype != np.uint8:
         hint = ": (255 * x).round().astype('uint8') if they are in 0-1" if images.dtype.kind == "f" else ""
         raise UserError(f"{where}: images must be uint8 in 0-255. Received: {images.dtype}. Convert them{hint}.")
-    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[-1] not in (1, 3)):
+    channels_first = images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[-1] not in (1, 3)
+    if images.ndim not in (3, 4) or channels_first:
         raise UserError(f"{where}: images must have the shape (n, height, width, 3), or (n, height, width) in grey. "
                         f"Received: {images.shape}.")
     if labels.ndim == 2 and labels.shape[1] == 1:
@@ -85,7 +87,9 @@ def split_of_arrays(arrays: Arrays, labels: np.ndarray, where: str) -> Split:
         pixels = np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
         return array_split(pixels, labels, identity)
     names = [f"{where}, example {number}" for number in range(len(labels))]
-    return read_split(lambda i: as_pixels(images[i]), names, BadImages(0), labels, encoded=False, identity=identity)
+    channels = images.shape[-1] if images.ndim == 4 and images.shape[-1] != 1 else 3
+    return read_split(lambda i: as_pixels(images[i], channels), names, BadImages(0), labels, encoded=False,
+                      identity=identity, channels=channels)
 
 
 def identity_of(arrays: Arrays) -> str:

@@ -10,6 +10,7 @@ also be in two files of one folder, `train.csv` and `validation.csv`.
 
 import csv
 import dataclasses
+import functools
 import hashlib
 import io
 import logging
@@ -22,6 +23,7 @@ import typing
 import numpy as np
 
 from keras_tricks.data.sources.bad_images import BadImages
+from keras_tricks.data.sources.channel_files import channel_split
 from keras_tricks.data.sources.file_access import KINDS, read_regular_file, retry, size_fault
 from keras_tricks.data.sources.folder_scan import LeftOut
 from keras_tricks.data.sources.image_folder import path_split
@@ -53,7 +55,7 @@ class Row:
 
 def csv_table(data_dir: str | os.PathLike | None, max_bad_images: int = 100, train_split: str = DEFAULT_TRAIN,
               validation_split: str | None = None, image_column: str | None = None, label_column: str | None = None,
-              separator: str | None = None) -> Table:
+              separator: str | None = None, channels: int = 3) -> Table:
     """Opens a CSV file, or a folder with `train.csv` and, optionally, `validation.csv`.
 
     Missing files count as broken. A row that repeats an earlier one is left out, with a line in the log. If
@@ -67,6 +69,8 @@ def csv_table(data_dir: str | os.PathLike | None, max_bad_images: int = 100, tra
         image_column, label_column: names of the columns. They default to `"path"` and `"label"`.
         separator: text between the labels in a cell, of images with several. A cell with the separator alone means none
             of the classes. Defaults to `None`: one label an image.
+        channels: integer, of the images. Other numbers than 1 and 3 need `.npy` or TIFF files, see `channel_files`.
+            Defaults to `3`.
 
     Raises:
         UserError: the file cannot be read, has no header or no rows, an empty cell, a label out of range, or one image
@@ -82,10 +86,10 @@ def csv_table(data_dir: str | os.PathLike | None, max_bad_images: int = 100, tra
     else:
         rows, in_validation = _divided(path, _read_rows(path, columns), train_split, validation_split)
         folder = path.parent
-    return _table(path, folder, rows, in_validation, max_bad_images, separator)
+    return _table(path, folder, rows, in_validation, max_bad_images, separator, channels)
 
 
-def _table(path, folder, rows, in_validation, max_bad_images, separator):
+def _table(path, folder, rows, in_validation, max_bad_images, separator, channels):
     name, left_out = printable(path), LeftOut()
     files = [_find(folder, row.path) for row in rows]
     kept = _without_repeats(name, rows, files, in_validation, left_out)
@@ -105,7 +109,9 @@ def _table(path, folder, rows, in_validation, max_bad_images, separator):
         log.info("%s: %d %s: %s", name, count, what, why)
 
     def make(numbers, chosen_labels):
-        split = path_split([files[i].path for i in numbers], chosen_labels, BadImages(max_bad_images), broken)
+        paths, bad = [files[i].path for i in numbers], BadImages(max_bad_images)
+        make_split = path_split if channels in (1, 3) else functools.partial(channel_split, channels)
+        split = make_split(paths, chosen_labels, bad, broken)
         split.bad.check()
         return dataclasses.replace(split, identity=digest.hexdigest(), left_out=tuple(left_out.rows()))
 

@@ -34,10 +34,10 @@ class DataSource(typing.Protocol):
     """A numbered set of labelled images.
 
     `source[index]`, for `index` in [0, len(source)), gives `(image, label)`. An image is a `bytes` object with the
-    content of a file in any format of Pillow, a uint8 array `(height, width, 3)`, `(height, width, 1)` or
-    `(height, width)`, or a Pillow image. A label is an integer or, if an image has several, a vector `(classes,)` of 0
-    and 1. The same index must give the same example whenever it
-    is read, also in another process, and the method is called from several threads. An error counts as a broken image.
+    content of a file in any format of Pillow, a uint8 array `(height, width, channels)` or `(height, width)`, or a
+    Pillow image. A label is an integer or, if an image has several, a vector `(classes,)` of 0 and 1. The same index
+    must give the same example whenever it is read, also in another process, and the method is called from several
+    threads. An error counts as a broken image.
 
     A source also has `class_names` (or `classes`), the names in label order, and may have `identity`, a text that
     changes if the examples change. Without it, 16 examples are compared when a run resumes.
@@ -77,7 +77,8 @@ def source_split(source: DataSource, max_bad_images: int, where: str) -> Split:
         first = source[0]
         image, label = first
         encoded = isinstance(image, bytes)
-        _checked(image, encoded)
+        channels = 3 if encoded else channels_of(image)
+        _checked(image, encoded, channels)
         classes = len(class_names_of(source, where)) if np.size(label) > 1 else None
         _label(label, classes)
     except UserError:
@@ -93,12 +94,12 @@ def source_split(source: DataSource, max_bad_images: int, where: str) -> Split:
             raise
         except Exception as error:
             raise ValueError(f"{type(error).__name__}: {one_line(error)}") from error
-        return _checked(image, encoded), _label(label, classes)
+        return _checked(image, encoded, channels), _label(label, classes)
 
     names = Names(count, lambda number: f"{where}, example {number}")
     identity = getattr(source, "identity", None)
     return read_split(read, names, BadImages(max_bad_images), None, encoded,
-                      str(identity) if identity is not None else _identity(source, count, read), classes)
+                      str(identity) if identity is not None else _identity(source, count, read), classes, channels)
 
 
 def _identity(source, count, read):
@@ -112,23 +113,33 @@ def _identity(source, count, read):
     return digest.hexdigest()
 
 
-def _checked(image, encoded):
-    """The image, as bytes if `encoded`, else as uint8 `(height, width, 3)`. Raises `ValueError` for anything else."""
+def _checked(image, encoded, channels):
+    """The image, as bytes if `encoded`, else as uint8 `(height, width, channels)`. Raises `ValueError` otherwise."""
     if encoded != isinstance(image, bytes):
         raise ValueError("some images are the content of files and others are pixels")
-    return image if encoded else as_pixels(image)
+    return image if encoded else as_pixels(image, channels)
 
 
-def as_pixels(image: typing.Any) -> np.ndarray:
-    """An array or a Pillow image as uint8 `(height, width, 3)`. Raises `ValueError` for other dtypes and shapes."""
+def channels_of(image: typing.Any) -> int:
+    """Channels of an array or a Pillow image as `as_pixels` returns it: 3 of grey images and of Pillow's."""
+    shape = () if hasattr(image, "convert") else np.shape(image)
+    return shape[-1] if len(shape) == 3 and shape[-1] != 1 else 3
+
+
+def as_pixels(image: typing.Any, channels: int = 3) -> np.ndarray:
+    """An array or a Pillow image as uint8 `(height, width, channels)`; grey is repeated three times.
+
+    Raises:
+        ValueError: another dtype or shape.
+    """
     if hasattr(image, "convert"):
         image = image.convert("RGB")
     image = np.asarray(image)
     if image.dtype != np.uint8:
         raise ValueError(f"expected pixels as uint8 in 0-255, received {image.dtype}")
     image = image[..., None] if image.ndim == 2 else image
-    if image.ndim != 3 or image.shape[-1] not in (1, 3):
-        raise ValueError(f"expected the shape (height, width, 3), received {image.shape}")
+    if image.ndim != 3 or image.shape[-1] not in {1, channels} or channels_of(image) != channels:
+        raise ValueError(f"expected the shape (height, width, {channels}), received {image.shape}")
     return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
 
 

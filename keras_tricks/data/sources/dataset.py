@@ -30,8 +30,8 @@ def dataset_split(dataset: tf.data.Dataset, where: str) -> tuple[Split, int]:
 
     Args:
         dataset: `tf.data.Dataset` of `(image, label)`, or of dicts with the keys `image` and `label`. An image is a
-            scalar string, the content of a JPEG or PNG file, or uint8 `(height, width, 3)` or `(height, width, 1)`. A
-            label is an integer or, if an image has several, a vector `(classes,)` of 0 and 1.
+            scalar string, the content of a JPEG or PNG file, or uint8 `(height, width, channels)`. One channel is
+            repeated three times. A label is an integer or, if an image has several, a vector `(classes,)` of 0 and 1.
         where: names it in messages, such as `"data[0]"`.
 
     Raises:
@@ -66,7 +66,8 @@ def dataset_split(dataset: tf.data.Dataset, where: str) -> tuple[Split, int]:
         labels = labels.astype("uint8" if several else "int32")
         return _split_in_memory(images, labels, where, digest.hexdigest()), len(counts)
     log.warning("%s is read as a stream", where)
-    split = Split(count, scan=_scan(dataset, count), identity=digest.hexdigest(), multi_label=several)
+    split = Split(count, scan=_scan(dataset, count), identity=digest.hexdigest(), multi_label=several,
+                  channels=channels_of_spec(image_spec))
     return split, len(counts)
 
 
@@ -93,7 +94,8 @@ def _split_in_memory(images, labels, where, identity):
     if not encoded and len({image.shape for image in images}) == 1:
         return array_split(np.stack(images), labels, identity)
     names = [f"{where}, example {number}" for number in range(len(labels))]
-    return read_split(images.__getitem__, names, BadImages(0), labels, encoded, identity)
+    channels = 3 if encoded else images[0].shape[-1]
+    return read_split(images.__getitem__, names, BadImages(0), labels, encoded, identity, channels=channels)
 
 
 def _specs(spec, where):
@@ -107,7 +109,7 @@ def _specs(spec, where):
         raise UserError(f"{where} is batched: its images have the shape {image.shape}. Give single examples: "
                         "dataset.unbatch().apply(tf.data.experimental.assert_cardinality(n)).")
     is_file = image.dtype == tf.string and image.shape.rank == 0
-    is_array = image.dtype == tf.uint8 and image.shape.rank == 3 and image.shape[-1] in (None, 1, 3)
+    is_array = image.dtype == tf.uint8 and image.shape.rank == 3
     if not (is_file or is_array):
         raise UserError(f"{where} has images of {image.dtype.name} {image.shape}. {FORM}.")
     if not (label.dtype.is_integer and label.shape.rank == 0 or _is_label_set(label)):
@@ -133,13 +135,19 @@ def _count(dataset, where):
     return count
 
 
+def channels_of_spec(image_spec):
+    """Channels of images as `_example` returns them: 3 of encoded ones, of grey ones, and where they are unknown."""
+    known = image_spec.shape[-1] if image_spec.shape.rank == 3 else None
+    return 3 if known in (None, 1) else known
+
+
 def _example(example, image_spec, label_spec):
     """(image, label) of an element; the label int32, or a vector of several as uint8."""
     image, label = (example[0]["image"], example[0]["label"]) if isinstance(example[0], dict) else example
     if image_spec.dtype == tf.uint8 and image_spec.shape[-1] == 1:
         image = tf.image.grayscale_to_rgb(image)
     if image_spec.dtype == tf.uint8:
-        image = tf.ensure_shape(image, (None, None, 3))
+        image = tf.ensure_shape(image, (None, None, channels_of_spec(image_spec)))
     if label_spec.shape.rank == 0:
         return image, tf.cast(label, tf.int32)
     is_binary = tf.reduce_all((label == tf.cast(0, label.dtype)) | (label == tf.cast(1, label.dtype)))

@@ -47,4 +47,5 @@ def array_split(images: np.ndarray, labels: np.ndarray, identity: str = "") -> S
         images, labels = tensors()
         return tf.gather(images, index), tf.gather(labels, index), tf.constant(True)
 
-    return Split(num_examples=len(labels), fetch=fetch, labels=known, identity=identity, multi_label=several)
+    return Split(num_examples=len(labels), fetch=fetch, labels=known, identity=identity, multi_label=several,
+                 channels=images.shape[-1])

@@ -61,7 +61,7 @@ def open_source(name: str, data_dir: str | os.PathLike | None = None, max_bad_im
     if name == "image_folder":
         return image_folder(data_dir, max_bad_images, train_split, validation_split, minival)
     if (table := _open_table(name, data_dir, max_bad_images, train_split, validation_split, image_column,
-                             label_column, _separator(section))) is not None:
+                             label_column, _separator(section), section)) is not None:
         return table.source(minival)
     if name == "tfrecord":
         return tfrecord(data_dir, max_bad_images, minival)
@@ -91,12 +91,20 @@ def check_section(source: Source, data: typing.Any) -> None:
     if source.multi_label and not data.multi_label:
         raise UserError(f"{source.name} gives several labels an image: --set data.multi_label=true --set "
                         "loss.name=binary_crossentropy.")
+    for split in (source.train, source.validation):
+        if split.channels != (3 if data.channels == 1 else data.channels):
+            raise UserError(f"{source.name} gives images of {split.channels} channels, and `data.channels` is "
+                            f"{data.channels}: set data.channels, data.mean and data.std, or correct the order "
+                            "(height, width, channels).")
 
 
 def _open_table(name, *arguments) -> Table | None:
-    """The `Table` of a source that has one, else `None`."""
-    if name in ("csv", "webdataset"):
-        return (csv_table if name == "csv" else webdataset)(*arguments)
+    """The `Table` of a source that has one, else `None`. The last of the `arguments` is the section or `None`."""
+    *arguments, section = arguments
+    if name == "csv":
+        return csv_table(*arguments, getattr(section, "channels", 3))
+    if name == "webdataset":
+        return webdataset(*arguments)
     if name == "hf" or name.startswith("hf:"):
         return hugging_face(name[3:], *arguments)
     return None
@@ -143,7 +151,7 @@ def open_evaluation(data: typing.Any, class_names: Sequence[str] | None = None) 
     if data.source == "image_folder":
         return evaluation_folder(data.data_dir, class_names, data.max_bad_images, data.validation_split)
     if (table := _open_table(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split,
-                             data.image_column, data.label_column, _separator(data))) is not None:
+                             data.image_column, data.label_column, _separator(data), data)) is not None:
         return table.evaluation(class_names)
     source = open_source(data.source, data.data_dir, data.max_bad_images, data.train_split, data.validation_split,
                          section=data.model_copy(update={"minival": 0.0}))

@@ -12,14 +12,15 @@ from keras_tricks.data.sources.source import Split
 
 
 def read_split(read: Callable, names: Sequence[str], bad: BadImages, labels: np.ndarray | None = None,
-               encoded: bool = True, identity: str = "", classes: int | None = None) -> Split:
+               encoded: bool = True, identity: str = "", classes: int | None = None,
+               channels: int = 3) -> Split:
     """A split over a function that reads an example.
 
     An example that cannot be read is added to `bad`. In training the next readable one replaces it.
 
     Args:
         read: function of an integer in [0, n) that returns an image, or (image, label) if `labels` is `None`. An image
-            is a `bytes` object with the content of a file, or a uint8 array `(height, width, 3)`. It raises
+            is a `bytes` object with the content of a file, or a uint8 array `(height, width, channels)`. It raises
             `ValueError` or `OSError` if the image is broken. It is called from several threads.
         names: n different names of the examples.
         bad: `BadImages`.
@@ -29,6 +30,7 @@ def read_split(read: Callable, names: Sequence[str], bad: BadImages, labels: np.
         identity: as in `Split`.
         classes: integer, number of classes if `read` returns several labels an image, as uint8 `(classes,)`. Defaults
             to `None`: it returns an integer.
+        channels: integer, of images that are arrays. Defaults to `3`.
     """
     names = names if isinstance(names, Names) else tuple(names)
     count, dtype, rank = len(names), tf.string if encoded else tf.uint8, 0 if encoded else 3
@@ -57,9 +59,9 @@ def read_split(read: Callable, names: Sequence[str], bad: BadImages, labels: np.
 
     def fetch(position):
         image, label, same = tf.numpy_function(readable, [position], (dtype, label_type, tf.bool), stateful=False)
-        image = tf.ensure_shape(image, (None, None, 3)[:rank])
+        image = tf.ensure_shape(image, (None, None, channels)[:rank])
         return image, tf.ensure_shape(label, label_shape), tf.ensure_shape(same, ())
 
     content = (lambda i: read(i) if labels is not None else read(i)[0]) if encoded else None
     return Split(count, fetch=fetch, paths=names, bad=bad, labels=labels, identity=identity, content=content,
-                 multi_label=classes is not None)
+                 multi_label=classes is not None, channels=channels)

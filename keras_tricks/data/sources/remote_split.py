@@ -46,11 +46,15 @@ def remote_split(data: typing.Any, source: Source) -> Split:
         source: `Source`, already limited to `data.train_images` and without the examples of `data.minival`.
 
     Raises:
-        UserError: the source is read as a stream (TFDS), or by Python functions, or EXIF orientations are applied.
+        UserError: the source is a stream (TFDS) or read by Python functions, EXIF orientations are applied, or the
+            images are neither in colour nor grey.
     """
     if data.exif == "apply":
         raise UserError("`data.exif=apply` turns images in this process, and `data.service` prepares them in others: "
                         "leave out one of them.")
+    if data.channels not in (1, 3):
+        raise UserError(f"`data.channels` is {data.channels}, and the workers of `data.service` decode images in "
+                        "colour or grey: leave out one of them.")
     if data.source == "digits":
         return source.train
     if data.source in ("image_folder", "csv"):

@@ -35,6 +35,7 @@ class Split:
             `ValueError` or `OSError` if it cannot; `None` if images are arrays or `paths` are files to read.
         left_out: (`"left out"` or `"not read"`, count, reason and names) of files and folders that are no examples.
         multi_label: bool, whether an image has several labels.
+        channels: integer, channels of the images; 3 of encoded ones, whatever the file has.
     """
 
     num_examples: int
@@ -47,6 +48,7 @@ class Split:
     content: typing.Callable | None = dataclasses.field(default=None, compare=False)
     left_out: tuple = ()
     multi_label: bool = False
+    channels: int = 3
 
     def take(self, count: int) -> "Split":
         """A split of `count` evenly spaced examples. Examples sorted by class stay balanced.

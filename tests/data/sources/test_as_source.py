@@ -209,7 +209,7 @@ def test_broken_examples_of_a_data_source_are_replaced():
     ((X, Y, X), ["Received: tuple of 3"]),
     ((X, Y), ["`data[0]` must be (images, labels)", "Received: ndarray"]),
     (((X / 255, Y), VALIDATION), ["data[0]", "uint8 in 0-255", "float64", "(255 * x)"]),
-    (((X[..., :2], Y), VALIDATION), ["(n, height, width, 3)", "(30, 16, 16, 2)"]),
+    (((np.moveaxis(X, -1, 1), Y), VALIDATION), ["(n, height, width, 3)", "(30, 3, 16, 16)"]),
     (((X[0, 0], Y), VALIDATION), ["(n, height, width, 3)"]),
     (((X, Y[:5]), VALIDATION), ["30 images and 5 labels"]),
     (((X[:0], Y[:0]), VALIDATION), ["at least one", "0 images"]),
@@ -282,7 +282,7 @@ def test_a_function_by_import_path_gets_the_section(module):
 @pytest.mark.parametrize("path, words", [
     ("my_own_data:fails", ["the function failed: RuntimeError: no camera"]),
     ("my_own_data:nothing", ["`my_own_data:nothing` must be ((x, y)", "Received: NoneType"]),
-    ("my_own_data:NUMBER", ["no function but int"]),
+    ("my_own_data:NUMBER", ["not a function but int"]),
     ("my_own_data:open_sources", ['Did you mean "open_source"?']),
     ("no_such_data:open_source", ["no module no_such_data"]),
     ("python", ["given to kt.train"]),

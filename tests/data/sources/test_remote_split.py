@@ -155,3 +155,11 @@ def test_an_index_of_other_shards_is_refused(packed, tmp_path):
 def test_a_stream_is_refused_with_what_to_do():
     with pytest.raises(UserError, match="tfds:cifar10 is a stream. Pack it: keras-tricks data pack tfds:cifar10"):
         remote_split.remote_split(Data(source="tfds:cifar10"), None)
+
+
+@pytest.mark.parametrize("source", ["hf:user/photos", "webdataset"])
+def test_functions_of_this_process_are_refused_with_what_to_do(source):
+    with pytest.raises(UserError, match=f"{source} is read by functions of this process. Pack it: keras-tricks data "
+                                        f"pack {source} --output FOLDER") as error:
+        remote_split.remote_split(Data(source=source), None)
+    assert "\n" not in str(error.value)
