@@ -38,6 +38,10 @@ INITIALIZERS = [  # class, arguments
     (kt.initializers.FixupInit, {"num_blocks": 8, "convolutions": 3, "seed": 1}),
     (kt.initializers.ZeroGammaInit, {}),
 ]
+METRICS = [  # class, arguments
+    (kt.analysis.MacroF1, {"classes": 3}),
+    (kt.analysis.MeanAveragePrecision, {"classes": 3}),
+]
 SCHEDULES = [  # class, arguments
     (kt.schedules.WarmupLinearScaling, {"batch_size": 8, "steps_per_epoch": 5, "decay": kt.schedules.Cosine(9)}),
     (kt.schedules.WarmupLinearScaling, {"batch_size": 8, "steps_per_epoch": 5, "decay": kt.schedules.Step((2, 4))}),

@@ -113,12 +113,16 @@ class Watchdog(keras.callbacks.Callback):
         self.losses.append((self.checkpoint.position.epoch, batch + self.checkpoint.offset, loss))
         # Reading a loss waits for its step. The loss is a mean over the epoch, so one that is not finite remains so.
         late = self._is_time(len(self.losses))
-        if isinstance(loss, float):
+        if isinstance(loss, float) or self._ends_epoch(batch):  # before the validation, and before the epoch is logged
             self.check()
         elif late and not math.isfinite(_number(self.losses[-2:][0][2])):  # of the step before: this one may still run
             self.check()
         elif late:
             self.losses, self.checked = self.losses[-1:], self.last
+
+    def _ends_epoch(self, batch):
+        plan, epoch = self.checkpoint.plan, self.checkpoint.position.epoch
+        return plan is not None and batch + self.checkpoint.offset + 1 >= plan.phase(epoch).steps_per_epoch
 
     def _is_time(self, steps):
         return steps >= STEPS_BETWEEN or self.last - self.checked > SECONDS_BETWEEN

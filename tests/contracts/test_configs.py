@@ -7,7 +7,8 @@ import pytest
 
 CASES = [
     *((cls, lambda a=arguments: a) for cls, arguments, _ in cases.LAYERS),
-    *((cls, lambda a=arguments: a) for cls, arguments in (*cases.LOSSES, *cases.INITIALIZERS, *cases.SCHEDULES)),
+    *((cls, lambda a=arguments: a) for cls, arguments in (*cases.LOSSES, *cases.METRICS, *cases.INITIALIZERS,
+                                                              *cases.SCHEDULES)),
     *((cls, lambda a=arguments: a(0.1)) for cls, arguments, _ in cases.OPTIMIZERS),
     *((cls, arguments) for cls, arguments, _ in cases.MODEL_CLASSES),
 ]

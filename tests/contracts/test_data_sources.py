@@ -133,7 +133,8 @@ def kill_in_the_second_epoch(monkeypatch):
     monkeypatch.setattr(callbacks.BatchSizeScheduler, "on_train_batch_end", killed)
 
 
-@pytest.mark.parametrize("name", ["csv", *(pytest.param(n, marks=pytest.mark.slow) for n in ("arrays", "import path"))])
+@pytest.mark.slow  # `run/test_own.py` kills a run on a source of its own by default
+@pytest.mark.parametrize("name", ["csv", "arrays", "import path"])
 def test_killed_in_mid_epoch_and_resumed_is_uninterrupted(trained, folder, tmp_path, monkeypatch, name):
     data, section = sources.SOURCES[name](folder)
     kill_in_the_second_epoch(monkeypatch)

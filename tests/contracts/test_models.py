@@ -22,7 +22,8 @@ def images(kwargs, count=2):
 
 
 def test_cases_hold_every_registered_class_and_every_test_model():
-    lists = (cases.LAYERS, cases.LOSSES, cases.INITIALIZERS, cases.SCHEDULES, cases.OPTIMIZERS, cases.MODEL_CLASSES)
+    lists = (cases.LAYERS, cases.LOSSES, cases.METRICS, cases.INITIALIZERS, cases.SCHEDULES, cases.OPTIMIZERS,
+             cases.MODEL_CLASSES)
     covered = {case[0] for rows in lists for case in rows}
     registered = {cls for key, cls in keras.saving.get_custom_objects().items() if key.startswith("keras_tricks>")}
     assert registered == covered
@@ -63,7 +64,15 @@ def fit_once(name, kwargs, **options):
     return {v.path: not np.array_equal(before[v.path], v.numpy()) for v in model.trainable_variables}
 
 
-@models
+def one_of_each_family():
+    """The cases. The second one of a family differs in its stem and is slow."""
+    seen = set()
+    for name, kwargs in MODELS:
+        yield pytest.param(name, kwargs, marks=pytest.mark.slow if name in seen else ())
+        seen.add(name)
+
+
+@pytest.mark.parametrize("name, kwargs", one_of_each_family(), ids=names(MODELS))
 def test_training_changes_every_weight(name, kwargs):
     without = {"drop_path_rate": 0.0} if "drop_path_rate" in kt.models.arguments_of(name) else {}
     changed = fit_once(name, {**kwargs, **without}, jit_compile=False)

@@ -161,6 +161,7 @@ kt.train(everything(), sys.argv[1], verbose=0)
 """
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_ends_the_process_at_once(whole, tmp_path):
     """During an update, for which the first signal would wait. The run resumes from the last regular checkpoint."""
     paths = [str(pathlib.Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
