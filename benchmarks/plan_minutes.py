@@ -16,7 +16,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RECIPES = {  # name in the table: words of the command
-    "quickstart, 10 epochs": ["quickstart"],
+    "quickstart, 24 epochs": ["quickstart"],
     "quickstart with the average of the weights, batch 32, 12 epochs": [
         "quickstart", "--set", "optimizer.ema_decay=0.99", "--set", "schedule.batch_size=32", "--set",
         "schedule.epochs=12"],
