@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_digits
-from support.tiny_runs import leave_tensorflow_as_it_was, state, summary, tiny  # noqa: F401
+from support.tiny_runs import kill_in_the_second_epoch, leave_tensorflow_as_it_was, state, summary, tiny  # noqa: F401
 
 import keras_tricks as kt
 from keras_tricks import cli, evaluation, training
@@ -272,19 +272,6 @@ def test_the_best_epoch_is_that_of_the_best_map(trained):
     assert score_of(best_row(rows)) == ("mAP", max((r["val_ema_map"] for r in rows), key=float))
     _, metadata = state(trained.folder)
     assert metadata["monitor"] == "val_ema_map"
-
-
-def kill_in_the_second_epoch(monkeypatch):
-    from keras_tricks import callbacks
-
-    original = callbacks.BatchSizeScheduler.on_train_batch_end
-
-    def killed(self, batch, logs=None):
-        original(self, batch, logs)
-        if (self.epoch, batch) == (1, 3):
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(callbacks.BatchSizeScheduler, "on_train_batch_end", killed)
 
 
 @pytest.mark.slow

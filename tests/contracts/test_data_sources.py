@@ -9,10 +9,10 @@ import pytest
 from support import sources
 from support.batches import assert_same
 from support.image_folders import evaluated
-from support.tiny_runs import NO_EXPORT, leave_tensorflow_as_it_was, state, tiny  # noqa: F401
+from support.tiny_runs import NO_EXPORT, kill_in_the_second_epoch, leave_tensorflow_as_it_was, state, tiny  # noqa: F401
 
 import keras_tricks as kt
-from keras_tricks import callbacks, training
+from keras_tricks import training
 from keras_tricks.cli import plan
 from keras_tricks.data import training_batches
 from keras_tricks.data.sources import dataset
@@ -120,17 +120,6 @@ def test_the_weights_are_the_same(trained, folder, tmp_path, name):
     assert run.history["val_loss"] == trained.history["val_loss"]
     for mine, other in zip(run.network.get_weights(), trained.network.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, other)
-
-
-def kill_in_the_second_epoch(monkeypatch):
-    original = callbacks.BatchSizeScheduler.on_train_batch_end
-
-    def killed(self, batch, logs=None):
-        original(self, batch, logs)
-        if (self.epoch, batch) == (1, 3):
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(callbacks.BatchSizeScheduler, "on_train_batch_end", killed)
 
 
 @pytest.mark.slow  # `run/test_own.py` kills a run on a source of its own by default

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_tricks import callbacks
 from keras_tricks.callbacks import run_log
 from keras_tricks.recipe import Augment, Data, Loss, Model, Optimizer, Recipe, Schedule
 from keras_tricks.weights import safetensors_io
@@ -79,3 +80,15 @@ def growing(**changes):
 
 
 GROWN_STEPS = [18, 27, 36, 40]  # 1198 // 64, and twice 1198 // 128, and 1198 // 256
+
+
+def kill_in_the_second_epoch(monkeypatch):
+    """Ends a run with Ctrl-C after the fourth step of its second epoch."""
+    original = callbacks.BatchSizeScheduler.on_train_batch_end
+
+    def killed(self, batch, logs=None):
+        original(self, batch, logs)
+        if (self.epoch, batch) == (1, 3):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(callbacks.BatchSizeScheduler, "on_train_batch_end", killed)
