@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from support import servers
 from support.batches import assert_same
+from support.image_folders import mixed_folder
 
 from keras_tricks import cli
 from keras_tricks.data import open_source, service, training_batches
@@ -43,15 +44,7 @@ def address():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 22), ("val", 2)):
-        for label in ("ant", "bee"):
-            (root / split / label).mkdir(parents=True)
-            for i in range(count):
-                image = Image.fromarray(rng.integers(0, 256, (12 + i % 3, 14, 3), dtype="uint8"))
-                image.save(root / split / label / f"{i:03d}.{ {3: 'png', 4: 'bmp'}.get(i, 'jpg') }")
-    broken = root / "train" / "bee" / "005.jpg"
-    broken.write_bytes(broken.read_bytes()[:200])
+    mixed_folder(root, images=22, growth=1)
     return root
 
 

@@ -56,3 +56,21 @@ def make_splits(root, classes=("a", "b"), count=4, **options):
     for name in ("train", "val"):
         make(root / name, classes, count, **options)
     return root
+
+
+def mixed_folder(root, images, growth):
+    """Writes `train/` and `val/` with two classes: JPEG, one PNG, one BMP, and one training image that is cut off.
+
+    Args:
+        images: training images a class. Validation has 2 a class.
+        growth: pixels by which the heights 12, 12 + growth, 12 + 2 growth differ.
+    """
+    rng = np.random.default_rng(0)
+    for split, count in (("train", images), ("val", 2)):
+        for label in ("ant", "bee"):
+            (root / split / label).mkdir(parents=True)
+            for i in range(count):
+                image = Image.fromarray(rng.integers(0, 256, (12 + growth * (i % 3), 14, 3), dtype="uint8"))
+                image.save(root / split / label / f"{i:03d}.{ {3: 'png', 4: 'bmp'}.get(i, 'jpg') }")
+    broken = root / "train" / "bee" / "005.jpg"
+    broken.write_bytes(broken.read_bytes()[:200])

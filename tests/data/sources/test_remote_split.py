@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from support.image_folders import mixed_folder
 
 from keras_tricks.data import open_source
 from keras_tricks.data.sources import remote_split, shard_index
@@ -18,15 +19,7 @@ from keras_tricks.utils.errors import UserError
 def folder(tmp_path_factory):
     """Two classes of JPEGs; `train` also has a PNG (003), a BMP (004) and a truncated file (005)."""
     root = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 12), ("val", 2)):
-        for label in ("ant", "bee"):
-            (root / split / label).mkdir(parents=True)
-            for i in range(count):
-                image = Image.fromarray(rng.integers(0, 256, (12 + 20 * (i % 3), 14, 3), dtype="uint8"))
-                image.save(root / split / label / f"{i:03d}.{ {3: 'png', 4: 'bmp'}.get(i, 'jpg') }")
-    broken = root / "train" / "bee" / "005.jpg"
-    broken.write_bytes(broken.read_bytes()[:200])
+    mixed_folder(root, images=12, growth=20)
     return root
 
 
