@@ -1,11 +1,14 @@
-"""Training speed of ResNet-50-D, or NFNet-F0 (`--model nfnet_f0`), on the CPU, compared with other libraries.
+"""Training speed of one network (`--model`, by default ResNet-50-D) on the CPU, compared with other libraries.
 
 Run      python benchmarks/train_step.py --python-keras-tricks PY --python-tf PY --python-torch PY --output results.json
          PY is an interpreter with the packages below. A side that has none, or fails, is left out and reported.
            --python-keras-tricks   the dependencies of this package (the package itself is that of this checkout)
            --python-tf             tensorflow, keras-hub, tokenizers, keras-cv-attention-models (kecam), tf-keras
            --python-torch          torch, timm
-Work     Forward, backward, SGD with Nesterov momentum; softmax cross-entropy, float32, one random batch in memory.
+Work     Forward, backward, SGD with Nesterov momentum; softmax cross-entropy, one random batch in memory; float32, or
+         bfloat16 with float32 weights (`--precision bfloat16`: Keras' mixed_bfloat16, torch's autocast).
+Networks Any of this package that a side also has: resnet50d, nfnet_f0, resnet_rs50, and at 32 pixels (`--image-size 32
+         --classes 10`) airbench94, wide_resnet16_4 and resnet20, which `torch_networks.py` holds for the sides of timm.
 Method   Each side runs in a separate process. The sides alternate, so that a slowdown of the machine affects all.
          Median of all steps of all rounds, without the first 3 steps of each process (tracing, compiling).
 NFNet    keras_tricks uses timm's variant (`layout="timm_dm"`); timm's name is dm_nfnet_f0. Plain SGD on all sides.
@@ -27,10 +30,9 @@ import sys
 import time
 
 SKIPPED_STEPS = 3
-CLASSES = 1000
 LEARNING_RATE = 0.01
 OPTIONS = {"nfnet_f0": {"layout": "timm_dm"}}  # of keras_tricks, for equal work
-IN_TIMM = {"nfnet_f0": "dm_nfnet_f0"}
+IN_TIMM = {"nfnet_f0": "dm_nfnet_f0", "resnet_rs50": "resnetrs50"}
 SGD = {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-5}
 PACKAGES = "keras_tricks keras_hub keras_cv_attention_models timm keras tf_keras tensorflow torch".split()
 
@@ -45,8 +47,10 @@ def keras_tricks(batch, args):
 
     import keras_tricks as kt
 
+    if args.precision == "bfloat16":
+        keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
     options = OPTIONS.get(args.model, {})
-    model = kt.models.create_model(args.model, classes=CLASSES, input_shape=batch[0].shape[1:], **options)
+    model = kt.models.create_model(args.model, classes=args.classes, input_shape=batch[0].shape[1:], **options)
     return fit(keras, model, kt.optimizers.SGD(LEARNING_RATE, **SGD), batch, args)
 
 
@@ -54,6 +58,8 @@ def keras_hub(batch, args):
     import keras
     import keras_hub
 
+    if args.precision == "bfloat16":
+        keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
     blocks = {"resnet50d": [3, 4, 6, 3], "resnet101d": [3, 4, 23, 3], "resnet152d": [3, 8, 36, 3]}
     backbone = keras_hub.models.ResNetBackbone(
         input_conv_filters=[32, 32, 64],
@@ -65,7 +71,7 @@ def keras_hub(batch, args):
         image_shape=batch[0].shape[1:],
     )
     x = keras.layers.GlobalAveragePooling2D()(backbone.output)
-    model = keras.Model(backbone.input, keras.layers.Dense(CLASSES, activation="softmax")(x))
+    model = keras.Model(backbone.input, keras.layers.Dense(args.classes, activation="softmax")(x))
     return fit(keras, model, keras.optimizers.SGD(LEARNING_RATE, **SGD), batch, args)
 
 
@@ -74,10 +80,12 @@ def kecam(batch, args):
     import tf_keras
     from keras_cv_attention_models import nfnets, resnet_family
 
+    if args.precision == "bfloat16":
+        tf_keras.mixed_precision.set_global_policy("mixed_bfloat16")
     names = {"nfnet_f0": (nfnets, "NFNetF0")}
     resnet = args.model.replace("resnet", "ResNet").replace("d", "D")
     build = getattr(*names.get(args.model, (resnet_family, resnet)))
-    model = build(batch[0].shape[1:], num_classes=CLASSES, pretrained=None)
+    model = build(batch[0].shape[1:], num_classes=args.classes, pretrained=None)
     return fit(tf_keras, model, tf_keras.optimizers.SGD(LEARNING_RATE, **SGD), batch, args)
 
 
@@ -88,23 +96,29 @@ def timm(batch, args, compiled=False, channels_last=True):
         pass  # declares torchvision's operators on a machine without CUDA
     import timm
     import torch
+    import torch_networks
 
     torch.set_num_threads(os.cpu_count())  # as TensorFlow does
     images, labels = map(torch.from_numpy, batch)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     images = images.permute(0, 3, 1, 2).contiguous(memory_format=layout)
-    model = timm.create_model(IN_TIMM.get(args.model, args.model), num_classes=CLASSES).train().to(memory_format=layout)
+    if args.model in torch_networks.NETWORKS:
+        model = torch_networks.NETWORKS[args.model](args.classes)
+    else:
+        model = timm.create_model(IN_TIMM.get(args.model, args.model), num_classes=args.classes)
+    model = model.train().to(memory_format=layout)
     optimizer = torch.optim.SGD(model.parameters(), LEARNING_RATE, **SGD)
     forward = torch.compile(model) if compiled else model
     step_ends = []
     for _ in range(SKIPPED_STEPS + args.steps):
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(forward(images), labels)
+        with torch.autocast("cpu", torch.bfloat16, enabled=args.precision == "bfloat16"):
+            loss = torch.nn.functional.cross_entropy(forward(images), labels)
         loss.backward()
         optimizer.step()
         loss.item()  # `fit` reads every loss, too
         step_ends.append(now())
-    return step_ends, sum(p.numel() for p in model.parameters())
+    return step_ends, sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 SIDES = {  # name: (function, the flag that gives its interpreter)
@@ -139,7 +153,7 @@ def measure(name, args):
 
     rng = np.random.default_rng(0)
     images = rng.random((args.batch, args.image_size, args.image_size, 3), "float32")
-    step_ends, parameters = SIDES[name][0]((images, rng.integers(CLASSES, size=args.batch)), args)
+    step_ends, parameters = SIDES[name][0]((images, rng.integers(args.classes, size=args.batch)), args)
     wall, cpu = zip(*step_ends[SKIPPED_STEPS - 1 :], strict=True)
     return {
         "seconds": [end - start for start, end in itertools.pairwise(wall)],
@@ -185,9 +199,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for flag in ("--python-keras-tricks", "--python-tf", "--python-torch"):
         parser.add_argument(flag, dest=flag, metavar="PY")
-    defaults = {"model": "resnet50d", "rounds": 3, "steps": 8, "batch": 16, "image_size": 224}
+    defaults = {"model": "resnet50d", "rounds": 3, "steps": 8, "batch": 16, "image_size": 224, "classes": 1000}
     for key, value in defaults.items():
         parser.add_argument(f"--{key.replace('_', '-')}", type=type(value), default=value)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--output", type=pathlib.Path, metavar="JSON")
     parser.add_argument("--child", choices=SIDES, help=argparse.SUPPRESS)
@@ -195,7 +210,8 @@ def main():
     if args.child:
         return print(json.dumps(measure(args.child, args)))
     sides = take_turns(args)
-    setting = {key: vars(args)[key] for key in defaults} | {"cpus": os.cpu_count(), "platform": platform.platform()}
+    setting = {key: vars(args)[key] for key in (*defaults, "precision")}
+    setting |= {"cpus": os.cpu_count(), "platform": platform.platform()}
     print("\n" + ", ".join(f"{key} {value}" for key, value in setting.items()) + f", n {args.rounds * args.steps}\n")
     print("| side | images/s | rounds (CPUs used) | keras_tricks / side | peak GiB | parameters | versions |")
     print("|---" * 7 + "|")

@@ -18,7 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_tricks.ops.gelu import gelu
+from keras_tricks.ops import gelu, silu
 from keras_tricks.utils.errors import check_choice
 
 # DeepMind's estimates from random numbers (nfnets/base.py); timm uses the same values.
@@ -39,8 +39,9 @@ DEEPMIND_GAINS = {
     "softplus": 1.9203323125839233,
     "tanh": 1.5939117670059204,
 }
-GELU = {"gelu": gelu, "gelu_tanh": functools.partial(gelu, approximate=True)}  # use less memory in training
 SAME = {"swish": "silu", "identity": "linear"}
+# In training they need less memory and time.
+IN_TRAINING = {"gelu": gelu, "gelu_tanh": functools.partial(gelu, approximate=True), "silu": silu}
 
 
 def activation_function(name: str) -> Callable[..., Any]:
@@ -109,7 +110,7 @@ class ScaledActivation(keras.layers.Layer):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         # In training only, so that an export has standard operations.
-        in_training = GELU.get(self.activation) if training is True else None
+        in_training = IN_TRAINING.get(SAME.get(self.activation, self.activation)) if training is True else None
         outputs = (in_training or self.function)(inputs)
         return outputs if self.factor == 1.0 else outputs * keras.ops.cast(self.factor, outputs.dtype)
 

@@ -1,5 +1,7 @@
 """Properties of the Keras backend that its API does not provide, for layers and callbacks."""
 
+import functools
+
 import keras
 
 
@@ -33,6 +35,43 @@ def compiled(function):
     import jax
 
     return jax.jit(function)
+
+
+def in_one_pass(function):
+    """An elementwise function of float tensors as one loop over memory, computed in float32 or wider.
+
+    TensorFlow's CPU kernels make one pass for every operation of a formula, and those for bfloat16 and float16 have no
+    vector instructions. XLA compiles the formula, once for every shape. Other backends compile the whole step, and on a
+    GPU so does `train.jit_compile`: the function itself is returned there.
+
+    Args:
+        function: takes tensors of one shape and dtype and returns such a tensor.
+    """
+    if not on_tensorflow() or not _xla_on_cpu():
+        return function
+    import tensorflow as tf
+
+    @tf.function(jit_compile=True, reduce_retracing=True, autograph=False)
+    def one_pass(*tensors):
+        dtype = tensors[0].dtype
+        wide = tf.float32 if dtype.size < 4 else dtype
+        return tf.cast(function(*(tf.cast(tensor, wide) for tensor in tensors)), dtype)
+
+    return one_pass
+
+
+@functools.cache
+def _xla_on_cpu():
+    """Whether the CPU is the only device and this build of TensorFlow compiles for it."""
+    import tensorflow as tf
+
+    if {device.device_type for device in tf.config.list_physical_devices()} != {"CPU"}:
+        return False
+    try:
+        with tf.init_scope():  # also when asked while a graph is traced
+            return float(tf.function(lambda x: x + 1.0, jit_compile=True)(tf.constant(1.0))) == 2.0
+    except tf.errors.OpError:
+        return False
 
 
 def gradients_of(function, tensors):

@@ -44,3 +44,16 @@ def test_the_layers_by_plain_operations():
 def test_what_is_refused(wrong, words):
     with pytest.raises(UserError, match=words):
         kt.models.AirbenchNet(**{"widths": (4, 6, 8), "input_shape": (32, 32, 3), **wrong})
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_the_whitening_layer_computes_in_float32_in_mixed_precision(policy):
+    """In bfloat16 the bias grows on rounding errors: to 42 instead of 3.3 in 10 epochs of 2,000 CIFAR-10 images."""
+    before = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy(policy)
+        model = kt.models.AirbenchNet((4, 6, 8), classes=3)
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert model.get_layer("whiten").compute_dtype == "float32"
+    assert model.get_layer("stage1_conv1").compute_dtype == policy.removeprefix("mixed_")
