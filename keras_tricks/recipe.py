@@ -74,6 +74,7 @@ class Data(Section):
     train_images: Positive | None = None  # number of evenly spaced images to train on; None: all
     channels: typing.Annotated[int, pydantic.Field(gt=0, le=1024)] = 3  # 1: grey; others: see docs/data.md
     image_size: Pixels = 224
+    progressive_resizing: tuple[tuple[Pixels, Positive], ...] = ()  # (smaller size, epoch before which it is used)
     test_image_size: Pixels | None = None  # None: as image_size
     eval_crop: typing.Literal["short_side", "center", "squash", "whole"] = "short_side"  # see docs/data.md
     short_side: Pixels = 256  # "short_side": pixels of the short side before the centre crop (Bag of Tricks)

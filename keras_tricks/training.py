@@ -349,6 +349,8 @@ def _fit(ready, start, first_step, callback_list, clock, validation, verbose, ch
         return history
     for epochs in epochs_of_fits(ready, start.epoch, first_step):
         skipped = first_step if epochs.start == start.epoch else 0
+        if len(ready.recipe.data.progressive_resizing):
+            ready.trainer.train_function = None  # traced again, so that the size of the images stays static
         # --- data, augment --------------------------------------------------------------------------------------------
         batches = training_batches(ready, epochs, skipped, clock)
         steps = max(ready.plan.phase(e).steps_per_epoch for e in epochs) - (skipped if len(epochs) == 1 else 0)

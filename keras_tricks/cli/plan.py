@@ -82,7 +82,7 @@ def describe(ready):
 
     recipe, source, schedule, plan = ready.recipe, ready.source, ready.recipe.schedule, ready.plan
     size = recipe.data.image_size
-    spent, cost = _cost(ready.network)
+    spent, cost = _cost(ready.network, size)
     replicas, accumulation = plan.replicas, plan[0].accumulation_steps
     memory = "unknown: the model is subclassed"
     if spent is not None:
@@ -94,6 +94,7 @@ def describe(ready):
         f"data        {source.name}: {source.train.num_examples:,} training, {source.validation.num_examples:,} "
         f"validation images, {source.num_classes} classes{_how_read(source)}",
         f"augment     {_augment(ready)}",
+        *_sizes(ready),
         f"model       {recipe.model.name} at {size} px: {cost}",
         f"loss        {_loss(ready.trainer)}",
         f"optimizer   {_optimizer(ready)}",
@@ -115,14 +116,15 @@ def describe(ready):
     return "\n".join(lines)
 
 
-def _cost(network):
-    """(`Cost` or `None`, text) of a network; a subclassed one has no graph from which to count."""
+def _cost(network, size):
+    """(`Cost` or `None`, text) of a network; a subclassed one has no graph from which to count. `size`: of the images,
+    if the network takes any."""
     from keras_tricks.analysis import cost
     from keras_tricks.utils.errors import UserError
 
     try:
-        found = cost(network)
-    except UserError:
+        found = cost(network, size if network.input_shape[1] is None else None)
+    except (UserError, AttributeError):  # the second: without an input shape
         return None, f"{network.count_params():,} parameters"
     return found, f"{found.parameters:,} parameters, {found.macs / 1e9:.3f} G multiply-adds per image"
 
@@ -184,6 +186,16 @@ def _augment(ready):
     text = _augment_section(first.augment)
     plain = next((r for r in others if _mixes(first.augment) and not _mixes(r.augment)), None)
     return text if plain is None else f"{text}, not mixed from epoch {plain.epochs.start} on"
+
+
+def _sizes(ready):
+    """Yields the epochs of each size of training images, if there are several."""
+    from keras_tricks.run.build import sizes_of_run
+
+    spans = sizes_of_run(ready.recipe.data, ready.plan)
+    if len(spans) > 1:
+        yield "sizes       " + ", ".join(f"{size} px in epochs {epochs.start} to {epochs.stop - 1}"
+                                         for epochs, size in spans)
 
 
 def _mixes(augment):

@@ -6,6 +6,7 @@ many, on one replica or several, and after a resume.
 
 import dataclasses
 import functools
+import itertools
 import typing
 
 import numpy as np
@@ -15,6 +16,7 @@ from keras_tricks.data.augment.preprocessing import check_policies, evaluation_i
 from keras_tricks.data.balanced_sampling import check_sampling, order_of, shuffle_index
 from keras_tricks.data.batch_range import PARALLEL_CALLS, PREFETCH, BatchRange, as_targets, check_label, parallel_map
 from keras_tricks.data.parts import rows_of_part
+from keras_tricks.data.progressive_resizing import spans_of_sizes
 from keras_tricks.data.repeated_augmentation import check_repeats, copy_of
 from keras_tricks.data.sources.source import Split
 
@@ -39,7 +41,8 @@ def training_batches(split: Split, data: typing.Any, augment: typing.Any, num_cl
 
     Returns:
         `tf.data.Dataset` of (images float32 `(batch, size, size, 3)`, labels float32 `(batch, classes)`) of known
-        length. The batch dimension is static if it is the same in all these epochs.
+        length. The batch dimension is static if it is the same in all these epochs, and so is `size`, which is smaller
+        than `data.image_size` in the epochs of `data.progressive_resizing`.
     """
     epochs = range(plan.epochs) if epochs is None else epochs
     arguments = data, augment, num_classes, plan, seed, epochs, part, parts
@@ -65,15 +68,16 @@ def batch_ranges(split, data, augment, num_classes, plan, seed, epochs, part=0, 
     unmixed = augment.model_copy(update={"mixup_alpha": 0.0, "cutmix_alpha": 0.0})
     check_policies(augment)
     check_sampling(split, data.sampling)
-    for phase in plan:
+    mixing = (range(0, off), augment), (range(off, plan.epochs), unmixed)
+    sizes = spans_of_sizes(data.image_size, data.progressive_resizing, plan.epochs)
+    for phase, (sized, size), (span, section) in itertools.product(plan, sizes, mixing):
         check_repeats(phase.step_size, augment.repeats)
-        for span, section in ((range(0, off), augment), (range(off, plan.epochs), unmixed)):
-            common = range(max(phase.epochs.start, epochs.start, span.start),
-                           min(phase.epochs.stop, epochs.stop, span.stop))
-            if common:
-                steps = range(plan.steps_before(common.start), plan.steps_before(common.stop))
-                yield BatchRange(steps, common, steps.start, phase, split, data, section, num_classes, seed, part,
-                                 parts)
+        ranges = phase.epochs, epochs, sized, span
+        common = range(max(r.start for r in ranges), min(r.stop for r in ranges))
+        if common:
+            steps = range(plan.steps_before(common.start), plan.steps_before(common.stop))
+            yield BatchRange(steps, common, steps.start, phase, split, data.model_copy(update={"image_size": size}),
+                             section, num_classes, seed, part, parts)
 
 
 def from_step(parts, first_step):

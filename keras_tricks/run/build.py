@@ -55,16 +55,27 @@ def build_network(recipe, classes, class_names=(), initial=True, build=None):
     if model.zero_gamma:
         options["zero_gamma"] = True
     size = recipe.data.image_size
-    if recipe.data.test_size != size and "input_shape" not in options:
+    if (recipe.data.test_size != size or recipe.data.progressive_resizing) and "input_shape" not in options:
         size = None  # trained and evaluated at different sizes
     options.setdefault("input_shape", (size, size, recipe.data.channels))
     network = models.create_model(build or model.name, classes=classes, classifier_activation=None, weights=weights,
                                   **options)
     if build is not None or is_import_path(model.name):
         _check_normalization(network, recipe)
+    _check_sizes(network, recipe.data)
     if weights is not None:
         match_classifier(network, find(weights).class_names, class_names or find(weights).class_names, weights)
     return network
+
+
+def _check_sizes(network, data):
+    """Raises a `UserError` if the network does not take images of a size of `data.progressive_resizing`."""
+    for size, _ in data.progressive_resizing:
+        try:
+            network.compute_output_spec(keras.KerasTensor((None, size, size, data.channels)))
+        except (ValueError, TypeError) as error:
+            raise UserError(f"`data.progressive_resizing` has {size} pixels, and {network.name} does not take such "
+                            f"images: {one_line(error)}") from None
 
 
 def _check_normalization(network, recipe):
@@ -261,7 +272,15 @@ def plan_of_recipe(recipe, dataset_size, replicas):
 
         for phase in plan:
             check_repeats(phase.step_size, recipe.augment.repeats)
+    sizes_of_run(recipe.data, plan)  # raises a `UserError`
     if replicas > 1 and plan[0].micro_batch < FEW_IMAGES and not recipe.model.options.get("sync_bn"):
         log.warning("%d images per replica are few for the batch statistics of one replica: try "
                     "--set model.options.sync_bn=true", plan[0].micro_batch)
     return plan
+
+
+def sizes_of_run(data, plan):
+    """(`range` of epochs, pixels) of each size of training images, of a recipe's `data` and a `BatchSizePlan`."""
+    from keras_tricks.data.progressive_resizing import spans_of_sizes
+
+    return spans_of_sizes(data.image_size, data.progressive_resizing, plan.epochs)

@@ -7,6 +7,7 @@ import pathlib
 import keras
 
 from keras_tricks import callbacks
+from keras_tricks.run.build import sizes_of_run
 from keras_tricks.run.combinations import remarks
 from keras_tricks.run.folder import is_run, recipe_of
 from keras_tricks.run.resolve import flatten
@@ -60,14 +61,16 @@ def first_step_of(plan, start, steps_per_execution):
 
 
 def epochs_of_fits(ready, start_epoch, first_step=0):
-    """The epochs of each call of `fit`: one call for the whole run, or one per phase if shapes must be static.
+    """The epochs of each call of `fit`: one per image size, and one per phase of the plan if shapes must be static.
 
     In the second case the rest of an epoch, after `first_step`, has its own call: its number of steps differs.
     """
     plan = ready.plan
     static = ready.recipe.train.static_shapes or ready.devices.static_shapes
-    parts = [phase.epochs for phase in plan] if static else [range(plan.epochs)]
-    parts = [range(max(p.start, start_epoch), p.stop) for p in parts if p.stop > start_epoch]
+    phases = [phase.epochs for phase in plan] if static else [range(plan.epochs)]
+    sizes = [epochs for epochs, _ in sizes_of_run(ready.recipe.data, plan)]
+    parts = [range(max(start_epoch, p.start, s.start), min(p.stop, s.stop)) for p in phases for s in sizes]
+    parts = [part for part in parts if part]
     if static and first_step and len(parts[0]) > 1:
         parts[:1] = [parts[0][:1], parts[0][1:]]
     return parts

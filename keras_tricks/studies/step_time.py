@@ -16,6 +16,7 @@ import time
 import keras
 
 from keras_tricks import analysis, callbacks, training
+from keras_tricks.run.build import sizes_of_run
 from keras_tricks.run.exports import export_result
 from keras_tricks.run.failures import USABLE_MEMORY, translate_data_errors
 from keras_tricks.run.start import epochs_of_fits
@@ -82,7 +83,7 @@ def measure(ready, bytes_per_number=4, slots=1):
     step = clock.seconds_per_step()
     first = max(clock.first - started - step, 0.0)
     checkpoint, export = _time_files(ready)
-    images = sum(plan.images_before(e + 1) - plan.images_before(e) for e in range(plan.epochs))
+    images = sum((plan.images_before(e + 1) - plan.images_before(e)) * area for e, area in enumerate(_areas(ready)))
     evaluations = -(-plan.epochs // ready.recipe.train.evaluate_every)
     evaluations *= 2 if keeps_average(ready.recipe) else 1  # raw and averaged weights
     start = first * len(epochs_of_fits(ready, 0)) + max(first_evaluation - evaluation, 0.0)
@@ -90,6 +91,12 @@ def measure(ready, bytes_per_number=4, slots=1):
                + plan.epochs * checkpoint + export)
     return RunCost(step, evaluation, start, seconds, peak_memory(),
                    _largest_batch(ready, free, bytes_per_number, slots), prepare, checkpoint, export)
+
+
+def _areas(ready):
+    """The area of a training image in each epoch, relative to that of the first epoch, which is timed."""
+    sizes = [size for epochs, size in sizes_of_run(ready.recipe.data, ready.plan) for _ in epochs]
+    return [(size / sizes[0]) ** 2 for size in sizes]
 
 
 def process_seconds():
