@@ -1,5 +1,8 @@
 """Grey images and images of many channels: the same pixels from every source, runs from end to end, what is refused."""
 
+import io
+import tarfile
+
 import keras
 import numpy as np
 import pytest
@@ -10,9 +13,10 @@ from support.tiny_runs import leave_tensorflow_as_it_was, tiny  # noqa: F401
 
 import keras_tricks as kt
 from keras_tricks import evaluation, training
-from keras_tricks.data import evaluation_batches
+from keras_tricks.data import evaluation_batches, training_batches
 from keras_tricks.data.augment.preprocessing import in_channels
 from keras_tricks.run.given_data import given_data
+from keras_tricks.schedules import batch_size_plan
 from keras_tricks.utils.errors import UserError
 
 GREY = {"channels": 1, "mean": (78.0,), "std": (96.0,)}
@@ -108,7 +112,59 @@ class Five:
         return self.images[index], self.labels[index]
 
 
+def hf_arrays(folder, make=five, shape=(8, 8, 5), kind="Array3D"):
+    """A data set with a column of arrays, made by the real package."""
+    hub = pytest.importorskip("datasets")
+    features = hub.Features({"bands": getattr(hub, kind)(shape=shape, dtype="uint8"),
+                             "label": hub.ClassLabel(names=list(sources.NAMES)), "id": hub.Value("int32")})
+
+    def part(numbers):
+        x, y = make(numbers)
+        return hub.Dataset.from_dict({"bands": list(x), "label": y, "id": list(numbers)}, features=features)
+
+    hub.DatasetDict({"train": part(sources.TRAIN), "test": part(sources.VALIDATION)}).save_to_disk(folder / "arrays")
+    return None, {"source": f"hf:{folder / 'arrays'}"}
+
+
+def hf_tiffs(folder):
+    """The `Image` column of a data set, with TIFF files of five pages."""
+    hub = pytest.importorskip("datasets")
+    write_five(folder, "tif")
+    features = hub.Features({"image": hub.Image(), "label": hub.ClassLabel(names=list(sources.NAMES))})
+
+    def part(numbers):
+        content = [{"bytes": (folder / f"{number}.tif").read_bytes(), "path": None} for number in numbers]
+        return hub.Dataset.from_dict({"image": content, "label": five(numbers)[1]}, features=features)
+
+    hub.DatasetDict({"train": part(sources.TRAIN), "test": part(sources.VALIDATION)}).save_to_disk(folder / "tiffs")
+    return None, {"source": f"hf:{folder / 'tiffs'}"}
+
+
+def npy(image):
+    out = io.BytesIO()
+    np.save(out, image)
+    return out.getvalue()
+
+
+def write_shards(folder, make=five, encode=npy, extension="npy", further=()):
+    """WebDataset shards whose examples have an array, a label and `further` members {extension: content}."""
+    (folder / "shards").mkdir()
+    for name, numbers in (("train", sources.TRAIN), ("val", sources.VALIDATION)):
+        with tarfile.open(folder / "shards" / f"{name}-000000.tar", "w") as shard:
+            for number, image, label in zip(numbers, *make(numbers), strict=True):
+                members = {**dict(further), extension: encode(image), "cls": str(label).encode()}
+                for key, content in members.items():
+                    member = tarfile.TarInfo(f"{number:05d}.{key}")
+                    member.size = len(content)
+                    shard.addfile(member, io.BytesIO(content))
+    return None, {"source": "webdataset", "data_dir": str(folder / "shards")}
+
+
 OF_FIVE = {
+    "hf Array3D": hf_arrays,
+    "hf tif": hf_tiffs,
+    "webdataset npy": write_shards,
+    "webdataset npy and png": lambda f: write_shards(f, further={"png": b"a preview"}),
     "arrays": lambda f: (sources.pair(five), {}),
     "tf.data": lambda f: (sources.pair(lambda n: tf.data.Dataset.from_tensor_slices(five(n))), {}),
     "own": lambda f: (sources.pair(Five), {}),
@@ -117,7 +173,8 @@ OF_FIVE = {
 }
 
 
-@pytest.mark.parametrize("name", OF_FIVE)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in (
+    "hf tif", "webdataset npy and png") else ()) for name in OF_FIVE])
 def test_every_source_gives_five_channels(tmp_path, name):
     data, section = OF_FIVE[name](tmp_path)
     source, own = opened(data, {**section, **FIVE})
@@ -125,6 +182,66 @@ def test_every_source_gives_five_channels(tmp_path, name):
     x, y = five(range(120, 160))
     assert labels.tolist() == y.tolist()
     np.testing.assert_allclose(values, x, atol=1e-4)
+    reference, own = opened(sources.pair(five), FIVE)
+    plan, augment = batch_size_plan(0.1, 20, 1, 120, mode="decay"), own.replace(augment=NO_COLOUR).augment
+    for (a, b), (c, d) in zip(*(training_batches(s.train, own.data, augment, 10, plan, 3).as_numpy_iterator()
+                                for s in (source, reference)), strict=True):
+        np.testing.assert_array_equal(a, c)
+        np.testing.assert_array_equal(b, d)
+
+
+@pytest.mark.parametrize("name", ["hf", "webdataset", "colour"])
+def test_arrays_in_colour_and_grey(tmp_path, name):
+    """`Array2D`, and `.npy` of one channel and of three, are read as images of three equal channels."""
+    def grey(numbers):
+        x, y = sources.images_and_labels(numbers)
+        return x[..., 0], y
+
+    _, made = {"hf": lambda: hf_arrays(tmp_path, grey, (8, 8), "Array2D"),
+               "webdataset": lambda: write_shards(tmp_path, grey),
+               "colour": lambda: write_shards(tmp_path, sources.images_and_labels)}[name]()
+    for section in (GREY, {"mean": (0.0,), "std": (1.0,)}):
+        source, own = opened(None, {**made, **section})
+        values, labels, _ = evaluated(source.validation, 10, data=own.data)
+        x, y = sources.images_and_labels(sources.VALIDATION)
+        assert labels.tolist() == y.tolist()
+        np.testing.assert_allclose(values, x[..., : own.data.channels], atol=1e-4)
+
+
+def float_column(folder):
+    hub = pytest.importorskip("datasets")
+    features = hub.Features({"bands": hub.Array3D(shape=(8, 8, 5), dtype="float32"), "label": hub.Value("int32")})
+    part = hub.Dataset.from_dict({"bands": list(np.zeros((12, 8, 8, 5), "float32")), "label": [0, 1] * 6},
+                                 features=features)
+    hub.DatasetDict({"train": part, "test": part}).save_to_disk(folder / "floats")
+    return None, {"source": f"hf:{folder / 'floats'}"}
+
+
+def channels_first(numbers):
+    x, y = five(numbers)
+    return x.transpose(0, 3, 1, 2), y
+
+
+def floats(image):
+    return npy(image.astype("float32"))
+
+
+@pytest.mark.parametrize("make, words", [
+    (float_column, "the column bands has arrays of float32, and images must be uint8 in 0-255. Convert them"),
+    (lambda f: hf_arrays(f, channels_first, (5, 8, 8)),
+     "gives images of 8 channels, and `data.channels` is 5: .*correct the order .height, width, channels"),
+    (lambda f: write_shards(f, channels_first), r"None of the .*expected the shape \(height, width, 5\), received "
+                                                r"\(5, 8, 8\)"),
+    (lambda f: write_shards(f, encode=floats), "None of the .*expected pixels as uint8 in 0-255, received float32"),
+    (lambda f: write_shards(f, encode=lambda image: npy(image)[:99]), "None of the .*not a .npy file that can be"),
+    (lambda f: write_shards(f, encode=lambda image: b"text"), "None of the .*neither a .npy file nor an image"),
+    (lambda f: write_shards(f, extension="npz"), "have no example with an image and a label"),
+])
+def test_arrays_of_another_kind_are_one_line(tmp_path, make, words):
+    _, section = make(tmp_path)
+    with pytest.raises(UserError, match=words) as error:
+        opened(None, {**section, **FIVE, "max_bad_images": 1000})[0].train.fetch(tf.constant(0, tf.int64))
+    assert "\n" not in str(error.value)
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
@@ -142,6 +259,17 @@ def test_a_grey_run(tmp_path):
         assert found[0][0] == str(row.argmax()) and found[0][1] == pytest.approx(row.max(), rel=1e-4)
     values = kt.evaluate(recipe({**section, **GREY}), tmp_path / "run")
     assert values["top1"] == pytest.approx(max(run.history["val_top1"]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hf Array3D", "webdataset npy"])
+def test_stored_arrays_train_to_the_weights_of_arrays(tmp_path, name):
+    own = recipe(FIVE, augment=NO_COLOUR, export={"formats": ()})
+    run = kt.train(own, tmp_path / "run", data=sources.pair(five), verbose=0)
+    _, section = OF_FIVE[name](tmp_path)
+    other = kt.train(own.replace(data=section), tmp_path / "other", verbose=0)
+    for a, b in zip(run.network.get_weights(), other.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.slow

@@ -41,10 +41,10 @@ def arrays():
     return images_and_labels(TRAIN), images_and_labels(VALIDATION)
 
 
-def write_csv(folder, separator=";"):
+def write_csv(folder, separator=";", train=TRAIN, validation=VALIDATION):
     (folder / "images").mkdir(exist_ok=True)
     rows = [("path", "label", "split")]
-    for split, numbers in (("train", TRAIN), ("validation", VALIDATION)):
+    for split, numbers in (("train", train), ("validation", validation)):
         x, y = images_and_labels(numbers)
         for number, image, text in zip(numbers, x, texts(y, separator), strict=True):
             Image.fromarray(image).save(folder / "images" / f"{number}.png")
@@ -309,6 +309,203 @@ def test_replicas_equal_one_device(of_csv, tmp_path, monkeypatch, count):
     assert np.abs(weights - others).max() <= 1e-4 * np.abs(weights).max()
 
 
+# --- data check and data pack -----------------------------------------------------------------------------------------
+
+
+def data(*words):
+    args = cli.parse(["keras-tricks", "data", *map(str, words)])
+    args.run(args)
+
+
+def words_of(section):
+    words = [section["source"], "--set", "data.multi_label=true"]
+    return [*words, "--data-dir", section["data_dir"]] if "data_dir" in section else words
+
+
+def two_tables(folder):
+    """A folder with `train.csv` and `validation.csv`."""
+    header, *rows = (write_csv(folder)).read_text().splitlines()
+    for split in ("train", "validation"):
+        own = [row.rsplit(",", 1)[0] for row in rows if row.endswith(split)]
+        (folder / f"{split}.csv").write_text("\n".join(["path,label", *own]) + "\n")
+    return None, {"source": "csv", "data_dir": str(folder)}
+
+
+def open_photos(data):
+    return Photos(TRAIN), Photos(VALIDATION)
+
+
+PACKED = {**{name: SOURCES[name] for name in ("csv", "hf of lists", "webdataset cls", "webdataset json")},
+          "two tables": two_tables, "import path": lambda f: (None, {"source": f"{__name__}:open_photos"})}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name == "csv" else pytest.mark.slow)
+                                  for name in PACKED])
+def test_check_and_pack_keep_the_labels(name, tmp_path, reference, capsys):
+    """The shards give the batches of the source, which are those of arrays."""
+    write_csv(tmp_path)
+    _, section = PACKED[name](tmp_path)
+    data("check", *words_of(section))
+    lines = capsys.readouterr().out.splitlines()
+    expected = [images_and_labels(numbers)[1] for numbers in (TRAIN, VALIDATION)]
+    for split, labels in zip(("training", "validation"), expected, strict=True):
+        own = labels.sum(axis=1)
+        assert (f"labels      {own.mean():>9.2f} an image in {split}, from {own.min()} to {own.max()}; "
+                f"{(own == 0).sum()} images have none") in lines
+    for k, label in enumerate(NAMES):
+        a, b = (labels[:, k] for labels in expected)
+        assert (f"  {label}: {a.sum()} training images ({100 * a.mean():.1f} %), {b.sum()} validation images "
+                f"({100 * b.mean():.1f} %)") in lines
+    data("pack", *words_of(section), "--output", tmp_path / "packed", "--shard-mib", 1)
+    assert capsys.readouterr().out.endswith(
+        "--set data.multi_label=true --set loss.name=binary_crossentropy\n")
+    own = recipe(data={"source": "tfrecord", "data_dir": str(tmp_path / "packed")})
+    source = training.open_data(own.data)
+    assert source.multi_label and source.class_names == NAMES
+    np.testing.assert_array_equal(source.train.labels, expected[0])
+    for (x, y), (images, labels) in zip(batches(source, own), reference, strict=True):
+        np.testing.assert_array_equal(x, images)
+        np.testing.assert_array_equal(y, labels)
+
+
+@pytest.fixture(scope="module")
+def packed(folder, tmp_path_factory):
+    target = tmp_path_factory.mktemp("packed") / "shards"
+    data("pack", *words_of({"source": "csv", "data_dir": str(folder / "photos.csv")}), "--output", target)
+    return target
+
+
+@pytest.mark.slow
+def test_shards_train_to_the_weights_of_their_source(of_csv, packed, tmp_path):
+    own = of_csv.replace(schedule={"epochs": 1})
+    run = kt.train(own, tmp_path / "csv", verbose=0)
+    other = kt.train(own.replace(data={"source": "tfrecord", "data_dir": str(packed)}), tmp_path / "shards", verbose=0)
+    for a, b in zip(run.network.get_weights(), other.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert run.history == other.history
+
+
+def test_shards_of_several_labels_are_checked(packed, tmp_path, capsys):
+    """Labels that differ between shards and index, another number of classes, and the key that is missing."""
+    import shutil
+
+    from keras_tricks.data.sources.shard_check import find_wrong_records
+    from keras_tricks.data.sources.shard_index import file_sha256
+
+    data("check", "tfrecord", "--set", "data.multi_label=true", "--data-dir", packed)
+    assert "wrong" not in capsys.readouterr().out
+    with pytest.raises(UserError, match="several labels an image: --set data.multi_label=true"):
+        training.open_data(tiny(data={"source": "tfrecord", "data_dir": str(packed)}).data)
+    root = shutil.copytree(packed, tmp_path / "copy")
+    description = json.loads((root / "dataset.json").read_text())
+    assert description["version"] == 2
+
+    def changed(**columns):
+        with np.load(packed / "train.index.npz") as file:
+            np.savez(root / "train.index.npz", **(dict(file) | columns))
+        description["splits"]["train"]["index_sha256"] = file_sha256(root / "train.index.npz")
+        (root / "dataset.json").write_text(json.dumps(description))
+
+    labels = images_and_labels(TRAIN)[1]
+    other = labels.copy()
+    other[5] = (1, 0, 1)
+    changed(label=other)
+    number = ", ".join(map(str, np.flatnonzero(labels[5])))
+    (place, why), = find_wrong_records(root)
+    assert place.endswith("example 5") and why == f"its label is {number} in the shard and 0, 2 in the index"
+    for wrong, words in ((labels[:, :2], r"its labels have the shape \(120, 2\)"), (2 * labels, "other labels than 0"),
+                         (labels[:, 0], r"its labels have the shape \(120,\)"), (labels[:9], "one number for each")):
+        changed(label=wrong)
+        with pytest.raises(UserError, match=words):
+            training.open_data(recipe(data={"source": "tfrecord", "data_dir": str(root)}).data)
+
+
+@pytest.mark.parametrize("limit", [2**22, 0])
+def test_a_service_reads_shards_of_several_labels(packed, monkeypatch, limit):
+    """From constants of the graph, and from the index file."""
+    from keras_tricks.data.sources import remote_split
+
+    monkeypatch.setattr(remote_split, "MAX_CONSTANT", limit)
+    split = remote_split.remote_record_split(packed, "train")
+    examples = list(tf.data.Dataset.range(120).map(split.fetch).as_numpy_iterator())
+    np.testing.assert_array_equal([label for _, label, _ in examples], images_and_labels(TRAIN)[1])
+    assert split.multi_label and all(intact for *_, intact in examples)
+
+
+def test_duplicates_and_leaks_of_several_labels(tmp_path, capsys):
+    x, _ = images_and_labels(range(6))
+    rows = ["path,label,split", "0.png,even;prime,train", "1.png,even,train", "2.png,;,train", "3.png,prime,train",
+            "4.png,prime;even,validation", "5.png,large;even,validation"]
+    for number, image in enumerate((x[0], x[1], x[0], x[3], x[3], x[5])):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    (tmp_path / "photos.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "classes.txt").write_text("even\nlarge\nprime\n")
+    data("check", "csv", "--data-dir", tmp_path / "photos.csv", "--set", "data.multi_label=true", "--duplicates")
+    out = capsys.readouterr().out
+    assert "leaks               1 pictures are in training and in validation" in out
+    assert "labels              2 pictures are there with different labels" in out
+    assert "copies, leak, labels differ: " in out and "(training, prime) = " in out
+    assert "(validation, even and prime)" in out and "(training, no label)" in out
+
+
+def test_suspicious_labels_of_both_splits(trained, capsys):
+    data("check", "--labels", trained.folder)
+    out = capsys.readouterr().out.splitlines()
+    for name, count in (("validation", 50), ("training", 120)):
+        assert any(line.startswith("suspicious") and f" labels of {count} {name} images" in line for line in out)
+
+
+@pytest.mark.slow
+def test_wrong_labels_of_images_with_several_are_found(tmp_path, capsys):
+    """The network of a run on the right labels finds the wrong ones of other images."""
+    (tmp_path / "right").mkdir()
+    table = write_csv(tmp_path / "right", train=range(200, 1000))
+    own = recipe(data={"source": "csv", "data_dir": str(table)}, schedule={"epochs": 6, "base_learning_rate": 2.0})
+    run = kt.train(own, tmp_path / "run", verbose=0)
+    lines = table.read_text().splitlines()
+    places = [i for i, line in enumerate(lines) if line.endswith("validation")][3::10]
+    wrong = set()
+    for i in places:
+        path, label, split = lines[i].split(",")
+        names = [name for name in label.split(";") if name and name != "even"]
+        names += [] if "even" in label else ["even"]
+        lines[i] = f"{path},{';'.join(names) or ';'},{split}"
+        wrong.add((str(tmp_path / "right" / path), "even"))
+    table.write_text("\n".join(lines) + "\n")
+    data("check", "--labels", run.folder)
+    out = capsys.readouterr().out.splitlines()
+    place = next(i for i, line in enumerate(out) if line.endswith(" labels of 50 validation images"))
+    count = int(out[place].split()[1])
+    found = {(line.split(": ")[0].strip(), line.split("labelled ")[1].split(",")[0])
+             for line in out[place + 1 : place + 1 + count]}
+    assert len(wrong) == 5 and len(wrong & found) >= 4
+    assert len(found - wrong) <= 15  # of 145 right labels
+    assert any("not labelled even, but probably (" in line for line in out)
+
+
+def test_further_channels_are_compared_and_not_packed(tmp_path, capsys):
+    """Images of five channels: equal in three of them, broken, and refused by `data pack`."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (6, 8, 8, 5), dtype="uint8")
+    images[1] = images[0]
+    images[2, ..., :3] = images[0, ..., :3]
+    rows = ["path,label,split"]
+    for number, image in enumerate(images):
+        np.save(tmp_path / f"{number}.npy", image)
+        rows.append(f"{number}.npy,even;large,{'train' if number < 4 else 'validation'}")
+    np.save(tmp_path / "3.npy", images[3, ..., :4])
+    (tmp_path / "photos.csv").write_text("\n".join(rows) + "\n")
+    words = ["csv", "--data-dir", tmp_path / "photos.csv", "--set", "data.multi_label=true",
+             "--set", "data.channels=5", "--set", "data.mean=[0]", "--set", "data.std=[1]"]
+    data("check", *words, "--duplicates")
+    out = capsys.readouterr().out
+    assert "broken              1\n" in out
+    assert "3.npy: expected the shape (height, width, 5), received (8, 8, 4)" in out
+    assert "copies              1 images" in out and "alike               0 images" in out
+    with pytest.raises(UserError, match="has images of 5 channels, and packed data are JPEG and PNG images in colour"):
+        data("pack", *words, "--output", tmp_path / "packed")
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
@@ -365,9 +562,3 @@ def test_lists_of_labels_without_the_key(folder, tmp_path):
     _, section = hf(tmp_path, "lists")
     with pytest.raises(UserError, match=r"--set data.multi_label=true"):
         training.open_data(tiny(data=section).data)
-
-
-def test_suspicious_labels_need_one_label_an_image(trained):
-    with pytest.raises(UserError, match="--labels needs a run on images in colour or grey with one label"):
-        args = cli.parse(["keras-tricks", "data", "check", "--labels", str(trained.folder)])
-        args.run(args)

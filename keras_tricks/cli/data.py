@@ -72,9 +72,6 @@ def run_check(args):
     if args.source is None and args.labels is None:
         raise UserError("data check needs a source, such as image_folder, or --labels RUN.")
     recipe = None if args.labels is None else recipe_of(args.labels)
-    if recipe is not None and (recipe.data.multi_label or recipe.data.channels not in (1, 3)):
-        raise UserError(f"--labels needs a run on images in colour or grey with one label, and {args.labels} has "
-                        "several labels or other channels.")
     data = _section(args, recipe and recipe.data)
     opened = training.open_data(data.model_copy(update={"max_bad_images": ALL, "train_images": None}))
     for line in check(data.source, data.data_dir, opened, args.duplicates):
@@ -86,7 +83,6 @@ def run_check(args):
 
 def _suspicious(folder, recipe, data):
     """Yields the labels of both splits that the best weights of a run contradict with confidence."""
-    from keras_tricks.analysis import label_issues
     from keras_tricks.report.answers import answer
     from keras_tricks.run.weights import run_weights
 
@@ -95,16 +91,26 @@ def _suspicious(folder, recipe, data):
     for name, learnt in (("validation", ""), ("training", ": the run was trained on them, and has learnt some wrong "
                                               "labels by heart")):
         answers = answer(recipe.replace(data=data.model_dump()), weights, recipe.data, split=name)
-        found, guesses = label_issues(answers.probabilities, answers.labels)
+        found, classes = answers.issues
         yield f"{'suspicious':<12}{len(found):>9,} labels of {len(answers.labels):,} {name} images{learnt}"
-        for i, guess in list(zip(found, guesses, strict=True))[:SHOWN]:
-            label, names = answers.labels[i], answers.class_names
+        for i, k in list(zip(found, classes, strict=True))[:SHOWN]:
             where = answers.path(i) or f"{name}[{answers.numbers[i]}]"
-            yield (f"  {printable(where)}: labelled {printable(names[label])} "
-                   f"({100 * answers.probabilities[i, label]:.1f} %), probably {printable(names[guess])} "
-                   f"({100 * answers.probabilities[i, guess]:.1f} %)")
+            yield f"  {printable(where)}: {_contradiction(answers, i, k)}"
         if len(found) > SHOWN:
             yield f"  and {len(found) - SHOWN:,} more"
+
+
+def _contradiction(answers, i, k):
+    """What the network says of the label of image `i`, where it contradicts it in class `k`."""
+    label, (name, share) = answers.labels[i], _named(answers, i, k)
+    if label.ndim:
+        return f"labelled {name}, probably not {share}" if label[k] else f"not labelled {name}, but probably {share}"
+    own, own_share = _named(answers, i, label)
+    return f"labelled {own} {own_share}, probably {name} {share}"
+
+
+def _named(answers, i, k):
+    return printable(answers.class_names[k]), f"({100 * answers.probabilities[i, k]:.1f} %)"
 
 
 def run_pack(args):
@@ -114,10 +120,12 @@ def run_pack(args):
 
     changed = args.max_side is not None or args.quality is not None
     encoding = Encoding(args.max_side, args.quality or 90) if changed else None
-    description = pack(training.open_data(_section(args)), args.output, args.shard_mib * 2**20, encoding)
+    source = training.open_data(_section(args))
+    description = pack(source, args.output, args.shard_mib * 2**20, encoding)
     for name, split in description["splits"].items():
         print(f"{name:<12}{split['examples']:>9,} images in {len(split['shards'])} shards")
-    print(f"train from it with --set data.source=tfrecord --data-dir {args.output}")
+    several = " --set data.multi_label=true --set loss.name=binary_crossentropy" if source.multi_label else ""
+    print(f"train from it with --set data.source=tfrecord --data-dir {args.output}{several}")
 
 
 def run_serve(args):

@@ -4,14 +4,18 @@ import os
 import sys
 from collections.abc import Iterator
 
-from keras_tricks.data.duplicates import Example, find_duplicates
-from keras_tricks.data.sources.image_folder import inspect_files
+import numpy as np
+import tensorflow as tf
+
+from keras_tricks.data.duplicates import Example, find_duplicates, read_all
+from keras_tricks.data.sources.image_folder import Inspected, inspect_files
 from keras_tricks.data.sources.open_source import open_source
 from keras_tricks.data.sources.shard_check import find_damaged_shards, find_wrong_records
 from keras_tricks.data.sources.source import Source
 from keras_tricks.utils.text import printable
 
-SHOWN = 100  # wrong records, and groups of the same picture
+SHOWN = 100  # wrong records, groups of the same picture, and classes
+SPLITS = ("training", "validation")
 
 
 def check(source: str, data_dir: str | os.PathLike | None = None, opened: Source | None = None,
@@ -31,12 +35,32 @@ def check(source: str, data_dir: str | os.PathLike | None = None, opened: Source
     yield f"{opened.name}: {opened.num_classes} classes ({_abbreviate(opened.class_names)})"
     if source == "tfrecord":
         yield from _wrong_records(data_dir)
-    for name, split in (("training", opened.train), ("validation", opened.validation)):
+    for name, split in zip(SPLITS, (opened.train, opened.validation), strict=True):
         yield f"{name:<12}{split.num_examples:>9,} images"
-        if split.bad is not None and source != "tfrecord" and (split.content or not opened.description):
+        if split.bad is not None and source != "tfrecord" and (
+                split.decoded or split.content or not opened.description):
             yield from _broken(split)
+    if opened.multi_label:
+        yield from _label_counts(opened)
     if duplicates:
         yield from _duplicates(opened)
+
+
+def _label_counts(source):
+    """Labels an image, and for each class the images that have it, in both splits."""
+    tables = [split.labels if split.labels is not None else np.stack([label for _, _, label, _ in read_all(split)])
+              for split in (source.train, source.validation)]
+    for name, table in zip(SPLITS, tables, strict=True):
+        own = table.sum(axis=1, dtype="int64")
+        yield (f"{'labels':<12}{own.mean():>9.2f} an image in {name}, from {own.min()} to {own.max()}; "
+               f"{np.count_nonzero(own == 0):,} images have none")
+    counts = [table.sum(axis=0, dtype="int64") for table in tables]
+    for name, *own in list(zip(source.class_names, *counts, strict=True))[:SHOWN]:
+        shares = (f"{count:,} {split} images ({100 * count / len(table):.1f} %)"
+                  for count, split, table in zip(own, SPLITS, tables, strict=True))
+        yield f"  {printable(name)}: {', '.join(shares)}"
+    if source.num_classes > SHOWN:
+        yield f"  and {source.num_classes - SHOWN:,} more"
 
 
 def _duplicates(source):
@@ -63,9 +87,9 @@ def _shown(example: Example, names):
 
 
 def _broken(split):
-    """Decodes every image file of a split, and reports what is broken, turned, slow, left out or not read."""
+    """Decodes every image of a split, and reports what is broken, turned, slow, left out or not read."""
     broken, slow, turned = [], 0, 0
-    for file in inspect_files(split):
+    for file in _inspect_arrays(split) if split.decoded else inspect_files(split):
         slow += file.slow
         turned += file.turned
         if file.reason:
@@ -81,6 +105,17 @@ def _broken(split):
     if slow:
         yield (f"{'slow':<12}{slow:>9,} images that are neither plain JPEG nor PNG: Pillow decodes them whenever they "
                "are read. `keras-tricks data pack` converts them once.")
+
+
+def _inspect_arrays(split):
+    """The broken examples of a split whose `fetch` gives pixels, as `Inspected`."""
+    try:
+        for _ in read_all(split):
+            pass
+    except tf.errors.OpError:
+        if len(split.bad.reasons) < split.num_examples:
+            raise
+    return [Inspected(path, reason) for path, reason in split.bad.reasons.items()]
 
 
 def _wrong_records(data_dir):

@@ -65,10 +65,10 @@ def find_duplicates(source: Source) -> list[Duplicates]:
     """
     examples, prints = [], []
     for name, split in (("training", source.train), ("validation", source.validation)):
-        for number, image, labels in _readable(split):
+        for number, image, further, labels in _readable(split):
             path = split.paths[number] if len(split.paths) else f"{name}[{number}]"
             examples.append(Example(name, number, str(path), labels))
-            prints.append(fingerprint(image))
+            prints.append(fingerprint(image, further))
     if not prints:
         return []
     digests = [p.digest for p in prints]
@@ -95,13 +95,19 @@ class Fingerprint(typing.NamedTuple):
     thumbnail: np.ndarray
 
 
-def fingerprint(image: typing.Any) -> Fingerprint:
-    """The `Fingerprint` of an RGB image of Pillow."""
+def fingerprint(image: typing.Any, further: np.ndarray | None = None) -> Fingerprint:
+    """The `Fingerprint` of an RGB image of Pillow, and of its further channels, uint8 `(height, width, n)`.
+
+    The perceptual hash is that of the RGB image alone.
+    """
     from PIL import Image
 
-    digest = hashlib.blake2b(image.tobytes() + repr(image.size).encode(), digest_size=16).digest()
-    small = image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    return Fingerprint(digest, perceptual_hash(image), np.asarray(small, "uint8"))
+    planes = [] if further is None else [Image.fromarray(further[..., i]) for i in range(further.shape[-1])]
+    content = b"".join(part.tobytes() for part in (image, *planes))
+    digest = hashlib.blake2b(content + repr(image.size).encode(), digest_size=16).digest()
+    small = [np.asarray(part.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX), "uint8").reshape(
+        THUMBNAIL, THUMBNAIL, -1) for part in (image, *planes)]
+    return Fingerprint(digest, perceptual_hash(image), np.concatenate(small, axis=-1))
 
 
 def perceptual_hash(image: typing.Any) -> int:
@@ -165,22 +171,29 @@ class _Sets:
         return [group for group in found.values() if len(group) > 1]
 
 
-def _readable(split: Split) -> Iterator[tuple[int, typing.Any, tuple[int, ...]]]:
-    """Yields (index, RGB image of Pillow, labels) of the examples of a split that are not broken."""
+def read_all(split: Split) -> Iterator[tuple[int, typing.Any, typing.Any, bool]]:
+    """Yields (index, image, label, intact) of all examples of a split as in `Split`, in order."""
     if split.fetch is None:
         rows = split.scan(tf.constant(0, tf.int64), None)
     else:
         rows = tf.data.Dataset.range(split.num_examples).map(lambda i: (i, *split.fetch(i)), tf.data.AUTOTUNE)
-    for index, image, label, intact in itertools.islice(rows.as_numpy_iterator(), split.num_examples):
+    return itertools.islice(rows.as_numpy_iterator(), split.num_examples)
+
+
+def _readable(split):
+    """Yields (index, RGB image of Pillow, further channels or `None`, labels) of examples that are not broken."""
+    for index, image, label, intact in read_all(split):
         if intact:
             labels = (int(label),) if np.ndim(label) == 0 else tuple(int(i) for i in np.flatnonzero(label))
-            yield int(index), _rgb(image), labels
+            yield int(index), *_rgb(image), labels
 
 
 def _rgb(image):
-    """An encoded image, or uint8 pixels `(height, width, channels)`, as an RGB image: the first channels of several."""
+    """An encoded image, or uint8 pixels `(height, width, channels)`: (RGB image, channels that it lacks or `None`)."""
     from PIL import Image
 
     if isinstance(image, bytes):
-        return Image.open(io.BytesIO(image)).convert("RGB")
-    return Image.fromarray(image[..., :3] if image.shape[-1] >= 3 else image[..., 0]).convert("RGB")
+        return Image.open(io.BytesIO(image)).convert("RGB"), None
+    first = 3 if image.shape[-1] >= 3 else 1
+    further = image[..., first:] if image.shape[-1] > first else None
+    return Image.fromarray(image[..., :3] if first == 3 else image[..., 0]).convert("RGB"), further

@@ -6,7 +6,7 @@ import functools
 import numpy as np
 
 from keras_tricks import analysis, evaluation, training
-from keras_tricks.analysis import ClassCounts
+from keras_tricks.analysis import ClassCounts, LabelCounts
 from keras_tricks.run.failures import translate_data_errors
 from keras_tricks.run.process import own_process
 from keras_tricks.utils import class_names
@@ -16,7 +16,37 @@ BINS = 15
 
 
 @dataclasses.dataclass(frozen=True)
-class Answers:
+class _Answers:
+    class_names: tuple
+    logits: np.ndarray
+    labels: np.ndarray
+    numbers: np.ndarray
+    split: object
+
+    def path(self, position):
+        """The file of an answer, or `""` if examples are not files."""
+        paths = self.split.paths
+        return str(paths[self.numbers[position]]) if len(paths) else ""
+
+
+class LabelSetAnswers(_Answers):
+    """Logits beside several labels an image.
+
+    Attributes as those of `Answers`, but `labels` is uint8 `(n, classes)`.
+    """
+
+    @functools.cached_property
+    def probabilities(self):
+        """Float32 `(n, classes)`, of each class alone."""
+        return (1.0 / (1.0 + np.exp(-self.logits.astype("float64")))).astype("float32")
+
+    @functools.cached_property
+    def issues(self):
+        """(positions, classes) of the labels that the network contradicts with confidence."""
+        return analysis.label_set_issues(self.probabilities, self.labels)
+
+
+class Answers(_Answers):
     """Logits beside labels.
 
     Attributes:
@@ -26,12 +56,6 @@ class Answers:
         numbers: int64 array `(n,)`, indices in the split: without the images that cannot be read.
         split: the `Split` that was evaluated.
     """
-
-    class_names: tuple
-    logits: np.ndarray
-    labels: np.ndarray
-    numbers: np.ndarray
-    split: object
 
     @functools.cached_property
     def probabilities(self):
@@ -94,11 +118,6 @@ class Answers:
         """(positions, probable classes) of the labels that the network contradicts with confidence."""
         return analysis.label_issues(self.probabilities, self.labels)
 
-    def path(self, position):
-        """The file of an answer, or `""` if examples are not files."""
-        paths = self.split.paths
-        return str(paths[self.numbers[position]]) if len(paths) else ""
-
 
 def on_one_device(recipe):
     """The recipe for work in this process alone, on one device."""
@@ -112,9 +131,9 @@ def answer(recipe, weights, trained_on, mapping=None, split="validation"):
         split: `"validation"`, or `"training"` to evaluate the training images without augmentation.
 
     Returns:
-        `Answers`.
+        `Answers` or, with several labels an image, `LabelSetAnswers`.
     """
-    recipe, found = on_one_device(recipe), find(weights)
+    recipe, found, several = on_one_device(recipe), find(weights), recipe.data.multi_label
 
     def open_split():
         if split == "validation":
@@ -122,17 +141,19 @@ def answer(recipe, weights, trained_on, mapping=None, split="validation"):
         source = training.open_data(recipe.data)
         names = tuple(found.class_names or source.class_names)
         table = class_names.places(source.class_names, names, mapping)
-        images = source.train.relabel(list(table))
+        images = source.train.relabel(list(table), len(names))
         return dataclasses.replace(source, class_names=names, train=images, validation=images)
 
     with own_process("keras-tricks report"):
-        ready, _ = training.prepare_evaluation(recipe, open_split, ClassCounts)
+        ready, _ = training.prepare_evaluation(recipe, open_split, LabelCounts if several else ClassCounts)
         load(ready.network, weights)
         rows = []
         with ready.devices.fit_scope(), translate_data_errors(ready.source):
             for images, labels, intact in training.validation_batches(ready):
-                rows.append((np.asarray(ready.network.predict_on_batch(images), "float32"),
-                             np.argmax(np.asarray(labels), axis=1), np.asarray(intact) > 0))
+                labels = np.asarray(labels).astype("uint8") if several else np.argmax(np.asarray(labels), axis=1)
+                rows.append((np.asarray(ready.network.predict_on_batch(images), "float32"), labels,
+                             np.asarray(intact) > 0))
     examples = ready.source.validation
     logits, labels, intact = (np.concatenate(parts)[: examples.num_examples] for parts in zip(*rows, strict=True))
-    return Answers(tuple(ready.source.class_names), logits[intact], labels[intact], np.flatnonzero(intact), examples)
+    kind = LabelSetAnswers if several else Answers
+    return kind(tuple(ready.source.class_names), logits[intact], labels[intact], np.flatnonzero(intact), examples)

@@ -6,9 +6,11 @@ import pathlib
 import numpy as np
 import pytest
 
-from keras_tricks.analysis import label_issues
+from keras_tricks.analysis import label_issues, label_set_issues
 
-GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "cleanlab.json").read_text())
+FOLDER = pathlib.Path(__file__).parents[1] / "golden"
+GOLDEN = json.loads((FOLDER / "cleanlab.json").read_text())
+GOLDEN_SETS = json.loads((FOLDER / "cleanlab_sets.json").read_text())
 
 
 def answers(seed, n=300, classes=5):
@@ -34,3 +36,23 @@ def test_a_class_without_images_and_no_issue():
     found, guesses = label_issues([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0]], [0, 1])
     assert found.tolist() == [] and guesses.tolist() == []
     assert label_issues([[0.1, 0.1, 0.8], [0.2, 0.8, 0.0]], [0, 1])[0].tolist() == []  # no image is labelled 2
+
+
+def label_sets(seed, n=300, classes=4):
+    """As in tests/golden/make_cleanlab.py: probabilities, labels, true labels."""
+    rng = np.random.default_rng(seed)
+    true = rng.random((n, classes)) < rng.uniform(0.1, 0.6, classes)
+    logits = 2.0 * rng.normal(size=(n, classes)) + 4.0 * true - 2.0
+    labels = np.where(rng.random((n, classes)) < 0.05, ~true, true)
+    return 1.0 / (1.0 + np.exp(-logits)), labels.astype("int64"), true
+
+
+@pytest.mark.parametrize("seed", GOLDEN_SETS)
+def test_several_labels_equal_cleanlab(seed):
+    probabilities, labels, true = label_sets(int(seed))
+    examples, classes = label_set_issues(probabilities, labels)
+    assert [examples[classes == k].tolist() for k in range(4)] == GOLDEN_SETS[seed]
+    own = np.where(labels, probabilities, 1.0 - probabilities)[examples, classes]
+    assert (np.diff(own) >= 0).all()
+    wrong = labels != true
+    assert wrong[examples, classes].mean() > 3 * wrong.mean()

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from keras_tricks.data.sources.bad_images import BadImages
+from keras_tricks.data.sources.data_source import as_pixels
 from keras_tricks.data.sources.file_access import read_regular_file
 from keras_tricks.data.sources.read_split import read_split
 from keras_tricks.data.sources.source import Split
@@ -24,8 +25,44 @@ def read_channels(path: str | os.PathLike, channels: int) -> np.ndarray:
     Raises:
         ValueError, OSError: the file cannot be read, or has another dtype or number of channels.
     """
-    content = read_regular_file(path)
-    image = np.load(io.BytesIO(content), allow_pickle=False) if content.startswith(NPY) else _pages(content)
+    return _of_channels(_decoded(read_regular_file(path)), channels)
+
+
+def array_of_content(content: bytes, channels: int) -> np.ndarray:
+    """The pixels in the content of such a file: uint8 `(height, width, channels)`.
+
+    With 1 and 3 `channels` the result has three, those of grey arrays repeated.
+
+    Raises:
+        ValueError: as `read_channels`.
+    """
+    if channels not in (1, 3):
+        return _of_channels(_decoded(content), channels)
+    return as_pixels(_array(content) if content.startswith(NPY) else _first_page(content))
+
+
+def _decoded(content):
+    """The pixels of a file, of any dtype and shape."""
+    return _array(content) if content.startswith(NPY) else _pages(content)
+
+
+def _array(content):
+    try:
+        return np.load(io.BytesIO(content), allow_pickle=False)
+    except Exception as error:  # NumPy raises many kinds
+        raise ValueError(f"not a .npy file that can be read ({error})") from None
+
+
+def _first_page(content):
+    from PIL import Image
+
+    try:
+        return Image.open(io.BytesIO(content)).convert("RGB")
+    except Exception as error:
+        raise ValueError(f"neither a .npy file nor an image ({type(error).__name__})") from None
+
+
+def _of_channels(image, channels):
     if image.dtype != np.uint8:
         raise ValueError(f"expected pixels as uint8 in 0-255, received {image.dtype}")
     if image.ndim != 3 or image.shape[-1] != channels:

@@ -11,6 +11,8 @@ import pathlib
 import numpy as np
 
 from keras_tricks.data.sources.bad_images import BadImages
+from keras_tricks.data.sources.channel_files import array_of_content
+from keras_tricks.data.sources.data_source import as_pixels
 from keras_tricks.data.sources.file_access import read_regular_file
 from keras_tricks.data.sources.label_sets import number_label_sets, split_labels
 from keras_tricks.data.sources.labels import number_labels
@@ -19,14 +21,17 @@ from keras_tricks.data.sources.read_split import read_split
 from keras_tricks.data.sources.table import Column, Table
 from keras_tricks.utils.errors import UserError, nearest, one_line
 
+ARRAYS = ("Array2D", "Array3D")
 SAVED = ("dataset_dict.json", "state.json")  # files of `save_to_disk`
 
 
 def hugging_face(name: str, data_dir: str | os.PathLike | None = None, max_bad_images: int = 100,
                  train_split: str = DEFAULT_TRAIN, validation_split: str | None = None,
-                 image_column: str | None = None, label_column: str | None = None, separator: str | None = None
-                 ) -> Table:
-    """Opens a data set that has an `Image` column and a column of labels.
+                 image_column: str | None = None, label_column: str | None = None, separator: str | None = None,
+                 channels: int = 3) -> Table:
+    """Opens a data set that has a column of images and a column of labels.
+
+    Images are an `Image` column, or an `Array3D` of uint8 `(height, width, channels)`, or `Array2D` in grey.
 
     Args:
         name: a folder, or a name of the Hub such as `"user/name"`, or `"user/name:configuration"`. Empty: `data_dir`.
@@ -34,10 +39,13 @@ def hugging_face(name: str, data_dir: str | os.PathLike | None = None, max_bad_i
         max_bad_images: integer >= 0.
         train_split, validation_split: names of the splits. The validation split defaults to the first that exists of
             `validation`, `test` and similar names; without one, every tenth image of a class is held out.
-        image_column: defaults to `None`: the only column of images, or `"image"`.
+        image_column: defaults to `None`: the only column of images, or `"image"`. With other channels than 1 and 3
+            arrays come first, otherwise `Image` columns.
         label_column: defaults to `None`: the only `ClassLabel`, or list of them, or `"label"`.
         separator: text between the labels of an image with several, if the column has texts and not lists. Defaults to
             `None`: one label an image.
+        channels: integer, of the images. With other numbers than 1 and 3 an `Image` column has files as in
+            `channel_files`. Defaults to `3`.
 
     Raises:
         UserError: the package is not installed, there is no such data set, split or column, or a label is missing.
@@ -47,8 +55,14 @@ def hugging_face(name: str, data_dir: str | os.PathLike | None = None, max_bad_i
     where, splits = f"hf:{name or data_dir}", _load(name, data_dir)
     train_name, validation_name = _split_names(where, splits, train_split, validation_split)
     used = {key: splits[key] for key in (train_name, validation_name) if key is not None}
-    image, label = _columns(where, next(iter(used.values())), image_column, label_column)
+    image, label = _columns(where, next(iter(used.values())), image_column, label_column, channels)
     parts = [_Part(where, key, part, image, label, separator) for key, part in used.items()]
+    kinds = {_check_images(where, part, image) for part in used.values()}
+    if len(kinds) > 1:
+        raise UserError(f"{where}: the column {image} has images of another kind in {' and '.join(used)}. Name another "
+                        "column with data.image_column.")
+    found = next(iter(kinds))
+    colour = channels in (1, 3)
     texts, known = [text for part in parts for text in part.labels], parts[0].known
     numbering = number_labels if separator is None else number_label_sets
     names, labels = numbering(texts, _Places(parts), known, where)
@@ -66,10 +80,13 @@ def hugging_face(name: str, data_dir: str | os.PathLike | None = None, max_bad_i
     def make(numbers, chosen_labels):
         def read(i):
             part, row = place(int(numbers[i]))
-            return part.read(row)
+            if found is not None:
+                return as_pixels(part.read_array(row), found)
+            return part.read(row) if colour else array_of_content(part.read(row), channels)
 
+        own = found if found is not None else 3 if colour else channels
         return read_split(read, [example_name(int(number)) for number in numbers], BadImages(max_bad_images),
-                          chosen_labels, identity=identity)
+                          chosen_labels, encoded=found is None and colour, identity=identity, channels=own)
 
     in_validation = np.arange(starts[-1]) >= starts[1] if len(parts) > 1 else None
     return Table(where, names, labels, in_validation, example_name, make, fixed=known is not None,
@@ -115,14 +132,18 @@ def _split_names(where, splits, train_split, validation_split):
                     "data.validation_split.")
 
 
-def _columns(where, part, image_column, label_column):
+def _columns(where, part, image_column, label_column, channels):
     """The names of the columns with images and labels."""
     kinds = {name: _kind(feature) for name, feature in part.features.items()}
     shown = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
+    groups = [("Image",), ARRAYS] if channels in (1, 3) else [ARRAYS, ("Image",)]
+    images = next((group for group in groups if set(group) & set(kinds.values())), ())
+    if kinds.get(image_column) in ("Image", *ARRAYS):
+        images = (kinds[image_column],)
     found = []
     for column, kind in ((Column("image_column", image_column, "image"), "Image"),
                          (Column("label_column", label_column, "label"), "ClassLabel")):
-        of_kind = [name for name, own in kinds.items() if own == kind]
+        of_kind = [name for name, own in kinds.items() if own in (images if kind == "Image" else (kind,))]
         if column.given is None and len(of_kind) == 1:
             found.append(of_kind[0])
         elif column.name in kinds and (kind == "ClassLabel" or column.name in of_kind):
@@ -135,6 +156,22 @@ def _columns(where, part, image_column, label_column):
                             f"{nearest(column.given, kinds) if column.given else ''} Name it with "
                             f"--set data.{column.key}=NAME.")
     return found
+
+
+def _check_images(where, part, column):
+    """The channels of a column of arrays as `Split.channels` counts them, `None` for files of images.
+
+    Raises:
+        UserError: arrays of another dtype than uint8, or of a shape that is no image.
+    """
+    feature = part.features.get(column)
+    if type(feature).__name__ not in ARRAYS:
+        return None
+    shape = tuple(feature.shape)
+    if feature.dtype != "uint8":
+        raise UserError(f"{where}: the column {column} has arrays of {feature.dtype}, and images must be uint8 in "
+                        "0-255. Convert them, or name another column with data.image_column.")
+    return 3 if len(shape) == 2 or shape[-1] == 1 else shape[-1]
 
 
 def _kind(feature):
@@ -183,6 +220,14 @@ class _Part:
         if value is None:
             raise ValueError("the image is missing")
         return value["bytes"] if value.get("bytes") is not None else read_regular_file(value["path"])
+
+
+    def read_array(self, row):
+        """The array of an image. Raises `ValueError` if it is missing."""
+        column = self.images[row].column(0).combine_chunks()
+        if column.null_count:
+            raise ValueError("the image is missing")
+        return np.asarray((column.chunk(0) if hasattr(column, "chunk") else column).to_numpy(zero_copy_only=False)[0])
 
 
 class _Places:

@@ -101,12 +101,13 @@ def check_section(source: Source, data: typing.Any) -> None:
 def _open_table(name, *arguments) -> Table | None:
     """The `Table` of a source that has one, else `None`. The last of the `arguments` is the section or `None`."""
     *arguments, section = arguments
+    channels = getattr(section, "channels", 3)
     if name == "csv":
-        return csv_table(*arguments, getattr(section, "channels", 3))
+        return csv_table(*arguments, channels)
     if name == "webdataset":
-        return webdataset(*arguments)
+        return webdataset(*arguments, channels)
     if name == "hf" or name.startswith("hf:"):
-        return hugging_face(name[3:], *arguments)
+        return hugging_face(name[3:], *arguments, channels)
     return None
 
 

@@ -64,4 +64,4 @@ def read_split(read: Callable, names: Sequence[str], bad: BadImages, labels: np.
 
     content = (lambda i: read(i) if labels is not None else read(i)[0]) if encoded else None
     return Split(count, fetch=fetch, paths=names, bad=bad, labels=labels, identity=identity, content=content,
-                 multi_label=classes is not None, channels=channels)
+                 multi_label=classes is not None, channels=channels, decoded=not encoded)

@@ -8,6 +8,7 @@ Workers read the files themselves, at the same paths as the trainer: from a shar
 """
 
 import logging
+import math
 import os
 import pathlib
 import re
@@ -138,11 +139,11 @@ def remote_record_split(root: pathlib.Path, name: str) -> Split:
         intact = tf.strings.length(record) > 0
         return tf.cond(intact, cut, _black_pixel), example["label"], intact
 
-    return Split(num_examples=len(starts), fetch=fetch)
+    return Split(num_examples=len(starts), fetch=fetch, multi_label=index["label"].ndim == 2)
 
 
 def _reader(path, index):
-    """A graph function of (name of a column, position) that returns its number there, from constants or the file."""
+    """A graph function of (name of a column, position) that returns what it has there, from constants or the file."""
     places = column_places(path)
     if sum(values.nbytes for values in index.values()) <= MAX_CONSTANT or not index.keys() <= places.keys():
         columns = {column: tf.constant(values) for column, values in index.items()}
@@ -150,13 +151,14 @@ def _reader(path, index):
     size, file = path.stat().st_size, tf.constant([os.fsencode(path.absolute())])
 
     def number_at(column, position):
-        first, dtype = places[column]
-        start = first + tf.cast(position, tf.int64) * dtype.itemsize
+        first, dtype, shape = places[column]
+        length = dtype.itemsize * math.prod(shape)
+        start = first + tf.cast(position, tf.int64) * length
         read = tf.raw_ops.FixedLengthRecordDatasetV2(
-            filenames=file, header_bytes=start, record_bytes=tf.constant(dtype.itemsize, tf.int64),
-            footer_bytes=size - start - dtype.itemsize, buffer_size=tf.constant(64, tf.int64), compression_type="")
+            filenames=file, header_bytes=start, record_bytes=tf.constant(length, tf.int64),
+            footer_bytes=size - start - length, buffer_size=tf.constant(64, tf.int64), compression_type="")
         record = tf.data.experimental.from_variant(read, tf.TensorSpec((), tf.string)).get_single_element()
-        return tf.io.decode_raw(record, dtype.name)[0]
+        return tf.reshape(tf.io.decode_raw(record, dtype.name), shape)
 
     return number_at
 

@@ -45,7 +45,8 @@ def find_wrong_records(root: str | os.PathLike) -> Iterator[tuple[str, str]]:
         paths, index = shard_paths(root, description, split), read_index(root, description, split)
         starts, shard, opened = record_starts(paths, index), None, -1
         for number in np.lexsort((starts, index["shard"])):
-            example = {column: int(values[number]) for column, values in index.items()}
+            example = {column: int(values[number]) for column, values in index.items() if column != "label"}
+            example["label"] = _numbers(index["label"][number])
             if example["shard"] != opened:
                 opened = example["shard"]
                 shard, lengths = Shard(paths[opened]), dict(scan_records(paths[opened]))
@@ -64,11 +65,22 @@ def _fault(shard, start, lengths, example):
         return "no record starts where the index says"
     try:
         features = tf.train.Example.FromString(shard.read(start + HEADER, lengths[start])).features.feature
-        (image,), (label,) = features["image/encoded"].bytes_list.value, features["image/class/label"].int64_list.value
+        (image,), label = features["image/encoded"].bytes_list.value, features["image/class/label"].int64_list.value
     except Exception as error:  # of protobuf, whose classes depend on its implementation
         return f"its record cannot be read ({type(error).__name__})"
     if shard.read(example["offset"], example["length"]) != image:
         return "its image is not where the index says"
     if zlib.crc32(image) != example["crc32"]:
         return "its checksum is wrong"
-    return f"its label is {label} in the shard and {example['label']} in the index" if label != example["label"] else ""
+    if list(label) == example["label"]:
+        return ""
+    return f"its label is {_shown(label)} in the shard and {_shown(example['label'])} in the index"
+
+
+def _numbers(label):
+    """The numbers of the classes of a label, a list, as a record has them."""
+    return np.flatnonzero(label).tolist() if np.ndim(label) else [int(label)]
+
+
+def _shown(numbers):
+    return ", ".join(map(str, numbers)) or "none"

@@ -16,7 +16,7 @@ import numpy as np
 from keras_tricks.data.sources.file_access import read_regular_file, retry
 from keras_tricks.utils.errors import UserError
 
-VERSION = 1
+VERSION, SETS_VERSION = 1, 2  # of folders whose images have one label, and several
 COLUMNS = {"shard": "int32", "start": "int64", "offset": "int64", "length": "int64", "label": "int32",
            "crc32": "uint32"}
 HEADER, FOOTER = 12, 4  # bytes before a record (its length and a checksum) and after it (another checksum)
@@ -39,8 +39,9 @@ def read_description(root: pathlib.Path) -> dict:
                         "the packed data again.") from None
     except ValueError as error:
         raise UserError(f"{path} cannot be read ({error}). `keras-tricks data pack` writes it.") from None
-    if version != VERSION:
-        raise UserError(f"{path} has version {version!r}; this keras_tricks reads {VERSION}. Pack the data again.")
+    if version not in (VERSION, SETS_VERSION) or type(version) is not int:
+        raise UserError(f"{path} has version {version!r}; this keras_tricks reads {VERSION} and {SETS_VERSION}. Pack "
+                        "the data again.")
     if wrong := _wrong_part(description):
         raise UserError(f"{path} is not the description of a packed data set: {wrong}. Copy the packed data again.")
     return description
@@ -88,8 +89,15 @@ def shard_paths(root: pathlib.Path, description: dict, split: str) -> list[pathl
     return paths
 
 
+def has_label_sets(description: dict) -> bool:
+    """Whether the images of a packed folder have several labels."""
+    return description["version"] == SETS_VERSION
+
+
 def read_index(root: pathlib.Path, description: dict, split: str) -> dict[str, np.ndarray]:
     """The columns of a split's index. `start` may be missing (keras_tricks 0.1.0).
+
+    Of images with several labels the column `label` is uint8 `(n, classes)`.
 
     Raises:
         UserError: it cannot be read, or does not belong to these shards.
@@ -108,14 +116,18 @@ def read_index(root: pathlib.Path, description: dict, split: str) -> dict[str, n
         raise UserError(f"{path} cannot be read ({error}): copy the packed data again.") from None
     if wrong := _wrong_column(index, description, split):
         raise UserError(f"{path} does not fit its shards ({wrong}): copy or pack the data again.")
-    return {column: values.astype(COLUMNS[column], copy=False) for column, values in index.items()}
+    types = COLUMNS | ({"label": "uint8"} if has_label_sets(description) else {})
+    return {column: values.astype(types[column], copy=False) for column, values in index.items()}
 
 
 def _wrong_column(index, description, split):
     """What is wrong in an index, or `""`."""
-    shapes = {values.shape for values in index.values()}
+    several, classes = has_label_sets(description), len(description["class_names"])
+    shapes = {values.shape for column, values in index.items() if column != "label"} | {index["label"].shape[:1]}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1 or not next(iter(shapes))[0]:
         return "its columns do not have one number for each example"
+    if index["label"].shape[1:] != ((classes,) if several else ()):
+        return f"its labels have the shape {index['label'].shape}"
     if not all(np.issubdtype(values.dtype, np.integer) for values in index.values()):
         return "its columns are not integers"
     index = {column: values if values.dtype == COLUMNS[column] else values.astype("int64")
@@ -134,16 +146,18 @@ def _wrong_column(index, description, split):
         index["length"] > last - index["offset"])
     if outside.any():
         return f"example {outside.argmax()} is outside its shard"
-    outside = (index["label"] < 0) | (index["label"] >= len(description["class_names"]))
+    outside = (index["label"] < 0) | (index["label"] >= (2 if several else classes))
+    if several and outside.any():
+        return f"example {outside.any(axis=1).argmax()} has other labels than 0 and 1"
     if outside.any():
-        number = outside.argmax()
-        return f"example {number} has label {index['label'][number]} of {len(description['class_names'])} classes"
+        return f"example {outside.argmax()} has label {index['label'][outside.argmax()]} of {classes} classes"
     outside = (index["crc32"] < 0) | (index["crc32"] >= 2**32)
     return f"example {outside.argmax()} has no valid checksum" if outside.any() else ""
 
 
-def column_places(path: pathlib.Path) -> dict[str, tuple[int, np.dtype]]:
-    """(position of the first number in the file, dtype) of each column of an index, so that others can read one number.
+def column_places(path: pathlib.Path) -> dict[str, tuple[int, np.dtype, tuple]]:
+    """(position of the first number in the file, dtype, shape of an example) of each column of an index, so that others
+    can read one number.
 
     Empty for a compressed file, which `pack` does not write.
     """
@@ -155,8 +169,10 @@ def column_places(path: pathlib.Path) -> dict[str, tuple[int, np.dtype]]:
             file.seek(member.header_offset + 26)  # the lengths of the name and of the extra field
             file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
             np.lib.format.read_magic(file)
-            dtype = np.lib.format.read_array_header_1_0(file)[2]
-            places[member.filename.removesuffix(".npy")] = file.tell(), dtype
+            shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            if is_fortran and len(shape) > 1:
+                return {}
+            places[member.filename.removesuffix(".npy")] = file.tell(), dtype, shape[1:]
     return places
 
 
@@ -227,5 +243,6 @@ def identity(index: dict[str, np.ndarray]) -> str:
     """sha256 of the labels, sizes and checksums of all images. The same for shards of another size."""
     digest = hashlib.sha256()
     for column in ("label", "length", "crc32"):
-        digest.update(np.ascontiguousarray(index[column].astype(COLUMNS[column], copy=False)))
+        dtype = "uint8" if index[column].ndim == 2 else COLUMNS[column]
+        digest.update(np.ascontiguousarray(index[column].astype(dtype, copy=False)))
     return digest.hexdigest()

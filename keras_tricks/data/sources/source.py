@@ -36,6 +36,7 @@ class Split:
         left_out: (`"left out"` or `"not read"`, count, reason and names) of files and folders that are no examples.
         multi_label: bool, whether an image has several labels.
         channels: integer, channels of the images; 3 of encoded ones, whatever the file has.
+        decoded: bool, whether a function reads pixels, so that `paths` are names and not files of images.
     """
 
     num_examples: int
@@ -49,6 +50,7 @@ class Split:
     left_out: tuple = ()
     multi_label: bool = False
     channels: int = 3
+    decoded: bool = False
 
     def take(self, count: int) -> "Split":
         """A split of `count` evenly spaced examples. Examples sorted by class stay balanced.

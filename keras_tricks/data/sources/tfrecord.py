@@ -2,9 +2,11 @@
 
     <folder>/dataset.json                    classes; for each split the number of examples, and shards with their
                                              sha256
-    <folder>/<split>-00000-of-00008.tfrecord tf.train.Example: image/encoded (bytes), image/class/label (int64)
+    <folder>/<split>-00000-of-00008.tfrecord tf.train.Example: image/encoded (bytes), image/class/label (int64,
+                                             several of images with several labels)
     <folder>/<split>.index.npz               for each example: shard, start of its record, offset and length of its
-                                             image, label, crc32
+                                             image, label, crc32; with several labels an image `label` is
+                                             uint8 (n, classes) of 0 and 1
 
 A few large files are read faster than many small ones, from disks and over networks. The shards are ordinary TFRecord
 files. With the index the pipeline reads example 123,456 like a separate file, so order and pixels equal those of the
@@ -37,6 +39,7 @@ from keras_tricks.data.sources.shard_index import (
     COLUMNS,
     FOOTER,
     HEADER,
+    SETS_VERSION,
     SPLITS,
     VERSION,
     Shard,
@@ -82,7 +85,8 @@ def _indexed_split(paths, index, numbers, bad):
 
     One that cannot be read is recorded and replaced by the next one.
     """
-    identity_of_all = identity(index)
+    identity_of_all, several = identity(index), index["label"].ndim == 2
+    label_type, label_shape = (tf.uint8, index["label"].shape[1:]) if several else (tf.int32, ())
     index = {column: index[column] for column in ("shard", "offset", "length", "label", "crc32")}
     if numbers is not None:
         index = {column: values[numbers] for column, values in index.items()}
@@ -109,15 +113,16 @@ def _indexed_split(paths, index, numbers, bad):
                 bad.add(names[i], error.strerror or str(error))
                 continue
             if zlib.crc32(content) == index["crc32"][i]:
-                return content, np.int32(index["label"][i]), step == 0
+                return content, index["label"][i], step == 0
             bad.add(names[i], "its checksum is wrong")
         raise AssertionError("unreachable: `bad.add` raises at the last example")
 
     def fetch(position):
-        content, label, same = tf.numpy_function(read, [position], (tf.string, tf.int32, tf.bool), stateful=False)
-        return tuple(tf.ensure_shape(t, ()) for t in (content, label, same))
+        content, label, same = tf.numpy_function(read, [position], (tf.string, label_type, tf.bool), stateful=False)
+        return tf.ensure_shape(content, ()), tf.ensure_shape(label, label_shape), tf.ensure_shape(same, ())
 
-    return Split(num_examples=count, fetch=fetch, paths=names, bad=bad, labels=index["label"], identity=identity_of_all)
+    return Split(num_examples=count, fetch=fetch, paths=names, bad=bad, labels=index["label"], identity=identity_of_all,
+                 multi_label=several)
 
 
 def pack(source: Source, folder: str | os.PathLike, shard_bytes: int = 128 * 2**20,
@@ -126,7 +131,8 @@ def pack(source: Source, folder: str | os.PathLike, shard_bytes: int = 128 * 2**
 
     Args:
         source: `Source`. Encoded images are stored unchanged, arrays as PNG, unless there is an `encoding`. Each image
-            is decoded once; broken ones are left out, added to the split's `bad` and logged.
+            is decoded once; broken ones are left out, added to the split's `bad` and logged. Several labels an image
+            are kept.
         folder: new folder. It appears when everything is written.
         shard_bytes: integer, size at which a new shard is started. Defaults to 128 MiB.
         encoding: `Encoding` of the images, whose pixels change. Defaults to `None`: they are stored unchanged.
@@ -135,15 +141,19 @@ def pack(source: Source, folder: str | os.PathLike, shard_bytes: int = 128 * 2**
         The description in `dataset.json`, a dict.
 
     Raises:
-        UserError: the folder exists, another process is writing it, the disk is full, or a source without a list of
-            broken images (TFDS) has one.
+        UserError: the folder exists, another process is writing it, the disk is full, a source without a list of
+            broken images (TFDS) has one, or images are neither in colour nor grey.
     """
     folder = pathlib.Path(folder)
+    if source.train.channels != 3:
+        raise UserError(f"{source.name} has images of {source.train.channels} channels, and packed data are JPEG and "
+                        "PNG images in colour or grey: train from the source itself.")
     found = [split.bad for split in (source.train, source.validation) if split.bad is not None]
     with _new_folder(folder) as partial:
         try:
             description = {
-                "version": VERSION, "name": source.name, "class_names": list(source.class_names),
+                "version": SETS_VERSION if source.multi_label else VERSION, "name": source.name,
+                "class_names": list(source.class_names),
                 "encoding": None if encoding is None else dataclasses.asdict(encoding),
                 "splits": {name: _write(split, name, partial, shard_bytes, encoding)
                            for name, split in zip(SPLITS, (source.train, source.validation), strict=True)},
@@ -196,7 +206,7 @@ def _new_folder(folder):
 
 
 def _write(split, name, folder, shard_bytes, encoding):
-    rows, shards, writer, written = [], [], None, 0
+    rows, labels, shards, writer, written = [], [], [], None, 0
     for number, (image, label, intact, fault) in enumerate(_examples(split, encoding).as_numpy_iterator()):
         if fault and split.bad is None:
             raise UserError(f"Image {number} of the {name} split cannot be decoded: {fault.decode()}.")
@@ -204,14 +214,15 @@ def _write(split, name, folder, shard_bytes, encoding):
             split.bad.add(split.paths[number], fault.decode())
         if fault or not intact:
             continue
-        record = _record(image, int(label))
+        record = _record(image, np.flatnonzero(label) if split.multi_label else [label])
         if writer is None or written + len(record) > shard_bytes:
             if writer is not None:
                 writer.close()
             shards.append(folder / f"{name}-{len(shards):05d}.tfrecord")
             writer, written = tf.io.TFRecordWriter(str(shards[-1])), 0
         offset = written + HEADER + record.index(image)
-        rows.append((len(shards) - 1, written, offset, len(image), int(label), zlib.crc32(image)))
+        rows.append((len(shards) - 1, written, offset, len(image), zlib.crc32(image)))
+        labels.append(label)
         writer.write(record)
         written += HEADER + len(record) + FOOTER
     if writer is None:
@@ -220,9 +231,11 @@ def _write(split, name, folder, shard_bytes, encoding):
     final = [shard.with_name(f"{name}-{i:05d}-of-{len(shards):05d}.tfrecord") for i, shard in enumerate(shards)]
     for old, new in zip(shards, final, strict=True):
         os.replace(old, new)
-    columns = np.array(rows, np.int64).T
+    columns = dict(zip((column for column in COLUMNS if column != "label"), np.array(rows, np.int64).T, strict=True))
+    columns = {column: columns[column].astype(dtype) if column in columns else np.stack(labels).astype(
+        "uint8" if split.multi_label else dtype) for column, dtype in COLUMNS.items()}
     index = folder / f"{name}.index.npz"
-    np.savez(index, **{k: column.astype(t) for (k, t), column in zip(COLUMNS.items(), columns, strict=True)})
+    np.savez(index, **columns)
     return {
         "examples": len(rows),
         "index_sha256": file_sha256(index),
@@ -250,9 +263,9 @@ def _examples(split, encoding):
     return examples.map(checked, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
-def _record(image, label):
+def _record(image, labels):
     feature = {
         "image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
-        "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+        "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=labels)),
     }
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()

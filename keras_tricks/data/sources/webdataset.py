@@ -4,8 +4,9 @@
     val-000000.tar
 
 Consecutive members with the same name up to the first dot of the file name are one example: an image and its label,
-as text in `.cls`, or in the object in `.json`. The members of all shards are listed once, which reads their headers
-and labels. Then an image is a position in a shard.
+as text in `.cls`, or in the object in `.json`. An image may also be an array in `.npy`, uint8 `(height, width,
+channels)`. The members of all shards are listed once, which reads their headers and labels. Then an image is a position
+in a shard.
 """
 
 import functools
@@ -22,6 +23,7 @@ import typing
 import numpy as np
 
 from keras_tricks.data.sources.bad_images import BadImages
+from keras_tricks.data.sources.channel_files import array_of_content
 from keras_tricks.data.sources.file_access import retry
 from keras_tricks.data.sources.folder_scan import SUFFIXES, LeftOut
 from keras_tricks.data.sources.label_sets import number_label_sets, split_labels
@@ -37,25 +39,27 @@ MEMBER = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")  # the key of an example, and 
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 LABEL_KEYS = ("label", "cls")  # of a JSON object
 LABELS = ("cls", "json")
+ARRAYS = frozenset([".npy"])
 OPEN_SHARDS = 128  # at once
 
 log = logging.getLogger("absl")
 
 
 class Example(typing.NamedTuple):
-    """An image in a shard: its name, the shard's number, the position and size of its content, and its label
-    as text, or its labels."""
+    """An image in a shard: its name, the shard's number, the position and size of its content, its label
+    as text, or its labels, and whether it is an array."""
 
     name: str
     shard: int
     offset: int
     size: int
     label: str | tuple
+    is_array: bool = False
 
 
 def webdataset(data_dir: str | os.PathLike | None, max_bad_images: int = 100, train_split: str = DEFAULT_TRAIN,
                validation_split: str | None = None, image_column: str | None = None, label_column: str | None = None,
-               separator: str | None = None) -> Table:
+               separator: str | None = None, channels: int = 3) -> Table:
     """Opens a folder of shards, a shard, or a pattern such as `"shards/train-{000000..000146}.tar"`.
 
     Args:
@@ -64,11 +68,14 @@ def webdataset(data_dir: str | os.PathLike | None, max_bad_images: int = 100, tr
         train_split, validation_split: words in the name of a shard or of its folder, in any case. The defaults find
             those of `image_folder`. If no name has one, all shards are read, and every tenth image of a class is held
             out.
-        image_column: extension of the image. Defaults to `None`: the first member that is an image.
+        image_column: extension of the image. Defaults to `None`: the first member that is an image, else `npy`; with
+            other channels than 1 and 3 the reverse.
         label_column: extension of the label, or its key in the JSON object. Defaults to `None`: `cls`, or the keys
             `label` and `cls`.
         separator: text between the labels of an image with several, in `.cls`; JSON may also have a list. Defaults to
             `None`: one label an image.
+        channels: integer, of the images. Other numbers than 1 and 3 need `.npy` or TIFF members, see `channel_files`.
+            Defaults to `3`.
 
     Raises:
         UserError: no shards, a shard that is damaged or compressed, or no example with an image and a label.
@@ -79,8 +86,10 @@ def webdataset(data_dir: str | os.PathLike | None, max_bad_images: int = 100, tr
     where, left_out = printable(data_dir), LeftOut()
     training, validation = _divide_shards(root, shards, train_split, validation_split)
     shards = training + validation
+    colour = channels in (1, 3)
+    wanted = (image_column, label_column, separator, (SUFFIXES, ARRAYS) if colour else (ARRAYS, SUFFIXES))
     examples = [example for number, path in enumerate(shards)
-                for example in _list_examples(path, number, (image_column, label_column, separator), left_out)]
+                for example in _list_examples(path, number, wanted, left_out)]
     for what, count, why in left_out.rows():
         log.info("%s: %d %s: %s", where, count, what, why)
     if not examples:
@@ -107,9 +116,14 @@ def webdataset(data_dir: str | os.PathLike | None, max_bad_images: int = 100, tr
             opened.cache_clear()  # a stale handle stays stale
             raise
 
+    encoded = colour and not any(example.is_array for example in examples)
+
     def make(numbers, chosen_labels):
-        return read_split(lambda i: content(int(numbers[i])), [examples[i].name for i in numbers],
-                          BadImages(max_bad_images), chosen_labels, identity=digest.hexdigest())
+        def read(i):
+            return content(int(numbers[i])) if encoded else array_of_content(content(int(numbers[i])), channels)
+
+        return read_split(read, [examples[i].name for i in numbers], BadImages(max_bad_images), chosen_labels, encoded,
+                          digest.hexdigest(), channels=3 if colour else channels)
 
     in_validation = columns["shard"] >= len(training) if validation else None
     return Table(where, names, labels, in_validation, lambda i: examples[i].name, make, fixed=known is not None,
@@ -190,12 +204,13 @@ def _list_examples(path, number, wanted, left_out):
 
 
 def _example(path, number, key, members, wanted, left_out):
-    image_column, label_column, separator = wanted
+    image_column, label_column, separator, suffixes = wanted
     if key is None:
         return
     name = f"{path.name}/{key}"
     image = members.get(image_column.lower()) if image_column else next(
-        (m for extension, m in members.items() if "." + extension.rpartition(".")[2] in SUFFIXES), None)
+        (m for group in suffixes for extension, m in members.items()
+         if f".{extension.rpartition('.')[2]}" in group), None)
     if image is None:
         left_out.add(name, "an example without an image")
         return
@@ -205,7 +220,8 @@ def _example(path, number, key, members, wanted, left_out):
     if label is None or label == "" or (isinstance(label, str) and not label.strip()):
         left_out.add(name, "an example without a label")
     else:
-        yield Example(name, number, image.offset_data, image.size, label.strip() if separator is None else label)
+        yield Example(name, number, image.offset_data, image.size, label.strip() if separator is None else label,
+                      image.name.lower().endswith(tuple(ARRAYS)))
 
 
 def _label(path, name, members, label_column, several):
