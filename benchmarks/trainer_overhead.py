@@ -133,6 +133,7 @@ def fit(changes, reads=None):
             self.start = time.perf_counter()
 
         def on_test_begin(self, logs=None):
+            keras.ops.convert_to_numpy(self.model.optimizer.iterations)  # waits for the steps in flight, as `kt.train`
             self.seconds.append((time.perf_counter() - self.start) / STEPS)
 
     with tempfile.TemporaryDirectory() as folder:

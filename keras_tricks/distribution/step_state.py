@@ -8,6 +8,8 @@ values it needs, and replaces single ones for the next step. On the other backen
 import keras
 import numpy as np
 
+from keras_tricks.utils.backend import on_tensorflow
+
 GROUPS = ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables")
 
 
@@ -40,6 +42,9 @@ class StepState:
 
     def set_for_next_step(self, variable, value):
         """Sets a variable of the optimizer to a NumPy number. Call it in `on_train_batch_begin`."""
+        if on_tensorflow():  # a fifth of the time of Keras' `assign`
+            variable.value.assign(np.asarray(value, variable.dtype), read_value=False)
+            return
         state = self._state()
         group, index = (None, None) if state is None else self._place(variable)
         if group != "optimizer_variables":
@@ -69,9 +74,10 @@ class StepState:
 
 
 class _TrainFunction:
-    """Keras' train function on JAX, called with other values of some variables of the optimizer in the next step.
+    """Keras' train function on JAX, with other values of some variables of the optimizer in the next step.
 
-    `fit` keeps the state in a local variable, and `model._jax_state` has copies of its lists.
+    `fit` keeps the state of the model in a local variable, which only its train function receives. `model._jax_state`
+    has copies of the lists in it: Keras copies every list that becomes an attribute of a model.
     """
 
     def __init__(self, function):
@@ -86,15 +92,14 @@ class _TrainFunction:
 
 
 def _as_global_array(value, like):
-    """A NumPy number as a JAX array with the dtype and the devices of another one, without asking other processes.
+    """A NumPy number in the place of a JAX array of the state: on the same devices, without asking other processes.
 
-    An array that is bound to its device where the other one is not would compile the step once more.
+    A number on other devices would compile the step once more. An array that is not bound to devices can be replaced by
+    the number itself, which costs least.
     """
-    import jax
-
     value = np.asarray(value, like.dtype)
     if not like.committed:
-        return jax.device_put(value)
-    if like.sharding.is_fully_addressable:
-        return jax.device_put(value, like.sharding)
+        return value
+    import jax
+
     return jax.make_array_from_callback(value.shape, like.sharding, lambda _: value)

@@ -141,3 +141,22 @@ def test_variables_are_read_and_set_between_steps():
     np.testing.assert_array_equal(kernels[2], kernels[1])
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(network.trainable_variables[0]), kernels[3])
     assert float(keras.ops.convert_to_numpy(network.optimizer.learning_rate)) == 0.0
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="KERAS_BACKEND=jax")
+def test_a_rate_that_changes_at_every_step_compiles_once(caplog):
+    class Rate(keras.callbacks.Callback):
+        def set_model(self, model):
+            super().set_model(model)
+            self.state = StepState(self)
+
+        def on_train_batch_begin(self, batch, logs=None):
+            self.state.set_for_next_step(self.state.optimizer.learning_rate, np.float32(0.1 / (batch + 1)))
+
+    import jax
+
+    network, x = compiled(), np.zeros((16, 4), "float32")
+    with jax.log_compiles(), caplog.at_level("WARNING", "jax"):
+        network.fit(x, x[:, :1], batch_size=4, verbose=0, callbacks=[Rate()])
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum(line.startswith("Compiling jit(train_step)") for line in lines) == 1, lines

@@ -9,6 +9,7 @@ from keras_tricks.data import WaitClock, evaluation_batches, evaluation_image, t
 from keras_tricks.data import training_examples as examples_in_order
 from keras_tricks.data.augment import color, crops
 from keras_tricks.data.sources.digits import array_split
+from keras_tricks.data.wait_clock import EVERY_ONE, is_timed
 from keras_tricks.recipe import Augment, Data
 from keras_tricks.schedules import Step, batch_size_plan
 
@@ -231,6 +232,27 @@ def test_the_clock_counts_the_wait_for_slow_elements_and_leaves_them_alone():
     elements = list(watched.as_numpy_iterator())
     assert 0.15 < clock.seconds <= time.perf_counter() - start
     assert [(int(e["number"]), int(e["twice"])) for e in elements] == [(i, 2 * i) for i in range(10)]
+
+
+def test_the_clock_of_many_elements_is_a_sample():
+    timed = is_timed(np.arange(10_000))
+    assert timed[:EVERY_ONE].all() and 0.11 < timed[EVERY_ONE:].mean() < 0.14
+    assert all(0.08 < timed[EVERY_ONE + phase :: 8].mean() < 0.17 for phase in range(8)), "no period of 8 batches"
+    clock = WaitClock()
+    elements = list(clock.watch(slow(0.002, 400)).as_numpy_iterator())
+    assert [int(e["number"]) for e in elements] == list(range(400))
+    assert clock.seconds > 0.4
+
+
+def test_the_clock_of_a_consumer_in_python(monkeypatch):
+    """On JAX and torch `fit` takes the elements in Python."""
+    monkeypatch.setattr("keras_tricks.data.wait_clock.on_tensorflow", lambda: False)
+    test_the_clock_counts_the_wait_for_slow_elements_and_leaves_them_alone()
+    test_the_clock_does_not_count_a_slow_consumer()
+    watched = WaitClock().watch(slow(0.0).batch(2))
+    assert isinstance(watched, tf.data.Dataset) and watched.cardinality() == 5
+    assert [e["number"].tolist() for e in watched.as_numpy_iterator()] == [[i, i + 1] for i in range(0, 10, 2)]
+    assert len(list(watched)) == len(list(watched)) == 5, "each iteration begins again"
 
 
 def test_the_clock_does_not_count_a_slow_consumer():
