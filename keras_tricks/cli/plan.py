@@ -34,7 +34,7 @@ def run(args):
 
 def facts(ready):
     """The plan of a prepared run as plain values, for JSON."""
-    recipe, source, plan, (spent, _) = ready.recipe, ready.source, ready.plan, _cost(ready.network)
+    recipe, source, plan, (spent, _) = ready.recipe, ready.source, ready.plan, _cost(ready)
     phases = [{"first_epoch": p.epochs.start, "epochs": len(p.epochs), "batch_size": p.batch_size,
                "micro_batch": p.micro_batch, "accumulation_steps": p.accumulation_steps,
                "steps_per_epoch": p.steps_per_epoch, "updates_per_epoch": p.updates_per_epoch,
@@ -82,7 +82,7 @@ def describe(ready):
 
     recipe, source, schedule, plan = ready.recipe, ready.source, ready.recipe.schedule, ready.plan
     size = recipe.data.image_size
-    spent, cost = _cost(ready.network, size)
+    spent, cost = _cost(ready)
     replicas, accumulation = plan.replicas, plan[0].accumulation_steps
     memory = "unknown: the model is subclassed"
     if spent is not None:
@@ -94,7 +94,6 @@ def describe(ready):
         f"data        {source.name}: {source.train.num_examples:,} training, {source.validation.num_examples:,} "
         f"validation images, {source.num_classes} classes{_how_read(source)}",
         f"augment     {_augment(ready)}",
-        *_sizes(ready),
         f"model       {recipe.model.name} at {size} px: {cost}",
         f"loss        {_loss(ready.trainer)}",
         f"optimizer   {_optimizer(ready)}",
@@ -116,14 +115,14 @@ def describe(ready):
     return "\n".join(lines)
 
 
-def _cost(network, size):
-    """(`Cost` or `None`, text) of a network; a subclassed one has no graph from which to count. `size`: of the images,
-    if the network takes any."""
+def _cost(ready):
+    """(`Cost` or `None`, text) of the network; a subclassed one has no graph from which to count."""
     from keras_tricks.analysis import cost
     from keras_tricks.utils.errors import UserError
 
+    network = ready.network
     try:
-        found = cost(network, size if network.input_shape[1] is None else None)
+        found = cost(network, ready.recipe.data.image_size if network.input_shape[1] is None else None)
     except (UserError, AttributeError):  # the second: without an input shape
         return None, f"{network.count_params():,} parameters"
     return found, f"{found.parameters:,} parameters, {found.macs / 1e9:.3f} G multiply-adds per image"
@@ -179,23 +178,16 @@ def _reference(recipe):
 def _augment(ready):
     """The augmentation of the batches that the pipeline makes, and the epoch from which they are not mixed."""
     from keras_tricks.data.pipeline import batch_ranges
+    from keras_tricks.run.build import sizes_of_run
 
     recipe, plan = ready.recipe, ready.plan
     first, *others = batch_ranges(ready.source.train, recipe.data, recipe.augment, ready.source.num_classes, plan,
                                   recipe.seed, range(plan.epochs))
-    text = _augment_section(first.augment)
+    text, sizes = _augment_section(first.augment), sizes_of_run(recipe.data, plan)
+    if len(sizes) > 1:
+        text += "".join(f", {size} px in epochs {epochs.start} to {epochs.stop - 1}" for epochs, size in sizes)
     plain = next((r for r in others if _mixes(first.augment) and not _mixes(r.augment)), None)
     return text if plain is None else f"{text}, not mixed from epoch {plain.epochs.start} on"
-
-
-def _sizes(ready):
-    """Yields the epochs of each size of training images, if there are several."""
-    from keras_tricks.run.build import sizes_of_run
-
-    spans = sizes_of_run(ready.recipe.data, ready.plan)
-    if len(spans) > 1:
-        yield "sizes       " + ", ".join(f"{size} px in epochs {epochs.start} to {epochs.stop - 1}"
-                                         for epochs, size in spans)
 
 
 def _mixes(augment):
