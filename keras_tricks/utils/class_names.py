@@ -81,8 +81,10 @@ def places(found, known, mapping=None):
                             f"{', '.join(known[:SHOWN])}{', ...' if len(known) > SHOWN else ''}.")
     renamed = [mapping.get(name, name) for name in found]
     if not set(renamed) <= set(known):
-        raise UserError(f"The data have other classes than the weights ({difference(renamed, known)}). Map them with "
-                        "--class-map FILE, a JSON object such as {\"folder name\": \"class of the weights\"}.")
+        odd = next(name for name in renamed if name not in known)
+        raise UserError(f"The data have other classes than the weights ({difference(renamed, known)})."
+                        f"{nearest(odd, known)} Map them with --class-map FILE, a JSON object such as "
+                        "{\"folder name\": \"class of the weights\"}.")
     return tuple(known.index(name) for name in renamed)
 
 
