@@ -90,8 +90,9 @@ COMMANDS = {
                                          "schedule.epochs=1", "--set", "export.formats=[]", "--output",
                                          out / "ablation"]),
     "scale": Command(lambda out, made: [
-        "scale", "--widths", "0.25", "--depths", "26", "--resolutions", "32", "48", "--recipe", TINY, "--set",
-        "schedule.batch_size=128", "--train", "epochs=1", "--output", out / "scaling"]),
+        "scale", "--widths", "0.25", "--depths", "26", "--resolutions", "32", "48", "--recipe", "quickstart", "--set",
+        "schedule.batch_size=128", "--set", "data.train_images=256", "--train", "epochs=1", "--output",
+        out / "scaling"]),
     "data_pack": Command(lambda out, made: ["data", "pack", "digits", "--shard-mib", "1", "--output", out / "shards"]),
     "reproduce": Command(lambda out, made: ["reproduce", made / "b", "--output", out / "run"]),
     "predict": Command(lambda out, made: ["predict", made / "a", made / "images", "--embeddings", out / "rows.npy"]),

@@ -77,3 +77,10 @@ def test_names_that_look_the_same_are_shown_with_their_characters():
         with pytest.raises(UserError, match="looks the same in other Unicode characters") as error:
             check()
         assert "caf\\xe9" in str(error.value) and "cafe\\u0301" in str(error.value)
+
+
+def test_a_mapping_with_a_name_twice_is_refused(tmp_path):
+    """JSON readers take the last value in silence."""
+    (tmp_path / "map.json").write_text('{"a": "cat", "a": "dog"}')
+    with pytest.raises(UserError, match="each key once"):
+        class_names.read_mapping(tmp_path / "map.json")
