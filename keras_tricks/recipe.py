@@ -18,6 +18,7 @@ import pydantic
 from keras_tricks.utils import imagenet
 from keras_tricks.utils.errors import UserError, nearest, nearest_path, one_line
 from keras_tricks.utils.plain_values import check_plain, check_text, shown
+from keras_tricks.utils.text import unique_keys
 
 Pair = tuple[float, float]
 PerChannel = typing.Annotated[tuple[float, ...], pydantic.Field(min_length=1)]
@@ -343,7 +344,7 @@ class Recipe(Section):
             UserError: the text is not JSON, has an unknown key or an invalid value.
         """
         try:
-            values = json.loads(text)
+            values = json.loads(text, object_pairs_hook=unique_keys)
         except UnicodeDecodeError:
             raise UserError(f"{where} is not text in UTF-8.") from None
         except RecursionError:
@@ -358,7 +359,7 @@ class Recipe(Section):
 
 def _parse(text):
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError):
         return {"True": True, "False": False, "None": None}.get(text, text)
 

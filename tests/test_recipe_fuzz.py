@@ -112,6 +112,13 @@ def test_files_of_every_kind(content, accepted, tmp_path):
     assert outcome(lambda: load_recipe(tmp_path / "recipe.json")) == accepted
 
 
+@pytest.mark.parametrize("text", ['{"seed": 1, "seed": 2}', '{"schedule": {"epochs": 1, "epochs": 2}}'])
+def test_a_key_that_is_there_twice_is_refused(text):
+    """JSON readers take the last value in silence."""
+    with pytest.raises(UserError, match="the key '(seed|epochs)' is there twice"):
+        Recipe.from_json(text)
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"import sys; sys.exit(0)", b"raise SystemExit", b"RECIPE = 1",
                                      b"1/0", b"(" * 1000, "RECIPE = None".encode("utf-16"), b"def f(): f()\nf()",
                                      b"from keras_tricks.recipe import Recipe\nRECIPE = Recipe(seed=10**6000)"])

@@ -4,9 +4,13 @@ import re
 
 from absl.flags import argparse_flags
 
-from keras_tricks.utils.errors import nearest
+from keras_tricks.utils.errors import nearest, nearest_key
 
 MAY_BEGIN_WITH_A_DASH = ("--add",)  # options whose value may start with a dash: `--add -mixup`
+SET_DATA = ("data", "predict")  # commands whose `--set` changes the section data only
+RECIPE_WORDS = {"batch": "batch_size", "b": "batch_size", "wd": "weight_decay", "opt": "optimizer.name",
+                "optimizer": "optimizer.name", "model": "model.name", "arch": "model.name", "img_size": "image_size",
+                "j": "data.workers", "num_workers": "data.workers"}  # as other programs name them
 LONGEST = 500  # characters of an error
 
 
@@ -38,8 +42,28 @@ def parse(parser, commands, arguments):
     parsed, unknown = parser.parse_known_args(attach_values(arguments))
     if unknown:
         command = commands[parsed.command]
-        command.error(f"unknown argument: {' '.join(unknown)}.{nearest(unknown[0], command.option_names())}")
+        command.error(f"unknown argument: {' '.join(unknown)}.{_hint(unknown, parsed, command.option_names())}")
     return parsed
+
+
+def _hint(unknown, parsed, options):
+    """What was probably meant by unknown arguments: an option, or a setting of the recipe, such as `--epochs 3`."""
+    word, _, value = unknown[0].partition("=")
+    value = value or next((w for w in unknown[1:2] if not w.startswith("-")), "VALUE")
+    if hint := nearest(word, options, cutoff=0.75):
+        return hint
+    for assignment in getattr(parsed, "assignments", ()):
+        if "=" not in assignment and not word.startswith("-"):
+            return f' Did you mean "--set {assignment}={word}"?'
+    if "--set" in options:
+        from keras_tricks.recipe import recipe_keys
+
+        keys = [k for k in recipe_keys() if k.startswith("data.") or parsed.command not in SET_DATA]
+        key = word.lstrip("-").replace("-", "_")
+        key = key if key in keys else nearest_key(RECIPE_WORDS.get(key, key), keys)
+        if key:
+            return f' Did you mean "--set {key}={value}"?'
+    return nearest(word, options, cutoff=0.65)
 
 
 def attach_values(arguments):

@@ -34,7 +34,8 @@ def atomic_write(path, flag=None):
     except OSError as error:
         if flag is None:
             raise
-        raise UserError(f"{path} cannot be written ({error.strerror}). Give {flag} another name.") from None
+        free = "Free some space, or give" if is_disk_full(error) else "Give"
+        raise UserError(f"{path} cannot be written ({error.strerror}). {free} {flag} another name.") from None
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -107,6 +108,7 @@ def writable_folder(path):
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()  # unnamed, because several workers may test the folder at once
     except OSError as error:
-        raise UserError(f"The output folder {folder} cannot be written ({error.strerror}): give --output another "
+        free = "free some space, or give" if is_disk_full(error) else "give"
+        raise UserError(f"The output folder {folder} cannot be written ({error.strerror}): {free} --output another "
                         "folder.") from None
     return folder

@@ -12,6 +12,7 @@ import pathlib
 
 from keras_tricks.utils.atomic_files import check_regular, write_text
 from keras_tricks.utils.errors import UserError, nearest
+from keras_tricks.utils.text import unique_keys
 
 FILE = "classes.json"
 SHOWN = 5  # names in a message
@@ -81,8 +82,10 @@ def places(found, known, mapping=None):
                             f"{', '.join(known[:SHOWN])}{', ...' if len(known) > SHOWN else ''}.")
     renamed = [mapping.get(name, name) for name in found]
     if not set(renamed) <= set(known):
-        raise UserError(f"The data have other classes than the weights ({difference(renamed, known)}). Map them with "
-                        "--class-map FILE, a JSON object such as {\"folder name\": \"class of the weights\"}.")
+        odd = next(name for name in renamed if name not in known)
+        raise UserError(f"The data have other classes than the weights ({difference(renamed, known)})."
+                        f"{nearest(odd, known)} Map them with --class-map FILE, a JSON object such as "
+                        "{\"folder name\": \"class of the weights\"}.")
     return tuple(known.index(name) for name in renamed)
 
 
@@ -90,7 +93,7 @@ def read_mapping(path):
     """{name of the data set: name of the network} from a JSON file. Raises `UserError` for any other content."""
     mapping = _read_json(path, f"--class-map {path}")
     if not isinstance(mapping, dict) or not mapping or not all(isinstance(name, str) for name in mapping.values()):
-        raise UserError(f"--class-map {path} must hold a JSON object of names, such as "
+        raise UserError(f"--class-map {path} must hold a JSON object of names, each key once, such as "
                         '{"folder name": "class of the weights"}.')
     return mapping
 
@@ -98,7 +101,7 @@ def read_mapping(path):
 def _read_json(path, what):
     """The value in a JSON file, `None` if it is not JSON. Raises `UserError` if the file cannot be read."""
     try:
-        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
     except OSError as error:
         raise UserError(f"{what} cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError):

@@ -6,16 +6,28 @@ The command line prints a `UserError` on stderr and exits with code 2, without a
 import difflib
 import logging
 import re
+import unicodedata
 
 
 class UserError(ValueError):
     """An error the user can fix. The message is complete and needs no traceback."""
 
 
-def nearest(word, known):
-    """The hint ` Did you mean "resnet50d"?`, or an empty string if nothing in `known` is close to `word`."""
-    match = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.5)
+def nearest(word, known, cutoff=0.5):
+    """The hint ` Did you mean "resnet50d"?`, or an empty string if nothing in `known` is close to `word`.
+
+    Names that look the same and differ in their Unicode characters are shown with these.
+    """
+    names = [str(k) for k in known]
+    if same := next((name for name in names if name != word and _composed(name) == _composed(str(word))), None):
+        return f' "{same}" looks the same in other Unicode characters ({ascii(same)}, {ascii(str(word))}): rename one.'
+    match = difflib.get_close_matches(str(word), names, n=1, cutoff=cutoff)
     return f' Did you mean "{match[0]}"?' if match else ""
+
+
+def _composed(text):
+    """A text with `é` as one character: macOS writes file names with the accent as a character after the `e`."""
+    return unicodedata.normalize("NFC", text)
 
 
 def nearest_path(path, known):
@@ -37,14 +49,27 @@ def nearest_path(path, known):
         return [k for key, k in keys.items() if len(last) > 2 and f"_{last}_" in f"_{key}_"]
 
     def initials(keys):
-        return [k for key, k in keys.items() if "_" in key
-                and len(last) > 1 and "".join(word[:1] for word in key.split("_")).endswith(last)]
+        return [k for key, k in keys.items() if len(last) > 1 and _initials(key).endswith(last)]
 
     found = ([every[last]] if last in every else [])
     found += [k for key, k in own.items() if last and key.startswith(f"{last}_")]
     found += similar(own, 0.7) + containing(own) + initials(own)
     found += containing(every) + similar(every, 0.7) + initials(every)
     return f' Did you mean "{found[0]}"?' if found else nearest(path, known) if section not in _sections(known) else ""
+
+
+def nearest_key(word, keys):
+    """The path in `keys` whose last part is `word`, ends with it or has its initials (`lr`); else `None`."""
+    last = {path: path.rpartition(".")[2] for path in keys}
+    paths = [path for path in keys if word in (path, last[path])]
+    paths += [path for path in keys if len(word) > 1 and last[path].endswith(f"_{word}")]
+    paths += [path for path in keys if len(word) > 1 and _initials(last[path]).endswith(word)]
+    return next(iter(paths), None)
+
+
+def _initials(key):
+    """`"blr"` of `"base_learning_rate"`; nothing of a single word."""
+    return "".join(part[:1] for part in key.split("_")) if "_" in key else ""
 
 
 def _sections(known):

@@ -1,6 +1,7 @@
 """Text for consoles and log files."""
 
 import os
+import typing
 
 
 def printable(name: str | os.PathLike) -> str:
@@ -11,3 +12,13 @@ def printable(name: str | os.PathLike) -> str:
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return text if text.isprintable() else "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def unique_keys(pairs: list[tuple[str, typing.Any]]) -> dict[str, typing.Any]:
+    """The dict of a JSON object, for `object_pairs_hook`. Raises `ValueError` for a key that is there twice."""
+    found: dict[str, typing.Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key[:100]!r} is there twice")
+        found[key] = value
+    return found

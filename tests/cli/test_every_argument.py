@@ -71,7 +71,7 @@ MINIMAL |= {name: required(parser) for name, parser in PARSERS.items() if name n
 OPTIONS = [(command, action) for command, parser in PARSERS.items() for action in parser._actions
            if action.option_strings and "_" not in action.option_strings[0] and action.help != argparse.SUPPRESS]
 TYPED = [(command, action) for command, action in OPTIONS if action.type is not None]
-OURS = [(command, action) for command, action in OPTIONS if not isinstance(action, argparse._HelpAction)]
+OURS = [(command, action) for command, action in OPTIONS if not {"--help", "--helpfull"} & set(action.option_strings)]
 
 
 def identify(value):
@@ -186,6 +186,23 @@ def test_the_nearest_word_is_suggested(words, hint):
     assert hint in refused(*words)
 
 
+@pytest.mark.parametrize("words, hint", [
+    ("train quickstart --epochs 3", "--set schedule.epochs=3"), ("train quickstart --epochs=3", "schedule.epochs=3"),
+    ("train quickstart --epochs", "schedule.epochs=VALUE"), ("plan quickstart --lr 0.1", "base_learning_rate=0.1"),
+    ("train quickstart --batch-size 64", "schedule.batch_size=64"), ("train x --learning-rate=1", "learning_rate=1"),
+    ("ablate quickstart --model resnet50d", "model.name=resnet50d"), ("train quickstart --wd 0", "weight_decay=0"),
+    ("train quickstart schedule.epochs=3", "--set schedule.epochs=3"),
+    ("train quickstart --set schedule.epochs 3", "--set schedule.epochs=3"),
+    ("predict run x.png --image_size=8", "--set data.image_size=8"), ("train quickstart --output-dir x", "--output")])
+def test_a_setting_given_as_an_option_is_named(words, hint):
+    assert re.search(f'Did you mean ".*{re.escape(hint)}', refused(*words.split()))
+
+
+def test_an_option_of_other_programs_has_no_misleading_hint():
+    for words in (["--gpus", "2"], ["--device", "cuda"], ["--epochs-of-warmup", "2"]):
+        assert "Did you mean" not in refused("report", "run", *words)
+
+
 def test_a_trick_that_is_taken_away_needs_no_equals_sign():
     for words in (["--add", "-mixup"], ["--add=-mixup"], ["--add", "mixup -distillation"], ["--add", "-a -b"]):
         parsed, code, lines = outcome("ablate", "quickstart", *words)
@@ -204,6 +221,64 @@ def test_any_words(words):
     parsed, code, lines = outcome(*words)
     assert code in (0, 2) and len(lines) <= 1, (words, code, lines)
     assert parsed is not None or code == 0 or lines[0].startswith("keras-tricks")
+
+
+VALUES = ["", "0", "1", "-1", "2.5", "1e400", "nan", "x", "a=b", "schedule.epochs=1", "é", "-", "--", "9" * 5000, "\0"]
+
+
+@st.composite
+def command_lines(draw, command):
+    """(words, whether they are right) of a command: its options absent, once or twice, with right or other values."""
+    own = [action for name, action in OURS if name == command]
+    options = draw(st.lists(st.sampled_from(own), max_size=4)) if own else []
+    words, right = [], True
+    for action in options:
+        option = draw(st.sampled_from(action.option_strings))
+        if action.nargs == 0:
+            words.append(option)
+            continue
+        limits = LIMITS.get(action.option_strings[-1], ()) if action.type else ["a"]
+        values = list(action.choices or [limit for limit in limits if limit is not None])
+        if draw(st.booleans()):
+            value = draw(st.sampled_from([*VALUES, *OTHER_OPTIONS]))
+            right = False
+        else:
+            value = draw(st.sampled_from(values))
+        words += [f"{option}={value}"] if draw(st.booleans()) and option.startswith("--") else [option, str(value)]
+    minimal = MINIMAL[command]
+    if minimal and draw(st.integers(0, 5)) == 0:  # without one of the required words
+        place = draw(st.integers(0, len(minimal) - 1))
+        minimal, right = minimal[:place] + minimal[place + 1:], False
+    return [*command.split(), *(w for w in ([] if command == "launch" else minimal)), *words,
+            *(minimal if command == "launch" else [])], right
+
+
+OTHER_OPTIONS = sorted({option for _, action in OPTIONS for option in action.option_strings})[::5]
+
+
+@pytest.mark.parametrize("cases", [4, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("command", MINIMAL)
+def test_options_of_a_command(command, cases):
+    """Any of its options, absent, once or twice, with values of the right kind, at their limits and of other kinds."""
+
+    @settings(max_examples=cases, deadline=None, derandomize=True, database=None,
+              suppress_health_check=list(HealthCheck))
+    @given(command_lines(command))
+    def check(line):
+        words, right = line
+        parsed, code, lines = outcome(*words)
+        assert code in (0, 2) and len(lines) == (code == 2), (words, code, lines)
+        assert not lines or lines[0].startswith("keras-tricks"), (words, lines)
+        assert parsed is not None or not right, (words, lines)
+        if parsed is not None:
+            for action in (a for c, a in OURS if c == command and a.type):
+                values = getattr(parsed, action.dest)
+                low, high = LIMITS[action.option_strings[-1]]
+                for value in values if isinstance(values, list) else [values]:
+                    in_range = value is None or (low <= value and (high is None or value <= high))
+                    assert in_range or value == action.default, (words, action.dest, value)
+
+    check()
 
 
 # ---- words that only the command itself can judge

@@ -1,6 +1,8 @@
 """Atomic replacement of files, and errors of folders that cannot be written."""
 
 import concurrent.futures
+import errno
+import tempfile
 
 import pytest
 
@@ -38,6 +40,19 @@ def test_places_that_cannot_be_written(tmp_path):
         writable_folder(tmp_path / "file" / "folder")
     assert writable_folder(tmp_path / "new" / "folder").is_dir()
     assert not list((tmp_path / "new" / "folder").iterdir())
+
+
+def test_a_full_disk_asks_for_space(tmp_path, monkeypatch):
+    """Another name on the same disk would not help."""
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(UserError, match="No space left on device.*Free some space, or give --plot another name"):
+        with atomic_write(tmp_path / "a.png", "--plot"):
+            full()
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with pytest.raises(UserError, match="free some space, or give --output another folder"):
+        writable_folder(tmp_path)
 
 
 def test_several_processes_may_try_one_folder_at_the_same_moment(tmp_path):

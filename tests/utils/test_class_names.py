@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from keras_tricks.data.sources.source import match_classes
 from keras_tricks.utils import class_names
 from keras_tricks.utils.errors import UserError
 
@@ -66,3 +67,20 @@ def test_a_map(tmp_path):
     assert class_names.read_mapping(tmp_path / "map.json") == {"x": "b"}
     with pytest.raises(UserError, match="--class-map .*none.json cannot be read: No such file"):
         class_names.read_mapping(tmp_path / "none.json")
+
+
+def test_names_that_look_the_same_are_shown_with_their_characters():
+    """As after a copy between macOS and Linux: `é` as one character or two."""
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    for check in (lambda: class_names.places((decomposed,), (composed, "dog")),
+                  lambda: match_classes([decomposed], [composed, "dog"], "val", "train")):
+        with pytest.raises(UserError, match="looks the same in other Unicode characters") as error:
+            check()
+        assert "caf\\xe9" in str(error.value) and "cafe\\u0301" in str(error.value)
+
+
+def test_a_mapping_with_a_name_twice_is_refused(tmp_path):
+    """JSON readers take the last value in silence."""
+    (tmp_path / "map.json").write_text('{"a": "cat", "a": "dog"}')
+    with pytest.raises(UserError, match="each key once"):
+        class_names.read_mapping(tmp_path / "map.json")

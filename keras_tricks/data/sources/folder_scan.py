@@ -27,7 +27,9 @@ SUFFIXES = frozenset(JPEG_SUFFIXES + tuple(
 FORMATS = "JPEG, PNG, BMP, GIF, WebP, TIFF and other formats that Pillow reads, or files without a suffix"
 SHOWN = 3  # names in a line
 EMPTY, HIDDEN, SYSTEM = "an empty folder", "a hidden folder", "a folder of the operating system"
-IGNORED = {EMPTY, HIDDEN, SYSTEM}
+OWN = "a folder that keras-tricks wrote"
+OWN_FILES = (("recipe.json", "env.json"), ("ablation.csv", "runs"), ("scaling.csv", "scaling.png"))  # run, studies
+IGNORED = {EMPTY, HIDDEN, SYSTEM, OWN}
 LOOSE, NAMED = "an image outside the class folders", " with an image's name"
 DANGLING = "a link whose target does not exist"
 NO_SUFFIX = "without suffix"
@@ -230,8 +232,10 @@ def _without_repeats(images, left_out):
 
 
 def _is_ignored(folder, left_out):
-    """Whether a folder is hidden or the system's. Counts it then."""
+    """Whether a folder is hidden, the system's, or a result of ours, whose plots are no examples. Counts it then."""
     reason = HIDDEN if folder.name.startswith(".") else SYSTEM if folder.name in SYSTEM_FOLDERS else None
+    if not reason and any(all(os.path.exists(os.path.join(folder.path, n)) for n in names) for names in OWN_FILES):
+        reason = OWN
     if reason:
         left_out.add(folder.path, reason)
     return bool(reason)

@@ -200,3 +200,20 @@ def test_a_stale_handle_is_tried_again(monkeypatch):
     with pytest.raises(OSError):
         retry(failing(1, errno.ENOENT))
     assert len(waits) == 6
+
+
+@pytest.mark.parametrize("names", [["recipe.json", "env.json", "curves.png"], ["scaling.csv", "scaling.png"],
+                                   ["ablation.csv", "runs/x", "ablation.png"]])
+def test_results_in_the_data_folder_are_no_class(names, tmp_path):
+    """`train --data-dir .` writes to `./runs`, and `ablate` to `./ablation`, beside the class folders."""
+    write(tmp_path, "cat/1.png", "dog/1.png")
+    before = scan_classes(tmp_path)
+    write(tmp_path, *(f"{folder}/{name}" for folder in ("study", "runs/mine", "cat/run") for name in names))
+    after = scan_classes(tmp_path)
+    assert (after.classes, after.files, after.identity) == (before.classes, before.files, before.identity)
+    assert after.left_out.counts["a folder that keras-tricks wrote"] == 3
+
+
+def test_a_class_with_a_recipe_of_food_is_a_class(tmp_path):
+    write(tmp_path, "cake/1.png", "cake/recipe.json")
+    assert scan_classes(tmp_path).classes == ("cake",)
