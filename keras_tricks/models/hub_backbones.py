@@ -63,4 +63,6 @@ def _of_preset(preset, input_shape, options):
         return keras_hub.models.Backbone.from_preset(preset, **{"load_weights": False, "image_shape": input_shape,
                                                                 **options})
     except Exception as error:
-        raise UserError(f"`model.name`: keras-hub cannot open its preset {preset}: {one_line(error)[:300]}") from error
+        why = one_line(error)[:300].rstrip(".")
+        raise UserError(f"`model.name`: keras-hub cannot open its preset {preset}: {why}. A preset that is not in "
+                        "keras-hub's cache needs a network; keras_hub.models:NAME needs none.") from error

@@ -13,36 +13,35 @@ from keras_tricks.recipe import Recipe
 from keras_tricks.utils.errors import UserError
 from keras_tricks.weights.timm_names import zoo_name
 
+EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?e[+-]?\d+", re.IGNORECASE)
 ADAPTIVE = ("ada", "lamb", "lion")  # optimizers whose learning rate timm scales by the root of the batch size
 NO_EFFECT = frozenset("""
-    amp_dtype amp_impl apex_amp bce_sum bce_target_thresh channels_last checkpoint_hist class_map data
-    dataset_download dataset_trust_remote_code decay_epochs decay_milestones decay_rate device device_modules
-    dist_bn eval_metric experiment fast_norm fuser grad_checkpointing input_img_mode input_key local_rank
-    log_interval log_wandb lr_base lr_base_scale lr_base_size lr_cycle_decay lr_noise_pct lr_noise_std
-    model_ema_force_cpu native_amp no_ddp_bb no_prefetcher no_resume_opt output patience_epochs pin_mem
-    recount recovery_interval remode resplit resume save_images start_epoch synchronize_step target_key
-    torchcompile torchcompile_mode torchscript train_num_samples tta use_multi_epochs_loader val_num_samples
-    validation_batch_size wandb_project wandb_resume_id wandb_tags worker_seeding workers
+    amp_dtype amp_impl apex_amp bce_sum bce_target_thresh channels_last checkpoint_hist class_map data dataset_download
+    dataset_trust_remote_code decay_epochs decay_milestones decay_rate device device_modules dist_bn eval_metric
+    experiment fast_norm fuser grad_checkpointing input_img_mode input_key local_rank log_interval log_wandb lr_base
+    lr_base_scale lr_base_size lr_cycle_decay lr_noise_pct lr_noise_std model_ema_decay model_ema_force_cpu native_amp
+    no_ddp_bb no_prefetcher no_resume_opt output patience_epochs pin_mem recount recovery_interval remode resplit resume
+    save_images sched_on_updates start_epoch synchronize_step target_key torchcompile torchcompile_mode torchscript
+    train_num_samples tta use_multi_epochs_loader val_num_samples validation_batch_size wandb_project wandb_resume_id
+    wandb_tags worker_seeding workers
 """.split())
 # Arguments without a counterpart, and the values with which they do nothing.
 NEUTRAL = {
-    "aug_splits": (0,), "bce_pos_weight": (None,), "bn_eps": (None,),
-    "color_jitter_prob": (None,), "cooldown_epochs": (0,), "cutmix_minmax": (None, []), "drop_block": (None, 0.0),
-    "epoch_repeats": (0.0,), "gaussian_blur_prob": (None, 0.0), "gp": (None,), "grayscale_prob": (None, 0.0),
-    "head_init_bias": (None,), "head_init_scale": (None,), "in_chans": (None, 3), "initial_checkpoint": ("",),
-    "jsd_loss": (False,), "layer_decay": (None, 1.0), "lr_cycle_limit": (1,), "lr_cycle_mul": (1.0,),
-    "lr_k_decay": (1.0,), "lr_noise": (None, []), "min_lr": (0.0,), "mixup_prob": (1.0,), "model_dtype": (None,),
-    "model_ema_warmup": (False,), "model_kwargs": ({}, None), "opt_betas": (None, []),
-    "opt_kwargs": ({}, None), "pretrained": (False,), "pretrained_path": (None,),
-    "sched_on_updates": (False,), "split_bn": (False,), "train_crop_mode": (None, "rrc"), "vflip": (0.0,),
-    "warmup_lr": (0.0,), "warmup_prefix": (True,), "naflex_loader": (False,), "kd_model_name": (None,),
+    "aug_splits": (0,), "bce_pos_weight": (None,), "bn_eps": (None,), "color_jitter_prob": (None,),
+    "cooldown_epochs": (0,), "cutmix_minmax": (None, []), "drop_block": (None, 0.0), "epoch_repeats": (0.0,),
+    "gaussian_blur_prob": (None, 0.0), "gp": (None,), "grayscale_prob": (None, 0.0), "head_init_bias": (None,),
+    "head_init_scale": (None,), "in_chans": (None, 3), "initial_checkpoint": ("",), "jsd_loss": (False,),
+    "layer_decay": (None, 1.0), "lr_cycle_limit": (1,), "lr_cycle_mul": (1.0,), "lr_k_decay": (1.0,),
+    "lr_noise": (None, []), "min_lr": (0.0,), "mixup_prob": (1.0,), "model_dtype": (None,),
+    "model_ema_warmup": (False,), "model_kwargs": ({}, None), "opt_betas": (None, []), "opt_kwargs": ({}, None),
+    "pretrained": (False,), "pretrained_path": (None,), "split_bn": (False,), "train_crop_mode": (None, "rrc"),
+    "vflip": (0.0,), "warmup_lr": (0.0,), "naflex_loader": (False,), "kd_model_name": (None,),
 }
 WHY = {
     "cooldown_epochs": "epochs at the lowest rate after the decay",
     "pretrained": "start from weights with model.weights=pretrained, or timm/NAME",
     "initial_checkpoint": "start from weights with model.weights=FILE", "min_lr": "the decay here ends at 0",
-    "warmup_lr": "the warmup here starts at 0", "warmup_prefix": "the decay here starts after the warmup",
-    "model_ema_warmup": "the average here has one decay",
+    "warmup_lr": "the warmup here starts at 0", "model_ema_warmup": "the average here has one decay",
 }
 
 
@@ -78,7 +77,7 @@ def port(arguments, name="timm", processes=1):
     if not isinstance(arguments, dict) or not isinstance(arguments.get("model"), str):
         raise UserError("The file has no `model`: expected the args.yaml that timm's train.py writes, with one "
                         "`argument: value` a line.")
-    reader = _Reader(arguments)
+    reader = _Reader({key: _number(value) for key, value in arguments.items()})
     try:
         sections = {"data": reader.data(), "model": reader.model(), "augment": reader.augment(),
                     "loss": reader.loss(), "optimizer": reader.optimizer(), "schedule": reader.schedule(processes),
@@ -88,8 +87,15 @@ def port(arguments, name="timm", processes=1):
     if processes == 1:
         reader.assumed.append(f"one process: the batch size {reader('batch_size', 128)} is that of one GPU in timm; "
                               "give --processes N for a training on N")
+    if not reader("sched_on_updates"):
+        reader.assumed.append("the rate changes at every update; timm's changes after each epoch")
     recipe = Recipe(name=name, seed=int(reader("seed", 42)), **sections)
     return Ported(recipe, reader.dropped + reader.rest(), reader.assumed)
+
+
+def _number(value):
+    """A text such as `"1e-5"`, which YAML 1.1 does not take for a number, as a float, as timm reads it."""
+    return float(value) if isinstance(value, str) and EXPONENT.fullmatch(value) else value
 
 
 class _Reader:
@@ -108,6 +114,7 @@ class _Reader:
         return default if value is None else value
 
     def drop(self, key, why):
+        self.read.add(key)
         self.dropped.append(f"{key}={self.arguments.get(key)}: {why}")
 
     def data(self):
@@ -232,14 +239,14 @@ class _Reader:
                 self.drop("opt", "Adam with decoupled weight decay is used")
         elif name not in ("sgd", "momentum", "nesterov"):
             self.drop("opt", "SGD is used: choose a learning rate for it, or another optimizer.name")
+            self("opt_eps")
         clip, mode = self("clip_grad"), self("clip_mode", "norm")
         if clip and mode == "agc":
             found["agc_clip_factor"] = float(clip)
         elif clip:
             self.drop("clip_grad", f"clipping by {mode}; there is adaptive gradient clipping (agc)")
-        decay = float(self("model_ema_decay", 0.9998))
         if self("model_ema", False):
-            found["ema_decay"] = decay
+            found["ema_decay"] = float(self("model_ema_decay", 0.9998))
         found["accumulation_steps"] = int(self("grad_accum_steps", 1))
         return found
 
@@ -249,13 +256,19 @@ class _Reader:
             self.assumed.append(f"a batch of {size - rest} for {size}, which {self('aug_repeats')} copies of each "
                                 "image do not divide; the learning rate is the same")
             size -= rest
-        found = {"epochs": int(self("epochs", 300)), "warmup_epochs": float(self("warmup_epochs", 5)),
-                 "batch_size": size, "base_learning_rate": self._rate(size), "base_batch_size": size}
-        kind = str(self("sched", "cosine"))
+        epochs = int(self("epochs", 300))
+        found = {"epochs": epochs, "warmup_epochs": float(self("warmup_epochs", 5)), "batch_size": size,
+                 "base_learning_rate": self._rate(size), "base_batch_size": size}
+        kind, prefix = str(self("sched", "cosine")), bool(self("warmup_prefix", False)) and found["warmup_epochs"]
+        if prefix:  # timm's epochs exclude the warmup
+            found["epochs"] += math.ceil(prefix)
+        elif found["warmup_epochs"] and kind not in ("step", "multistep"):
+            self.drop("warmup_prefix", "the cosine here starts after the warmup, and timm's with it")
         if kind in ("step", "multistep"):
             every = float(self("decay_epochs", 90))
-            steps = [every * i for i in range(1, math.ceil(found["epochs"] / every))]
+            steps = [round(every * i, 6) for i in range(1, math.ceil(epochs / every))]
             steps = self("decay_milestones", (90, 180, 270)) if kind == "multistep" else steps
+            steps = [step + (prefix or 0) for step in steps]
             return found | {"decay": "step", "milestones": tuple(steps), "factor": float(self("decay_rate", 0.1))}
         if kind != "cosine":
             self.drop("sched", "a cosine is used")

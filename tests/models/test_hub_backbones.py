@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import keras_tricks as kt
+from keras_tricks import cli
 from keras_tricks.utils.errors import UserError
 
 RESNET = {"input_conv_filters": [64], "input_conv_kernel_sizes": [7], "stackwise_num_filters": [64, 64],
@@ -42,6 +43,38 @@ def test_wrong_arguments_and_presets_are_one_line():
     with pytest.raises(UserError, match="keras-hub cannot open its preset no_such_preset") as error:
         kt.models.create_model("keras_hub:no_such_preset", input_shape=(32, 32, 3), classes=4)
     assert "\n" not in str(error.value)
+
+
+NO_NETWORK = """ConnectionError: HTTPSConnectionPool(host='www.kaggle.com', port=443): Max retries exceeded
+(Caused by NameResolutionError("Failed to resolve 'www.kaggle.com'"))"""
+
+
+class NoNetwork:
+    """Stands for `keras_hub` on a machine without a network: its downloads end in an error of several lines."""
+
+    class models:
+        class Backbone:
+            @staticmethod
+            def from_preset(preset, **options):
+                raise OSError(NO_NETWORK)
+
+
+def test_a_preset_without_a_network_is_one_line(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "keras_hub", NoNetwork)
+    with pytest.raises(UserError) as error:
+        kt.models.create_model("keras_hub:resnet_18_imagenet", input_shape=(32, 32, 3), classes=4)
+    message = str(error.value)
+    assert "\n" not in message and "keras-hub cannot open its preset resnet_18_imagenet: " in message
+    assert "ConnectionError" in message
+    assert message.endswith(
+        "A preset that is not in keras-hub's cache needs a network; keras_hub.models:NAME needs none.")
+    args = cli.parse(["keras-tricks", "train", "quickstart", "--set", "model.name=keras_hub:resnet_18_imagenet",
+                      "--dry-run"])
+    with pytest.raises(SystemExit) as end:
+        cli.run(args)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert end.value.code == 2 and len([line for line in lines if "keras-hub" in line]) == 1
+    assert "Traceback" not in "".join(lines)
 
 
 def test_without_the_package(monkeypatch):

@@ -1,4 +1,6 @@
-"""timm's saved arguments as recipes: three published trainings, with what a recipe cannot say."""
+"""timm's saved arguments as recipes: published files, three procedures of papers, and what a recipe cannot say."""
+
+import pathlib
 
 import pytest
 
@@ -50,7 +52,7 @@ val_split: validation
 vflip: 0.0
 warmup_epochs: 5
 warmup_lr: 0.0
-warmup_prefix: true
+warmup_prefix: false
 workers: 8
 """
 # ResNet strikes back (2110.00476), procedure A2: table 2
@@ -131,8 +133,93 @@ weight_decay: 2.0e-05
 """
 
 
+COSINE = "warmup_prefix=False: the cosine here starts after the warmup, and timm's with it"
+EPOCHS = "the rate changes at every update; timm's changes after each epoch"
+PUBLISHED = pathlib.Path(__file__).parents[1] / "golden" / "timm_arguments"  # each file names its source
+
+
 def ported(text, **options):
     return port(yaml.safe_load(text), **options)
+
+
+def published(name, **changes):
+    return yaml.safe_load((PUBLISHED / f"{name}.yaml").read_text()) | changes
+
+
+def test_the_published_arguments_of_mobileone():
+    """A complete args.yaml, with numbers such as 1e-6 that YAML takes for texts."""
+    found = port(published("mobileone_s1"))
+    recipe = found.recipe
+    assert found.dropped == ["model=custom_mobileone: there is no such model here: set model.name",
+                             "min_lr=1e-06: the decay here ends at 0",
+                             "model_kwargs={'variant': 's1'}: there is no such setting",
+                             "warmup_lr=1e-05: the warmup here starts at 0"]
+    assert [line.split(":")[0] for line in found.assumed] == ["one process"]
+    assert (recipe.schedule.epochs, recipe.schedule.warmup_epochs, recipe.schedule.decay) == (300, 5.0, "cosine")
+    assert (recipe.schedule.batch_size, recipe.schedule.base_learning_rate) == (256, 0.1)
+    assert (recipe.optimizer.name, recipe.optimizer.momentum, recipe.optimizer.weight_decay) == ("sgd", 0.9, 1e-4)
+    assert recipe.optimizer.ema_decay == 0.0 and recipe.loss.label_smoothing == 0.1
+    augment = recipe.augment
+    assert (augment.rand_augment_layers, augment.rand_augment_magnitude, augment.rand_augment_magnitude_std,
+            augment.rand_augment_increasing, augment.rand_augment_probability) == (10, 1.0, 0.5, True, 0.5)
+    assert (augment.color_jitter, augment.mixup_alpha, augment.cutmix_alpha) == ("none", 0.0, 0.0)
+    assert augment.random_erasing == 0.0
+    assert (recipe.data.mean, recipe.data.std, recipe.data.interpolation) == ((127.5,) * 3, (127.5,) * 3, "bilinear")
+    assert (recipe.data.image_size, recipe.data.crop_pct, recipe.data.validation_split) == (224, 0.875, "val")
+    assert recipe.train.precision == "float32" and recipe.model.classes == 1000
+
+
+def test_the_published_arguments_of_a_fine_tuned_vit():
+    """A part of args.yaml, without the model."""
+    with pytest.raises(UserError, match="The file has no `model`: expected the args.yaml that timm's train.py writes"):
+        port(published("vit_tiny_384"))
+    found = port(published("vit_tiny_384", model="vit_tiny_patch16_384"))
+    assert [line.split("=")[0] for line in found.dropped] == [
+        "train_interpolation", "model", "warmup_prefix", "color_jitter_prob", "gaussian_blur_prob", "warmup_lr"]
+    recipe = found.recipe
+    assert (recipe.optimizer.name, recipe.schedule.base_learning_rate, recipe.schedule.epochs) == ("adam", 5e-5, 20)
+    assert (recipe.augment.mixup_alpha, recipe.augment.cutmix_alpha, recipe.augment.mix_both) == (0.1, 0.1, "either")
+    assert (recipe.augment.random_erasing, recipe.augment.random_erasing_mode) == (0.5, "pixel")
+    assert (recipe.augment.color_jitter, recipe.augment.color_jitter_strength) == ("gluoncv", 0.2)
+    assert recipe.model.options == {"dropout_rate": 0.1, "drop_path_rate": 0.05} and recipe.model.classes == 2
+
+
+def test_the_published_arguments_of_resnet50_with_jsd():
+    found = port(published("resnet50_jsd"), processes=2)
+    assert [line.split("=")[0] for line in found.dropped] == [
+        "train_interpolation", "warmup_prefix", "aug_splits", "split_bn", "jsd_loss"]
+    recipe = found.recipe
+    assert recipe.model.name == "resnet50b" and recipe.train.precision == "mixed_float16"
+    assert (recipe.schedule.batch_size, recipe.schedule.base_learning_rate, recipe.schedule.epochs) == (128, 0.05, 200)
+    assert (recipe.augment.rand_augment_magnitude, recipe.augment.rand_augment_increasing) == (9.0, True)
+    assert (recipe.augment.random_erasing, recipe.schedule.warmup_epochs) == (0.6, 5.0)
+
+
+def test_the_published_arguments_of_efficientnet_b2():
+    found = port(published("efficientnet_b2"), processes=2)
+    assert [line.split("=")[0] for line in found.dropped] == [
+        "train_interpolation", "model", "aa", "opt", "warmup_lr"]
+    recipe = found.recipe
+    assert (recipe.schedule.decay, recipe.schedule.factor, recipe.schedule.batch_size) == ("step", 0.97, 256)
+    assert len(recipe.schedule.milestones) == 187 and recipe.schedule.milestones[:3] == (2.4, 4.8, 7.2)
+    assert (recipe.optimizer.weight_decay, recipe.optimizer.ema_decay) == (1e-5, 0.9999)
+    assert recipe.model.options == {"dropout_rate": 0.3, "drop_path_rate": 0.2}
+
+
+@pytest.mark.parametrize("kind", ["cosine", "step", "multistep"])
+def test_a_warmup_before_the_schedule_adds_its_epochs(kind):
+    """As timm's `get_cycle_length` and its milestones count."""
+    changes = {"sched": kind, "epochs": 20, "warmup_epochs": 5, "decay_epochs": 8, "decay_milestones": [10, 15]}
+    for prefix, expected in ((True, (25, (13.0, 21.0), (15.0, 20.0))), (False, (20, (8.0, 16.0), (10.0, 15.0)))):
+        schedule = port(yaml.safe_load(NFNET_F0) | changes | {"warmup_prefix": prefix}).recipe.schedule
+        assert schedule.epochs == expected[0]
+        if kind != "cosine":
+            assert schedule.milestones == expected[1 if kind == "step" else 2]
+
+
+def test_the_rate_changes_at_every_update():
+    assert EPOCHS not in port(yaml.safe_load(NFNET_F0) | {"sched_on_updates": True}).assumed
+    assert EPOCHS in ported(NFNET_F0).assumed
 
 
 def test_resnet50_a2():
@@ -150,14 +237,14 @@ def test_resnet50_a2():
     assert recipe.model == ours.model
     assert recipe.train.precision == "mixed_float16" and recipe.seed == 42
     assert recipe.schedule.base_learning_rate == 0.005 and recipe.schedule.base_batch_size == 2046
-    assert found.dropped == [] and found.assumed == [
-        "a batch of 2046 for 2048, which 3 copies of each image do not divide; the learning rate is the same"]
+    assert found.dropped == [COSINE] and found.assumed == [
+        "a batch of 2046 for 2048, which 3 copies of each image do not divide; the learning rate is the same", EPOCHS]
 
 
 def test_resnet_rs_50_is_the_recipe_of_this_package():
     found = ported(RESNETRS50, processes=32)
     ours = load_recipe("resnet_rs/rs50_160")
-    assert found.dropped == []
+    assert found.dropped == [COSINE]
     for section in ("loss", "optimizer"):
         assert getattr(found.recipe, section) == getattr(ours, section)
     assert found.recipe.model.options == ours.model.options and found.recipe.model.name == ours.model.name
@@ -177,7 +264,7 @@ def test_nfnet_f0():
     assert (recipe.model.name, recipe.data.image_size, recipe.data.test_image_size) == ("nfnet_f0", 192, 256)
     assert recipe.optimizer == ours.optimizer and recipe.model.options == ours.model.options
     assert recipe.schedule.batch_size == 4096 and recipe.augment.rand_augment_probability == 1.0
-    assert [line.split("=")[0] for line in found.dropped] == ["train_interpolation"]
+    assert [line.split("=")[0] for line in found.dropped] == ["train_interpolation", "warmup_prefix"]
     assert (recipe.augment.random_erasing, recipe.augment.random_erasing_mode) == (0.25, "pixel")
 
 

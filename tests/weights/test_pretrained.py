@@ -135,13 +135,40 @@ NOT_IN_THE_ZOO = {"tf_efficientnet_b8.ap_in1k", "tf_efficientnet_b8.ra_in1k"}
 
 
 def test_the_table_is_that_of_timm():
-    """Names, parameters and sizes of timm 1.0.31. Its package has no accuracies."""
+    """Names, parameters and sizes of timm 1.0.31. Its package has no accuracies, which test_every_accuracy compares."""
     path = pathlib.Path(__file__).parents[1] / "golden" / "timm_weights.json"
     theirs = {name: (parameters, size) for name, (parameters, size, _) in json.loads(path.read_text()).items()}
     ours = {c.name.removeprefix("timm/"): (c.parameters, c.image_size) for c in pretrained.checkpoints()
             if c.loaded_by == "weights"}
     assert {name: found for name, found in ours.items() if theirs.get(name) != pytest.approx(found, abs=0.011)} == {}
     assert theirs.keys() - ours.keys() == LATER | NOT_IN_THE_ZOO
+
+
+def golden(name):
+    return json.loads((pathlib.Path(__file__).parents[1] / "golden" / name).read_text())
+
+
+def listed(capsys):
+    """{name of the weights: the line that `list weights` prints, without its model and licence}"""
+    args = cli.parse(["keras-tricks", "list", "weights"])
+    args.run(args)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    return {row[1]: (row[2], row[4], row[5]) for row in rows}
+
+
+def test_every_accuracy_in_the_list_is_published(capsys):
+    """top-1, parameters and pixels of timm's results, and top-1 and parameters of keras.applications' table."""
+    expected = {f"timm/{name}": (f"{float(count):.2f}", size, f"{float(top1):.2f}")
+                for name, (top1, _, count, size) in golden("timm_results.json").items() if name not in NOT_IN_THE_ZOO}
+    found = listed(capsys)
+    assert {name: row for name, row in found.items() if name.startswith("timm/")} == expected
+    assert len(expected) == 108
+    theirs = {f"keras.applications.{name}": (f"{count / 1e6:.1f}0", f"{100 * float(top1):.2f}")
+              for name, (top1, _, count) in golden("keras_applications.json").items()}
+    assert {name: row[::2] for name, row in found.items() if not name.startswith("timm/")} == theirs
+    assert {c.name: c.top1 for c in pretrained.checkpoints() if c.loaded_by == "weights"} == {
+        f"timm/{name}": float(top1) for name, (top1, *_) in golden("timm_results.json").items()
+        if name not in NOT_IN_THE_ZOO}, "to the last digit"
 
 
 @pytest.mark.slow
