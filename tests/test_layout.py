@@ -54,8 +54,6 @@ LONGEST_FILE, LONGEST_FUNCTION = 300, 60  # lines
 LONG_FILES = {
     "recipe.py": "every key of a recipe, in one table",
     "training.py": "the data flow, in one page-turn",
-    "optimizers/wrapper.py": "the only file that depends on Keras' optimizer life cycle",
-    "callbacks/checkpoint.py": "writing and reading a checkpoint are one format",
 }
 KERAS_PRIVATE_ALLOWED = ("optimizers/wrapper.py", "distribution/")
 LARGEST_TRACKED = 300_000  # bytes, outside docs/

@@ -2,7 +2,8 @@
 
 from keras_tricks.callbacks.batch_size_scheduler import BatchSizeScheduler
 from keras_tricks.callbacks.callback_list import CallbackList
-from keras_tricks.callbacks.checkpoint import Checkpoint, Position
+from keras_tricks.callbacks.checkpoint import Checkpoint
+from keras_tricks.callbacks.checkpoint_file import Position
 from keras_tricks.callbacks.gradient_noise import GradientNoiseScale
 from keras_tricks.callbacks.interruption import Interrupted, Interruption
 from keras_tricks.callbacks.overflow_log import OverflowLog

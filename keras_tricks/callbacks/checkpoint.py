@@ -13,7 +13,6 @@ checkpoint is used.
 """
 
 import concurrent.futures
-import dataclasses
 import json
 import logging
 import os
@@ -25,11 +24,11 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from keras_tricks.callbacks import checkpoint_file
 from keras_tricks.callbacks.callback_state import set_state_of, state_of, states_as_json
+from keras_tricks.callbacks.checkpoint_file import Position
 from keras_tricks.callbacks.watchdog import NonFiniteLoss
 from keras_tricks.callbacks.weight_ema import WeightEMA
-from keras_tricks.losses import trained_network
-from keras_tricks.optimizers.wrapper import innermost
 from keras_tricks.schedules import BatchSizePlan
 from keras_tricks.utils.atomic_files import flush_to_disk, is_disk_full
 from keras_tricks.utils.errors import UserError
@@ -37,20 +36,6 @@ from keras_tricks.utils.types import Logs, Path
 from keras_tricks.weights import safetensors_io
 
 log = logging.getLogger("absl")
-
-FORMAT = 1  # version of the file format; increased when older packages cannot read the files
-
-
-@dataclasses.dataclass(frozen=True)
-class Position:
-    """A position in a run: after `epoch` epochs and `images` images of the next epoch."""
-
-    epoch: int = 0
-    images: int = 0
-
-    def __str__(self):
-        return f"{self.images:,} images into epoch {self.epoch + 1}" if self.images else f"after epoch {self.epoch}"
-
 
 class Checkpoint(keras.callbacks.Callback):
     """Saves after every epoch, and within epochs if there is a plan. Keeps the best weights by `monitor`.
@@ -112,7 +97,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.position = self.start if epoch == self.start.epoch else Position(epoch)
         self.offset = self.position.images // self.plan.phase(epoch).step_size if self.plan else 0
         self.pending = dict(self.resumed) if self.position.images else {}
-        for name, variable in _metrics(self.model).items():
+        for name, variable in checkpoint_file.metrics(self.model).items():
             if name in self.pending:
                 variable.assign(self.pending.pop(name))
 
@@ -140,7 +125,7 @@ class Checkpoint(keras.callbacks.Callback):
         """
         if not self.pending:
             return
-        for name, variable in _metrics(self.model).items():
+        for name, variable in checkpoint_file.metrics(self.model).items():
             if name in self.pending:
                 variable.assign_add(self.pending[name])
         self.pending = {}
@@ -174,12 +159,12 @@ class Checkpoint(keras.callbacks.Callback):
         self.before_saving()
         self.flush()
         self.saved = time.monotonic()
-        state = _copies(self._state_of(self.model))
+        state = checkpoint_file.copies(self._state_of(self.model))
         for name, values in state.items():  # of the model, its statistics and the average
-            if name.startswith(("model/", "ema/")) and not _is_finite(values):
+            if name.startswith(("model/", "ema/")) and not checkpoint_file.is_finite(values):
                 raise NonFiniteLoss(*self.last_step, f"the weights {name.partition('/')[2]} are not finite")
         if self.position.images:
-            state |= _copies(_metrics(self.model))
+            state |= checkpoint_file.copies(checkpoint_file.metrics(self.model))
         averages = {n.removeprefix("ema/"): a for n, a in state.items() if n.startswith("ema/")}
         metadata = self._metadata()
         self.writing = self.writer.submit(self._write, state, averages, metadata, improved), self.position
@@ -213,9 +198,10 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _metadata(self):
         states = [state_of(callback) for callback in self.tracked_callbacks]
-        return {**self.metadata, "format": FORMAT, "version": _version(), "epoch": self.position.epoch,
-                "images": self.position.images, "best": "" if self.best is None else repr(self.best),
-                "monitor": self.monitor, "about": json.dumps(self.fingerprint, sort_keys=True),
+        return {**self.metadata, "format": checkpoint_file.FORMAT, "version": checkpoint_file.version(),
+                "epoch": self.position.epoch, "images": self.position.images,
+                "best": "" if self.best is None else repr(self.best), "monitor": self.monitor,
+                "about": json.dumps(self.fingerprint, sort_keys=True),
                 "callbacks": states_as_json(states, self.tracked_callbacks),
                 **({"stopped": "1"} if self.stopped else {})}
 
@@ -256,7 +242,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _state_of(self, model):
         averages = {} if self.ema is None else self.ema.variables
-        return {**variables(model), **{f"ema/{n}": v for n, v in averages.items()}}
+        return {**checkpoint_file.variables(model), **{f"ema/{n}": v for n, v in averages.items()}}
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -281,11 +267,11 @@ class Checkpoint(keras.callbacks.Callback):
         """
         self.flush()
         folder = self.folder if folder is None else pathlib.Path(folder) / "checkpoints"
-        found = newest(folder)
+        found = checkpoint_file.newest(folder)
         if found is None:
             return Position()
         path, tensors, metadata = found
-        _check_version(path, metadata)
+        checkpoint_file.check_version(path, metadata)
         about = json.loads(metadata["about"])
         for key, value in self.fingerprint.items():
             if same_data and key not in may_differ and about.get(key, value) != value:
@@ -295,7 +281,7 @@ class Checkpoint(keras.callbacks.Callback):
         if self.ema is not None:
             self.ema.build(model)
         state = self._state_of(model)
-        wanted = _needed(model, state)
+        wanted = checkpoint_file.needed(model, state)
         safetensors_io.assign({n: v for n, v in state.items() if n in tensors or n in wanted}, tensors, path)
         if self.ema is not None and "ema/last_update" not in tensors:
             self.ema.start()
@@ -305,84 +291,6 @@ class Checkpoint(keras.callbacks.Callback):
         states = json.loads(metadata["callbacks"])
         self.states = states if len(states) == len(self.tracked_callbacks) else None
         self.stopped = "stopped" in metadata
-        self.resumed = _with_loss_metric({n: t for n, t in tensors.items() if n.startswith("metrics/")})
+        self.resumed = checkpoint_file.with_loss_metric({n: t for n, t in tensors.items() if n.startswith("metrics/")})
         self.start = self.position = Position(int(metadata["epoch"]), int(metadata["images"]))
         return self.start
-
-
-def newest(folder):
-    """The newest intact checkpoint in a folder: (path, {name: array}, metadata), or `None` if the folder has none.
-
-    Raises:
-        UserError: all checkpoints in the folder are damaged.
-    """
-    paths = sorted(folder.glob("last*.safetensors"), key=lambda p: (len(p.name), p.name))
-    reasons = []
-    for path in paths:
-        try:
-            tensors, metadata = safetensors_io.read(path, checked=True)
-        except UserError as error:
-            reasons.append(str(error))
-            continue
-        for reason in reasons:
-            log.warning("%s Resuming from %s.", reason, path.name)
-        return path, tensors, metadata
-    if reasons:
-        raise UserError(f"{' '.join(reasons)} No checkpoint in {folder} is intact: start a new run in another folder.")
-    return None
-
-
-def variables(model):
-    """{name in the file: variable} of a compiled model: `model/...` and `optimizer/...`."""
-    network = trained_network(model)  # a distiller's teacher has a separate file
-    return {
-        **{f"model/{p}": v for p, v in safetensors_io.by_path(network.variables).items()},
-        **{f"optimizer/{p}": v for p, v in safetensors_io.by_path(model.optimizer.variables).items()},
-    }
-
-
-def _needed(model, state):
-    """The names that a checkpoint must contain: those of the model and of the innermost optimizer."""
-    inner = {f"optimizer/{v.path}" for v in innermost(model.optimizer).variables}
-    return {n for n in state if n.startswith("model/") or n in inner}
-
-
-def _metrics(model):
-    """{name in the file: variable} of the metrics, which accumulate over an epoch."""
-    found = [variable for metric in model.metrics for variable in metric.variables]
-    return {f"metrics/{i}": variable for i, variable in enumerate(found)}
-
-
-def _with_loss_metric(tensors):
-    """The metrics of a checkpoint. keras_tricks 0.1.0 had no metric of the loss: Keras' own loss has the same sums."""
-    if len(tensors) == 6:
-        return {**tensors, "metrics/6": tensors["metrics/0"], "metrics/7": tensors["metrics/1"]}
-    return tensors
-
-
-def _is_finite(values):
-    return values.dtype.kind in "iub" or np.isfinite(values.astype("float32", copy=False)).all()
-
-
-def _copies(variables):
-    """{name: array} in separate memory: that of a tensor may change while the thread writes."""
-    return {name: np.array(keras.ops.convert_to_numpy(variable)) for name, variable in variables.items()}
-
-
-def _version():
-    import importlib.metadata
-
-    try:
-        return importlib.metadata.version("keras-tricks")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
-
-
-def _check_version(path, metadata):
-    try:
-        found = int(metadata["format"])
-    except (KeyError, ValueError):
-        raise UserError(f"{path} was not written by a training run: it has no format version.") from None
-    if found > FORMAT:
-        raise UserError(f"{path} was written by keras-tricks {metadata.get('version')}, which is newer than this one "
-                        f"({_version()}): pip install --upgrade keras-tricks.")

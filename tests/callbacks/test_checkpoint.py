@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_tricks.callbacks import Checkpoint, NonFiniteLoss, Position, WeightEMA
-from keras_tricks.callbacks.checkpoint import FORMAT
+from keras_tricks.callbacks.checkpoint_file import FORMAT
 from keras_tricks.optimizers import SGD, GradientAccumulation
 from keras_tricks.utils.errors import UserError
 from keras_tricks.weights import load, safetensors_io

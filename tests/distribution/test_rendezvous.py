@@ -19,6 +19,12 @@ from keras_tricks.utils.errors import UserError
 ROOT = pathlib.Path(__file__).parents[2]
 
 
+@pytest.fixture(autouse=True)
+def short_intervals(monkeypatch):
+    """Threads of one process answer at once."""
+    monkeypatch.setattr(rendezvous, "HEARTBEAT_INTERVAL", 0.05)
+
+
 def addresses(count):
     """`count` addresses on loopback whose ports are free."""
     with contextlib.ExitStack() as stack:
@@ -286,7 +292,7 @@ def test_many_pending_connections_do_not_keep_a_worker_out(monkeypatch):
 def test_a_pending_connection_is_closed_in_time(monkeypatch):
     monkeypatch.setattr(rendezvous, "READ_TIMEOUT", 0.2)
     workers = cluster(2)
-    with started(call(workers, 0, 3)):
+    with started(call(workers, 0, 1)):
         with connect(workers["worker"][0]) as silent:
             silent.sendall(b'{"task": ')
             assert silent.recv(1) == b""
