@@ -3,9 +3,9 @@ service receives, sums of `sync_bn`, seconds to trace a step.
 
 Run      python benchmarks/growth.py [--only index opening service sums trace] [--output JSON]
 Work     index    memory of the process for each example of 1,000,000: a folder with names as ImageNet's, and shards
-         opening  `kt.data.open_source("tfrecord")`, plan, and first shuffled batch of 64, for 14 million images. The
-                  shards are sparse files in which only the records of that batch exist. Then plan and first batch of
-                  300 million examples whose reading is simulated: their index would not fit this machine's memory
+         opening  `kt.data.open_source("tfrecord")`, plan, and first shuffled batch of 64, for 14 and 50 million
+                  images. The shards are sparse files in which only the records of that batch exist. Then plan and first
+                  batch of 300 million examples whose reading is simulated: their index would not fit 8 GB of memory
          service  the graph that a worker of `data serve` receives, for 10,000 and 1,000,000 examples
          sums     tensors that are summed over replicas in one forward and backward pass of a network with `sync_bn`
          trace    the first step of `quickstart` on 1, 2, 4, 8, 16 logical CPU devices, less the second
@@ -27,7 +27,7 @@ sys.path.insert(0, os.environ.get("GROWTH_PACKAGE") or str(pathlib.Path(__file__
 MILLION, BATCH, PER_SHARD = 1_000_000, 64, 10_000
 ROWS = {
     "index": [("folder", MILLION), ("shards", MILLION)],
-    "opening": [("shards", 100_000), ("shards", 14 * MILLION), ("simulated", 300 * MILLION)],
+    "opening": [("shards", 100_000), ("shards", 14 * MILLION), ("shards", 50 * MILLION), ("simulated", 300 * MILLION)],
     "service": [(kind, count) for kind in ("folder", "shards") for count in (10_000, MILLION)],
     "sums": [("keras_tricks", 2), ("keras", 2)],
     "trace": [("quickstart", replicas) for replicas in (1, 2, 4, 8, 16)],
@@ -177,7 +177,7 @@ def service(kind, count):
     with tempfile.TemporaryDirectory() as root:
         if kind == "folder":
             local = folder_split(count)
-            split = remote_split.remote_file_split(local.paths, local.labels)
+            split = remote_split.remote_file_split(local.paths, local.labels, folder=pathlib.Path(root))
         else:
             write_shards(pathlib.Path(root), count)
             split = remote_split.remote_record_split(pathlib.Path(root), "train")

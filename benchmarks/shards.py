@@ -3,9 +3,11 @@
 Run      python benchmarks/shards.py --data-dir FOLDER [--rounds 3] [--batches 12] [--output JSON]
 Data     a folder of JPEG files, in sub-folders or not, such as a sample of ImageNet
 Work     training batches of 64 images of 224 pixels: random resized crop and flip, then with RandAugment (2 layers)
-Method   files, and shards packed as copies, with `--max-side 500 --quality 90` and with `--max-side 256 --quality 90`.
-         All sides in one process, taking turns; median of the rounds. Everything is in the page cache. PSNR: between
-         the evaluation crops (224 pixels) of the files and of the shards, over all images
+Method   files, and shards packed as copies, with `--max-side 500 --quality 90`, and with `--uncompressed`: half and all
+         of the images with a longer side of 500 pixels, all with one of 400 pixels. All sides in one process, taking
+         turns; median of the rounds. Everything is in the page cache. CPU: milliseconds of all cores for an image,
+         which depend less on other processes. PSNR: between the evaluation crops (224 pixels) of the files and of the
+         shards, over all images
 """
 
 import argparse
@@ -20,7 +22,8 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 BATCH, SIZE = 64, 224
-SIDES = {"copies": None, "500 q90": (500, 90), "256 q90": (256, 90)}
+SIDES = {"copies": None, "500 q90": (500, 90), "500 half": (500, 90, 0.5), "500 raw": (500, 90, 1.0),
+         "400 raw": (400, 90, 1.0)}  # arguments of `Encoding`
 
 
 def main():
@@ -37,7 +40,8 @@ def main():
 
     files = sorted(str(path) for path in args.data_dir.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
     found = {"images": len(files), "cpus": os.cpu_count(), "python": platform.python_version(),
-             "tensorflow": tf.__version__, "rounds": args.rounds, "bytes": {}, "psnr": {}, "images_per_s": {}}
+             "tensorflow": tf.__version__, "rounds": args.rounds, "bytes": {}, "psnr": {},
+             "images_per_s": {}, "cpu_ms": {}}
     with tempfile.TemporaryDirectory() as folder:
         splits = {"files": as_source(files).train}
         for name in args.sides:
@@ -51,10 +55,11 @@ def main():
         plain = type(recipe.augment)(flip=True)
         work = {"crop + flip": plain, "RandAugment": plain.model_copy(update={"rand_augment_layers": 2})}
         for title, augment in work.items():
-            speeds = compare(splits, recipe.data, augment, args.rounds, args.batches)
-            found["images_per_s"][title] = speeds
+            speeds, cpu = compare(splits, recipe.data, augment, args.rounds, args.batches)
+            found["images_per_s"][title], found["cpu_ms"][title] = speeds, cpu
             for name, speed in speeds.items():
-                print(f"{title:<14}{name:<10}{speed:8.0f} images/s   {speed / speeds['files']:.2f} x", flush=True)
+                print(f"{title:<14}{name:<10}{speed:8.0f} images/s {speed / speeds['files']:5.2f} x   "
+                      f"{cpu[name]:.2f} ms of CPU {cpu['files'] / cpu[name]:5.2f} x", flush=True)
             if args.output:
                 args.output.write_text(json.dumps(found, indent=1) + "\n")
         for name in splits.keys() - {"files", "copies"}:
@@ -82,21 +87,23 @@ def packed(source, folder, encoding):
 
 
 def compare(splits, data, augment, rounds, batches):
-    """Images per second of each split, medians of rounds in which all take turns."""
+    """Images per second and CPU milliseconds of an image for each split, medians of rounds in which all take turns."""
     import keras_tricks as kt
 
-    speeds = {name: [] for name in splits}
+    speeds, cpu = {name: [] for name in splits}, {name: [] for name in splits}
     for _ in range(rounds):
         for name, split in splits.items():
             plan = kt.schedules.batch_size_plan(0.1, BATCH, 100, split.num_examples, mode="decay")
             iterator = iter(kt.data.training_batches(split, data, augment, 2, plan, seed=0))
             next(iterator)
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             for _ in range(batches):
                 next(iterator)
             speeds[name].append(batches * BATCH / (time.perf_counter() - start))
+            cpu[name].append((time.process_time() - used) / batches / BATCH * 1000)
             del iterator  # its read-ahead ends before the next side starts
-    return {name: round(statistics.median(values), 1) for name, values in speeds.items()}
+    return ({name: round(statistics.median(values), 1) for name, values in speeds.items()},
+            {name: round(statistics.median(values), 3) for name, values in cpu.items()})
 
 
 def psnr(one, other, data):

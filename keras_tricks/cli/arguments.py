@@ -58,17 +58,18 @@ def count(low=1, high=None):
     return parse
 
 
-def number(low=0, below=math.inf, above=None):
-    """The `type` of an argument that is a number from `low`, or greater than `above`, and less than `below`."""
+def number(low=0, below=math.inf, above=None, most=math.inf):
+    """The `type` of a number from `low`, or greater than `above`, that is less than `below` and at most `most`."""
     expected = f"a number of {low:g} or more" if above is None else f"a number above {above:g}"
     expected += "" if below == math.inf else f" and below {below:g}"
+    expected = expected if most == math.inf else f"a number from {low:g} to {most:g}"
 
     def parse(text):
         try:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not low <= value < below or (above is not None and value <= above):
+        if not (low <= value < below and value <= most) or (above is not None and value <= above):
             raise argparse.ArgumentTypeError(f"expected {expected}. Received: {_shown(text)}")
         return value
 

@@ -23,7 +23,8 @@ class WorkerFailed(UserError):
 
     def __init__(self, index, code, last_line):
         self.exit_code = code if code > 0 else 128 - code
-        cause = last_line.partition("keras-tricks: ")[2] or last_line or "it printed no error"
+        killed = "it was killed (SIGKILL), by hand or because memory was short" if code == -9 else ""
+        cause = last_line.partition("keras-tricks: ")[2] or killed or last_line or "it printed no error"
         super().__init__(f"worker {index} ended with exit code {self.exit_code}: {cause}")
 
 

@@ -26,7 +26,7 @@ LIMITS = {  # option: (smallest value, largest value or None); a float where fra
     "--batches": (1, None), "--image-size": (1, None), "--batch-size": (1, None), "--widths": (0.01, None),
     "--depths": (1, None), "--resolutions": (1, None), "--measure": (0, None), "--deepest": (1, None),
     "--steps": (1, None), "--seeds": (1, None), "--shard-mib": (1, None), "--max-side": (1, None),
-    "--quality": (1, 100), "--port": (0, 65535), "--workers": (1, None),
+    "--quality": (1, 100), "--uncompressed": (0.0, 1.0), "--port": (0, 65535), "--workers": (1, None),
     "--processes": (1, None),
 }
 NOT_A_NUMBER = ["x", "nan", "-", "1,5", "0x10", "é", "9" * 5000 + "x", "--"]

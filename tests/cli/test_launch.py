@@ -84,6 +84,19 @@ time.sleep(600)
     assert error.exit_code == 128 + signal.SIGABRT
 
 
+def test_a_killed_worker_is_named_not_its_last_line(monkeypatch):
+    monkeypatch.setattr(launch, "GRACE_PERIOD", 0.5)
+    error = start("""
+print("epoch 3", file=sys.stderr, flush=True)
+if index == 1:
+    os.kill(os.getpid(), signal.SIGKILL)
+time.sleep(600)
+""")
+    assert error.exit_code == 137
+    assert str(error) == ("worker 1 ended with exit code 137: it was killed (SIGKILL), by hand or because memory was "
+                          "short")
+
+
 @pytest.fixture
 def not_ignored():
     """A shell starts a background process with SIGINT ignored, which `launch` would respect."""

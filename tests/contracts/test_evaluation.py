@@ -1,5 +1,6 @@
 """Losses and accuracies of an evaluation are sums over images divided by their number, on any number of replicas."""
 
+import csv
 import sys
 
 import keras
@@ -14,7 +15,7 @@ import subprocess  # noqa: E402
 from data.test_evaluation_batches import CLASSES, DATA, numbered  # noqa: E402
 from support.paths import ROOT  # noqa: E402
 
-from keras_tricks import distribution, losses  # noqa: E402
+from keras_tricks import distribution, evaluate, load_recipe, losses  # noqa: E402
 from keras_tricks.data import evaluation_batches  # noqa: E402
 from keras_tricks.run.build import build_metrics  # noqa: E402
 
@@ -80,3 +81,7 @@ def test_quickstart_on_replicas_that_do_not_divide_the_images(batch, devices, tm
     done = subprocess.run([sys.executable, "-m", "keras_tricks", *map(str, words)], cwd=tmp_path, capture_output=True,
                           text=True, env={"PYTHONPATH": str(ROOT), "PATH": ""}, timeout=600)
     assert done.returncode == 0, done.stderr
+    with open(tmp_path / "run" / "summary.csv") as file:
+        (row,) = csv.DictReader(file)
+    one = evaluate(load_recipe("quickstart").replace(train={"precision": "float32"}), tmp_path / "run")
+    np.testing.assert_allclose([float(row["val_loss"]), float(row["val_top1"])], [one["loss"], one["top1"]], rtol=1e-5)

@@ -18,6 +18,8 @@ Status     used by every recipe on image files
 
 import tensorflow as tf
 
+from keras_tricks.data.augment import pixmap
+
 ATTEMPTS = 10  # candidate boxes drawn at once; the first one that fits in the image is used
 
 
@@ -27,10 +29,11 @@ def is_encoded(image: tf.Tensor) -> bool:
 
 
 def image_shape(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Height and width, int32 scalars. Those of a JPEG are read from its header."""
+    """Height and width, int32 scalars. Those of a JPEG or a `pixmap` are read from its header."""
     if not is_encoded(image):
         return tf.shape(image)[0], tf.shape(image)[1]
-    shape = tf.cond(tf.io.is_jpeg(image), lambda: tf.io.extract_jpeg_shape(image), lambda: tf.shape(_decode(image)))
+    shape = tf.cond(tf.io.is_jpeg(image), lambda: tf.io.extract_jpeg_shape(image), lambda: tf.cond(
+        pixmap.is_pixmap(image), lambda: pixmap.shape(image), lambda: tf.shape(_decode(image))))
     return shape[0], shape[1]
 
 
@@ -42,7 +45,9 @@ def crop(image: tf.Tensor, top, left, height, width) -> tf.Tensor:
     cropped = tf.cond(
         tf.io.is_jpeg(image),
         lambda: tf.io.decode_and_crop_jpeg(image, box, channels=3, dct_method="INTEGER_ACCURATE"),  # as PIL
-        lambda: tf.slice(_decode(image), [top, left, 0], [height, width, 3]),
+        lambda: tf.cond(
+            pixmap.is_pixmap(image), lambda: pixmap.crop(image, top, left, height, width),
+            lambda: tf.slice(_decode(image), [top, left, 0], [height, width, 3])),
     )
     return tf.ensure_shape(cropped, (None, None, 3))
 

@@ -64,7 +64,7 @@ def open_source(name: str, data_dir: str | os.PathLike | None = None, max_bad_im
                              label_column, _separator(section), section)) is not None:
         return table.source(minival)
     if name == "tfrecord":
-        return tfrecord(data_dir, max_bad_images, minival)
+        return tfrecord(data_dir, max_bad_images, minival, getattr(section, "exif", "ignore") == "apply")
     if name.startswith("tfds:"):
         return tfds(name.removeprefix("tfds:"), data_dir, train_split, validation_split, minival, max_bad_images)
     if name == HANDED_OVER:

@@ -18,6 +18,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import tensorflow as tf
 
+from keras_tricks.data.sources.file_list import entry_reader, read_range, write_file_list
 from keras_tricks.data.sources.folder_scan import JPEG_SUFFIXES
 from keras_tricks.data.sources.image_files import has_end_markers, read_or_empty, value_or_empty
 from keras_tricks.data.sources.minival import split_off
@@ -32,8 +33,10 @@ from keras_tricks.data.sources.shard_index import (
 )
 from keras_tricks.data.sources.source import Source, Split
 from keras_tricks.utils.errors import UserError
+from keras_tricks.utils.text import printable
 
 MAX_CONSTANT = 2**22  # bytes of an index that a graph holds; a larger one is read from its file, 0.1 ms for a number
+MAX_GRAPH = 1.9e9  # bytes; protobuf allows 2 GiB
 COMPARED_FILES = 8  # other files that a worker tries to read when it cannot read one
 
 log = logging.getLogger("absl")
@@ -64,7 +67,9 @@ def remote_split(data: typing.Any, source: Source) -> Split:
         if others:
             log.warning("%d of %d training files are not JPEG files: the trainer makes their batches. To let the "
                         "workers make all batches, pack the data: keras-tricks data pack.", others, len(paths))
-        return remote_file_split(paths, source.train.labels, source.train.bad.reasons)
+        folder = pathlib.Path(data.data_dir).expanduser()
+        return remote_file_split(paths, source.train.labels, source.train.bad.reasons,
+                                 folder if folder.is_dir() else folder.parent)
     if data.source == "tfrecord":
         packed = remote_record_split(pathlib.Path(data.data_dir).expanduser(), "train")
         if data.minival:
@@ -76,7 +81,8 @@ def remote_split(data: typing.Any, source: Source) -> Split:
                     "--data-dir FOLDER.")
 
 
-def remote_file_split(path_list: Sequence[str], labels: Sequence[int], broken: Collection = ()) -> Split:
+def remote_file_split(path_list: Sequence[str], labels: Sequence[int], broken: Collection = (),
+                      folder: pathlib.Path | None = None) -> Split:
     """A split of image files. Only a JPEG counts as intact, because the checksums of a PNG are checked in Python.
 
     A file that cannot be read is not intact either, unless none of several others can be read: then the data are not
@@ -86,11 +92,12 @@ def remote_file_split(path_list: Sequence[str], labels: Sequence[int], broken: C
         path_list: list of paths.
         labels: as in `Split`.
         broken: paths known to be broken.
+        folder: folder in which a long list of paths is written, so that the graph need not hold them. Defaults to
+            `None`: the graph holds them.
     """
     names = path_list if isinstance(path_list, Paths) else Paths(path_list)
-    several = np.ndim(labels) == 2
-    path_of, is_broken = names.in_graph(), broken_in_graph(names, broken)
-    labels = tf.constant(labels, tf.uint8 if several else tf.int32)
+    labels = np.asarray(labels, "uint8" if np.ndim(labels) == 2 else "int32")
+    entry, is_broken = _entries(names, labels, folder), broken_in_graph(names, broken)
     readable = [path for path in path_list if path not in broken] if broken else path_list
     others = readable[:: -(-len(readable) // COMPARED_FILES)] if readable else ()
 
@@ -104,14 +111,33 @@ def remote_file_split(path_list: Sequence[str], labels: Sequence[int], broken: C
         return tf.cond(tf.reduce_any(found), lambda: tf.constant(b""), lambda: tf.io.read_file(path))
 
     def fetch(index):
-        path = tf.where(is_broken(index), b"", path_of(index)) if broken else path_of(index)  # it may be a pipe
+        path, label = entry(index)
+        path = tf.where(is_broken(index), b"", path) if broken else path  # it may be a pipe
         content = read(path)
         intact = has_end_markers(content) & tf.io.is_jpeg(content)
         if broken:
             intact &= ~is_broken(index)
-        return tf.cond(intact, lambda: content, _black_pixel), tf.gather(labels, index), intact
+        return tf.cond(intact, lambda: content, _black_pixel), label, intact
 
-    return Split(num_examples=len(path_list), fetch=fetch, multi_label=several)
+    return Split(num_examples=len(path_list), fetch=fetch, multi_label=labels.ndim == 2)
+
+
+def _entries(names, labels, folder):
+    """A graph function of an index that returns (path, label), from constants or from a file in the folder."""
+    size = len(names.text) + names.ends.nbytes + names.folder_of.nbytes + labels.nbytes
+    if folder is not None and size > MAX_CONSTANT:
+        try:
+            return entry_reader(write_file_list(folder, names, labels), len(names), labels)
+        except OSError as error:
+            log.warning("%s cannot be written (%s), so every worker receives the names of all files, %.0f MB. Let the "
+                        "trainer write there, or pack the data: keras-tricks data pack.", printable(folder),
+                        error.strerror, size / 1e6)
+    if size > MAX_GRAPH:
+        raise UserError(f"The names of {len(names):,} files have {size / 1e9:.1f} GB, and TensorFlow sends at most 2 "
+                        "GB to a worker: let the trainer write into the folder of the data, or pack the data: "
+                        "keras-tricks data pack.")
+    path_of, label_constant = names.in_graph(), tf.constant(labels)
+    return lambda index: (path_of(index), tf.gather(label_constant, index))
 
 
 def remote_record_split(root: pathlib.Path, name: str) -> Split:
@@ -148,17 +174,13 @@ def _reader(path, index):
     if sum(values.nbytes for values in index.values()) <= MAX_CONSTANT or not index.keys() <= places.keys():
         columns = {column: tf.constant(values) for column, values in index.items()}
         return lambda column, position: tf.gather(columns[column], position)
-    size, file = path.stat().st_size, tf.constant([os.fsencode(path.absolute())])
+    size = path.stat().st_size
 
     def number_at(column, position):
         first, dtype, shape = places[column]
         length = dtype.itemsize * math.prod(shape)
         start = first + tf.cast(position, tf.int64) * length
-        read = tf.raw_ops.FixedLengthRecordDatasetV2(
-            filenames=file, header_bytes=start, record_bytes=tf.constant(length, tf.int64),
-            footer_bytes=size - start - length, buffer_size=tf.constant(64, tf.int64), compression_type="")
-        record = tf.data.experimental.from_variant(read, tf.TensorSpec((), tf.string)).get_single_element()
-        return tf.reshape(tf.io.decode_raw(record, dtype.name), shape)
+        return tf.reshape(tf.io.decode_raw(read_range(path, size, start, length), dtype.name), shape)
 
     return number_at
 

@@ -1,7 +1,6 @@
 """The description and the index of packed data: reads them, and checks that they fit each other and the shards."""
 
 import hashlib
-import io
 import json
 import os
 import pathlib
@@ -22,6 +21,7 @@ COLUMNS = {"shard": "int32", "start": "int64", "offset": "int64", "length": "int
 HEADER, FOOTER = 12, 4  # bytes before a record (its length and a checksum) and after it (another checksum)
 SPLITS = ("train", "validation")
 BLOCK = 2**20  # bytes hashed at once
+ROWS = 2**18  # rows of an index that are checked at once
 
 
 def read_description(root: pathlib.Path) -> dict:
@@ -56,6 +56,8 @@ def _wrong_part(description):
         return "`class_names` is not a list of texts"
     if len(set(names)) < len(names):
         return "`class_names` has a name twice"
+    if not isinstance(description.get("encoding"), dict | None):
+        return "`encoding` is not a group of settings"
     for split in SPLITS:
         part = description["splits"].get(split) if isinstance(description.get("splits"), dict) else None
         if not isinstance(part, dict):
@@ -105,10 +107,11 @@ def read_index(root: pathlib.Path, description: dict, split: str) -> dict[str, n
     path = root / f"{split}.index.npz"
     expected = description["splits"][split].get("index_sha256")
     try:
-        content = read_regular_file(path)
-        if expected is not None and hashlib.sha256(content).hexdigest() != expected:
+        if not path.is_file():  # also a named pipe, whose reader would wait
+            raise ValueError("No such file or directory" if not path.exists() else "it is no file")
+        if expected is not None and retry(file_sha256, path) != expected:
             raise UserError(f"{path} does not fit its shards: copy or pack the data again.")
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        with np.load(path, allow_pickle=False) as file:  # may have gigabytes, which are in memory once
             index = {column: file[column] for column in COLUMNS if column in file or column != "start"}
     except UserError:
         raise
@@ -130,29 +133,37 @@ def _wrong_column(index, description, split):
         return f"its labels have the shape {index['label'].shape}"
     if not all(np.issubdtype(values.dtype, np.integer) for values in index.values()):
         return "its columns are not integers"
+    count = len(index["label"])
+    if description["splits"][split].get("examples", count) != count:
+        return f"{count:,} examples instead of {description['splits'][split]['examples']}"
+    faults = (_wrong_row({column: values[first : first + ROWS] for column, values in index.items()}, first, description,
+                         split) for first in range(0, count, ROWS))
+    return next(filter(None, faults), "")
+
+
+def _wrong_row(index, first, description, split):
+    """The first fault in some rows of an index, which start with number `first`, or `""`."""
     index = {column: values if values.dtype == COLUMNS[column] else values.astype("int64")
              for column, values in index.items()}
-    part = description["splits"][split]
-    count = len(index["label"])
-    if part.get("examples", count) != count:
-        return f"{count:,} examples instead of {part['examples']}"
-    sizes = np.array([shard["bytes"] for shard in part["shards"]])
+    sizes = np.array([shard["bytes"] for shard in description["splits"][split]["shards"]])
     outside = (index["shard"] < 0) | (index["shard"] >= len(sizes))
     if outside.any():
-        return f"example {outside.argmax()} is in shard {index['shard'][outside.argmax()]} of {len(sizes)}"
+        return f"example {first + outside.argmax()} is in shard {index['shard'][outside.argmax()]} of {len(sizes)}"
     start = index.get("start", index["offset"] - HEADER)
     last = sizes[index["shard"]] - FOOTER
     outside = (start < 0) | (index["offset"] < start + HEADER) | (index["length"] < 1) | (
         index["length"] > last - index["offset"])
     if outside.any():
-        return f"example {outside.argmax()} is outside its shard"
+        return f"example {first + outside.argmax()} is outside its shard"
+    several, classes = has_label_sets(description), len(description["class_names"])
     outside = (index["label"] < 0) | (index["label"] >= (2 if several else classes))
     if several and outside.any():
-        return f"example {outside.any(axis=1).argmax()} has other labels than 0 and 1"
+        return f"example {first + outside.any(axis=1).argmax()} has other labels than 0 and 1"
     if outside.any():
-        return f"example {outside.argmax()} has label {index['label'][outside.argmax()]} of {classes} classes"
+        number = outside.argmax()
+        return f"example {first + number} has label {index['label'][number]} of {classes} classes"
     outside = (index["crc32"] < 0) | (index["crc32"] >= 2**32)
-    return f"example {outside.argmax()} has no valid checksum" if outside.any() else ""
+    return f"example {first + outside.argmax()} has no valid checksum" if outside.any() else ""
 
 
 def column_places(path: pathlib.Path) -> dict[str, tuple[int, np.dtype, tuple]]:

@@ -34,6 +34,7 @@ from keras_tricks.data.sources.file_access import retry
 from keras_tricks.data.sources.image_files import decoding_fault
 from keras_tricks.data.sources.minival import split_off
 from keras_tricks.data.sources.names import Names
+from keras_tricks.data.sources.pixel_records import read_pixels
 from keras_tricks.data.sources.reencode import Encoding, in_graph
 from keras_tricks.data.sources.shard_index import (
     COLUMNS,
@@ -59,8 +60,12 @@ OPEN_SHARDS = 128  # at once
 log = logging.getLogger("absl")
 
 
-def tfrecord(data_dir: str | os.PathLike, max_bad_images: int = 100, minival: float = 0.0) -> Source:
+def tfrecord(data_dir: str | os.PathLike, max_bad_images: int = 100, minival: float = 0.0,
+             upright: bool = False) -> Source:
     """Opens a folder written by `pack`; `minival` as for `open_source`.
+
+    Images are encoded, or uint8 arrays if all were packed uncompressed. Of these, the few that have an orientation in
+    EXIF and are therefore encoded are decoded here, and turned `upright` if that is true (`data.exif=apply`).
 
     Raises:
         UserError: the folder does not exist, one of its files is missing or truncated, or the version is another.
@@ -69,7 +74,7 @@ def tfrecord(data_dir: str | os.PathLike, max_bad_images: int = 100, minival: fl
         raise UserError("The source tfrecord needs the folder written by `keras-tricks data pack`: give --data-dir.")
     root = pathlib.Path(data_dir).expanduser()
     description = read_description(root)
-    splits = []
+    splits, arrays = [], (description.get("encoding") or {}).get("uncompressed") == 1
     for name in SPLITS:
         index = read_index(root, description, name)
         splits.append((shard_paths(root, description, name), index, None))
@@ -77,11 +82,11 @@ def tfrecord(data_dir: str | os.PathLike, max_bad_images: int = 100, minival: fl
         paths, index, _ = splits[0]
         splits = [(paths, index, part) for part in split_off(range(len(index["label"])), minival)]
     return Source(description["name"], tuple(description["class_names"]),
-                  *(_indexed_split(*split, BadImages(max_bad_images)) for split in splits))
+                  *(_indexed_split(*split, BadImages(max_bad_images), arrays, upright) for split in splits))
 
 
-def _indexed_split(paths, index, numbers, bad):
-    """A `Split` of some examples of an index, all if `numbers` is `None`.
+def _indexed_split(paths, index, numbers, bad, arrays, upright):
+    """A `Split` of some examples of an index, all if `numbers` is `None`, encoded or as `arrays`.
 
     One that cannot be read is recorded and replaced by the next one.
     """
@@ -91,6 +96,7 @@ def _indexed_split(paths, index, numbers, bad):
     if numbers is not None:
         index = {column: values[numbers] for column, values in index.items()}
     bad.total = count = len(index["label"])
+    right = np.zeros(count if arrays else 0, bool)  # images that were read and had their checksum
     names = Names(count, lambda i: f"{paths[index['shard'][i]].name}, example {i if numbers is None else numbers[i]}")
 
     @functools.lru_cache(OPEN_SHARDS)
@@ -98,8 +104,15 @@ def _indexed_split(paths, index, numbers, bad):
         return Shard(paths[shard])
 
     def read_example(i):
+        """The image, or `None` if it is not what was written."""
+        shard, offset, length, crc32 = (int(index[name][i]) for name in ("shard", "offset", "length", "crc32"))
         try:
-            return opened(int(index["shard"][i])).read(int(index["offset"][i]), int(index["length"][i]))
+            if arrays:
+                pixels = read_pixels(opened(shard), offset, length, None if right[i] else crc32, upright)
+                right[i] = pixels is not None
+                return pixels
+            content = opened(shard).read(offset, length)
+            return content if zlib.crc32(content) == crc32 else None
         except OSError:
             opened.cache_clear()  # a stale handle stays stale
             raise
@@ -108,18 +121,20 @@ def _indexed_split(paths, index, numbers, bad):
         for step in range(count):
             i = (int(position) + step) % count
             try:
-                content = retry(read_example, i)
+                image = retry(read_example, i)
             except OSError as error:
                 bad.add(names[i], error.strerror or str(error))
                 continue
-            if zlib.crc32(content) == index["crc32"][i]:
-                return content, index["label"][i], step == 0
+            if image is not None:
+                return image, index["label"][i], step == 0
             bad.add(names[i], "its checksum is wrong")
         raise AssertionError("unreachable: `bad.add` raises at the last example")
 
     def fetch(position):
-        content, label, same = tf.numpy_function(read, [position], (tf.string, label_type, tf.bool), stateful=False)
-        return tf.ensure_shape(content, ()), tf.ensure_shape(label, label_shape), tf.ensure_shape(same, ())
+        types = (tf.uint8 if arrays else tf.string, label_type, tf.bool)
+        image, label, same = tf.numpy_function(read, [position], types, stateful=False)
+        image = tf.ensure_shape(image, (None, None, 3) if arrays else ())
+        return image, tf.ensure_shape(label, label_shape), tf.ensure_shape(same, ())
 
     return Split(num_examples=count, fetch=fetch, paths=names, bad=bad, labels=index["label"], identity=identity_of_all,
                  multi_label=several)

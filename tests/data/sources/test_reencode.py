@@ -1,16 +1,19 @@
 """Packed data with smaller images: sizes, labels and orientation; the default is copies."""
 
 import io
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_tricks import cli
+from keras_tricks import cli, load_recipe
 from keras_tricks.data.augment.orientation import ORIENTATION, orientation
+from keras_tricks.data.augment.preprocessing import training_image
 from keras_tricks.data.sources.open_source import open_source
 from keras_tricks.data.sources.reencode import Encoding
+from keras_tricks.data.sources.remote_split import remote_record_split
 from keras_tricks.utils.errors import UserError
 
 
@@ -87,3 +90,95 @@ def test_pack(folder, tmp_path, options, sides, capsys):
     assert tuple(size(image.numpy())[0] for image, *_ in found[:2]) == sides
     copied = [image.numpy() == files.fetch(tf.constant(i, tf.int64))[0].numpy() for i, (image, *_) in enumerate(found)]
     assert copied[:2] == [not options] * 2
+
+
+# --- uncompressed -----------------------------------------------------------------------------------------------------
+
+
+def packed(folder, target, *options):
+    words = ["data", "pack", "image_folder", "--data-dir", folder, "--output", target, *options]
+    cli.run(cli.parse(["keras-tricks", *map(str, words)]))
+    return target
+
+
+def fetched(split):
+    return [(image.numpy(), int(label), bool(same)) for image, label, same in
+            (split.fetch(tf.constant(i, tf.int64)) for i in range(split.num_examples))]
+
+
+def test_uncompressed_pixels_are_those_before_compression():
+    content = jpeg(800, 600)
+    stored = Encoding(400, uncompressed=1.0)(content)
+    reduced = Image.open(io.BytesIO(content)).convert("RGB").resize((400, 300), Image.Resampling.BOX)
+    np.testing.assert_array_equal(Image.open(io.BytesIO(stored)), reduced)
+
+
+def test_a_share_is_uncompressed_whatever_the_order():
+    contents = [jpeg(32 + i, 32) for i in range(200)]
+    kinds = [Encoding(None, 90, 0.5)(content)[:2] == b"P6" for content in contents]
+    assert 70 < sum(kinds) < 130
+    assert [Encoding(None, 90, 0.5)(content)[:2] == b"P6" for content in contents[::-1]] == kinds[::-1]
+    assert not any(Encoding(None, 90, 0.0)(content)[:2] == b"P6" for content in contents[:20])
+
+
+def test_uncompressed_images_are_arrays_with_the_pixels_that_a_service_reads(folder, tmp_path):
+    root = packed(folder, tmp_path / "new", "--max-side", "150", "--uncompressed")
+    here, there = (fetched(split) for split in (open_source("tfrecord", root).train,
+                                                remote_record_split(root, "train")))
+    assert [label for _, label, _ in here] == [label for _, label, _ in there] == [0, 0, 1, 1, 1]
+    for (array, *_), (content, *_) in zip(here, there, strict=True):
+        assert array.shape == (100, 150, 3) or array.shape == (99, 150, 3)
+        np.testing.assert_array_equal(array, Image.open(io.BytesIO(content)))
+
+
+def test_training_crops_are_those_of_the_stored_images(folder, tmp_path):
+    """The same seeds on arrays, on the pixmaps that a service reads, and on a mix with PNGs of the same pixels."""
+    root = packed(folder, tmp_path / "new", "--uncompressed")
+    arrays, encoded = open_source("tfrecord", root).train, remote_record_split(root, "train")
+    recipe = load_recipe("bag_of_tricks/resnet50d")
+    data = recipe.data.model_copy(update={"image_size": 64})
+
+    def crop_of(image, i):
+        return training_image(image, data, recipe.augment, tf.stack([7, i]))
+
+    for i in range(5):
+        position = tf.constant(i, tf.int64)
+        array = arrays.fetch(position)[0]
+        crop = crop_of(array, i)
+        np.testing.assert_array_equal(crop, crop_of(encoded.fetch(position)[0], i))
+        np.testing.assert_array_equal(crop, crop_of(tf.io.encode_png(array), i))
+
+
+@pytest.mark.parametrize("exif, side", [("ignore", 300), ("apply", 200)])
+def test_an_uncompressed_set_keeps_the_orientation(folder, tmp_path, exif, side):
+    root = shutil.copytree(folder, tmp_path / "photos")
+    (root / "train" / "ant" / "0.jpg").write_bytes(jpeg(300, 200, turn=6))
+    root = packed(root, tmp_path / "new", "--uncompressed")
+    found = fetched(open_source("tfrecord", root, section=load_recipe("quickstart").data.model_copy(
+        update={"exif": exif})).train)
+    assert [image.shape[1] for image, *_ in found[:3]] == [side, 301, 300]
+
+
+def test_a_flipped_pixel_and_a_lost_end_are_found(folder, tmp_path):
+    root = packed(folder, tmp_path / "new", "--uncompressed")
+    (shard,) = root.glob("train-*")
+    with np.load(root / "train.index.npz") as file:
+        offset, length = file["offset"], file["length"]
+    split = open_source("tfrecord", root).train
+    assert all(same for *_, same in fetched(split))  # their checksums are not computed again
+    content = bytearray(shard.read_bytes())
+    content[offset[1] + 5000] ^= 1
+    shard.write_bytes(bytes(content))
+    fresh = open_source("tfrecord", root).train
+    assert [same for *_, same in fetched(fresh)] == [True, False, True, True, True]
+    assert "its checksum is wrong" in str(fresh.bad.reasons)
+    shard.write_bytes(bytes(content[: offset[4] + length[4] - 1]))
+    assert [same for *_, same in fetched(split)] == [True, True, True, True, False]
+
+
+def test_another_share_is_refused(capsys):
+    with pytest.raises(UserError, match="`uncompressed` must be from 0 to 1"):
+        Encoding(None, 90, 1.5)
+    with pytest.raises(SystemExit):
+        cli.parse("keras-tricks data pack digits --output o --uncompressed 1.5".split())
+    assert "expected a number from 0 to 1. Received: '1.5'" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import tensorflow as tf
 from PIL import Image
 from support.image_folders import mixed_folder
 
+from keras_tricks import training
 from keras_tricks.data import open_source
 from keras_tricks.data.sources import remote_split, shard_index
 from keras_tricks.data.sources.tfrecord import pack
@@ -100,6 +101,69 @@ def test_a_large_index_is_read_from_its_file(packed, monkeypatch):
     assert "FixedLengthRecordDatasetV2" in operations(split)
     assert fetched(split) == constants
     assert fetched(split.take(5)) == fetched(remote_split.remote_record_split(packed, "train").take(5))
+
+
+# --- a long list of files ---------------------------------------------------------------------------------------------
+
+
+def graph_bytes(split):
+    """Size of the graph that a worker receives."""
+    sent = tf.data.Dataset.range(split.num_examples).map(split.fetch)
+    return len(tf.raw_ops.DatasetToGraphV2(input_dataset=tf.data.experimental.to_variant(sent)).numpy())
+
+
+@pytest.mark.parametrize("name", ["image_folder", "csv", "csv of several labels"])
+def test_a_long_list_of_files_is_read_from_a_file_beside_them(folder, tmp_path, name, monkeypatch):
+    root = shutil.copytree(folder, tmp_path / "photos")
+    options = {}
+    if name != "image_folder":
+        rows = [f"{path.relative_to(root)},{path.parent.name}{';wasp' * (name != 'csv')},train"
+                for path in sorted(root.glob("train/*/*"))]
+        (root / "list.csv").write_text("\n".join(["path,label,split", *rows, *[row[:-5] + "val" for row in rows[:2]]]))
+        options = {"data_dir": str(root / "list.csv"), "source": "csv"}
+        options |= {"multi_label": True} if name != "csv" else {}
+    data = Data(**{"source": "image_folder", "data_dir": str(root), **options})
+    source = training.open_data(data)
+    constants = examples_of(remote_split.remote_split(data, source))
+    monkeypatch.setattr(remote_split, "MAX_CONSTANT", 0)
+    split = remote_split.remote_split(data, source)
+    (written,) = root.glob(".files-*.keras_tricks")
+    for one, other in zip(examples_of(split), constants, strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a, b)
+    again, before = training.open_data(data), written.stat().st_mtime_ns
+    assert again.identity == source.identity and again.train.left_out == source.train.left_out
+    remote_split.remote_split(data, again)
+    assert written.stat().st_mtime_ns == before  # written once
+
+
+def examples_of(split):
+    return list(tf.data.Dataset.range(split.num_examples).map(split.fetch).as_numpy_iterator())
+
+
+def test_the_graph_refers_to_the_list(tmp_path):
+    """30 kB, whatever the number of files; the names alone have 34 MB for a million."""
+    sizes = []
+    for count in (120_000, 240_000):
+        paths = [f"/data/imagenet/train/n{i % 1000:08d}/n{i % 1000:08d}_{i}.JPEG" for i in range(count)]
+        split = remote_split.remote_file_split(paths, np.arange(count) % 1000, folder=tmp_path)
+        sizes.append(graph_bytes(split))
+    assert len(list(tmp_path.glob(".files-*"))) == 2
+    assert max(sizes) < 40_000 and abs(sizes[1] - sizes[0]) < 200
+
+
+def test_without_permission_the_graph_holds_the_names(folder, monkeypatch, caplog):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(remote_split, "MAX_CONSTANT", 0)
+    monkeypatch.setattr(remote_split, "write_file_list", refuse)
+    data, source = opened("image_folder", folder)
+    assert len(fetched(remote_split.remote_split(data, source))) == 24
+    assert "cannot be written (Permission denied), so every worker receives the names" in caplog.text
+    monkeypatch.setattr(remote_split, "MAX_GRAPH", 0)
+    with pytest.raises(UserError, match="The names of 24 files have 0.0 GB, and TensorFlow sends at most 2 GB"):
+        remote_split.remote_split(data, source)
 
 
 @pytest.mark.parametrize("name", ["image_folder", "tfrecord"])
