@@ -1,6 +1,5 @@
 """Two JAX processes on this machine train like one, and stop together. Each makes half of every batch."""
 
-import json
 import os
 import pathlib
 import signal
@@ -64,44 +63,43 @@ def test_two_processes_equal_one(two, tmp_path):
 def test_a_killed_process_ends_the_command_with_its_name(tmp_path, killed):
     """JAX may abort the other process with a message of its own; the launcher names the cause."""
     process = start(tmp_path, "run", 2, "schedule.epochs=200")
-    summary, deadline = tmp_path / "run" / "summary.csv", time.time() + 300
-    while not (summary.is_file() and len(summary.read_text().splitlines()) >= 2):
-        assert time.time() < deadline and process.poll() is None
-        time.sleep(0.1)
-    ids = {json.loads(environment(child)["TF_CONFIG"])["task"]["index"]: child for child in children(process.pid)}
-    os.kill(ids[killed], signal.SIGKILL)
-    started = time.time()
-    text = end(process, 137)
-    assert time.time() - started < 60
+    try:
+        wait_for_an_epoch(tmp_path, [process])
+        os.kill(children(process.pid)[killed], signal.SIGKILL)
+        started = time.time()
+        text = end(process, 137)
+        assert time.time() - started < 60
+    finally:
+        process.terminate()
     assert text.splitlines()[-1].startswith(f"keras-tricks: worker {killed} ended with exit code 137: it was killed")
-
-
-def children(pid):
-    return [int(child) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
-            for child in (task / "children").read_text().split()]
-
-
-def environment(pid):
-    pairs = pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    return dict(pair.decode(errors="replace").partition("=")[::2] for pair in pairs)
 
 
 @pytest.mark.parametrize("killed", [0, 1])
 def test_without_a_launcher_the_other_process_ends(tmp_path, killed):
     words = ["train", "quickstart", "--output", "run", "--set", "schedule.epochs=200", "--set", "export.formats=[]"]
     processes = workers.start([sys.executable, "-m", "keras_tricks", *words], tmp_path)
-    summary, deadline = tmp_path / "run" / "summary.csv", time.time() + 300
-    while not (summary.is_file() and len(summary.read_text().splitlines()) >= 2):
-        assert time.time() < deadline and all(p.poll() is None for p in processes), (tmp_path / "0.txt").read_text()
-        time.sleep(0.1)
-    processes[killed].kill()
     try:
+        wait_for_an_epoch(tmp_path, processes)
+        processes[killed].kill()
         assert processes[1 - killed].wait(timeout=150) not in (0, None)
     finally:
         for process in processes:
             process.kill()
     text = (tmp_path / f"{1 - killed}.txt").read_text()
     assert f"worker {killed} ended or cannot be reached" in text.splitlines()[-1], text[-2000:]
+
+
+def wait_for_an_epoch(folder, processes):
+    summary, deadline = folder / "run" / "summary.csv", time.time() + 300
+    while not (summary.is_file() and len(summary.read_text().splitlines()) >= 2):
+        assert time.time() < deadline and all(process.poll() is None for process in processes)
+        time.sleep(0.1)
+
+
+def children(pid):
+    """Ids of the processes that a process started, in their order."""
+    return sorted(int(child) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
+                  for child in (task / "children").read_text().split())
 
 
 def test_a_signal_stops_both_after_the_same_step_and_both_continue(two, tmp_path):

@@ -150,3 +150,18 @@ def test_a_batch_that_replicas_cannot_share():
         plan_of_recipe(recipe, 1198, replicas=4)
     phase = plan_of_recipe(recipe.replace(optimizer={"accumulation_steps": 3}), 1198, replicas=2)[0]
     assert (phase.step_size, phase.micro_batch) == (22, 11)
+
+
+@pytest.mark.parametrize("batch, images, message", [
+    (8, 1198, "A batch of 8 images cannot be divided into 16 replicas x 1 accumulation steps. Use a multiple of 16."),
+    (16, 10, "`batch_size` 16 is larger than the data set of 10 examples."),
+], ids=["more replicas than images in a batch", "more processes than images"])
+def test_too_few_images_for_the_workers(batch, images, message):
+    """Validation needs no image for each process: see `tests/data/test_parts.py`, one image and four processes."""
+    from keras_tricks.recipe import load_recipe
+    from keras_tricks.training import plan_of_recipe
+
+    recipe = load_recipe("quickstart").replace(schedule={"batch_size": batch})
+    with pytest.raises(UserError) as error:
+        plan_of_recipe(recipe, images, replicas=16)
+    assert str(error.value) == message

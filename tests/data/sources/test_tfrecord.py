@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import filelock
@@ -9,6 +10,7 @@ from PIL import Image
 
 from keras_tricks import cli
 from keras_tricks.data import evaluation_batches, open_source, training_batches
+from keras_tricks.data.sources import file_access, shard_index
 from keras_tricks.data.sources.bad_images import TooManyBadImages
 from keras_tricks.data.sources.shard_check import find_damaged_shards
 from keras_tricks.data.sources.tfrecord import pack
@@ -124,18 +126,45 @@ def spoil(root, what):
         next(root.glob("train-00001*")).unlink()
     elif what == "index":
         (root / "train.index.npz").write_bytes(b"PK nothing")
+    elif what == "pipe":
+        (root / "train.index.npz").unlink()
+        os.mkfifo(root / "train.index.npz")
+    elif what == "encoding":
+        description = json.loads((root / "dataset.json").read_text())
+        (root / "dataset.json").write_text(json.dumps({**description, "encoding": 3}))
 
 
 @pytest.mark.parametrize("what, message", [
     ("no folder", "cannot be read.*data pack"), ("not json", "not the description"), ("another version", "version 9"),
     ("cut shard", "train-00000.* bytes instead of"), ("lost shard", "train-00001.*is missing"),
-    ("index", "train.index.npz does not fit its shards"),
+    ("index", "train.index.npz does not fit its shards"), ("pipe", "train.index.npz cannot be read .it is no file"),
+    ("encoding", "`encoding` is not a group of settings"),
 ])
 def test_damaged_folders(packed, tmp_path, what, message):
     root = shutil.copytree(packed, tmp_path / "copy")
     spoil(root, what)
     with pytest.raises(UserError, match=message):
         open_source("tfrecord", root)
+
+
+def test_an_index_may_be_larger_than_an_image(packed, monkeypatch):
+    """36 bytes for an image: 30 million have more than 1 GiB, the limit of encoded images."""
+    sizes = [(packed / name).stat().st_size for name in ("dataset.json", "train.index.npz")]
+    monkeypatch.setattr(file_access, "LARGEST", sum(sizes) // 2)
+    assert sizes[0] < sizes[1] and open_source("tfrecord", packed).train.num_examples == 40
+
+
+@pytest.mark.parametrize("rows", [7, 1000])
+def test_a_wrong_row_of_an_index_is_named(packed, monkeypatch, rows):
+    monkeypatch.setattr(shard_index, "ROWS", rows)
+    description = shard_index.read_description(packed)
+    index = shard_index.read_index(packed, description, "train")
+    for column, value, message in (("shard", 99, "is in shard 99 of"), ("label", 2, "has label 2"),
+                                   ("length", 10**6, "is outside its shard")):
+        wrong = index[column].copy()
+        wrong[17] = value
+        assert f"example 17 {message}" in shard_index._wrong_column({**index, column: wrong}, description, "train")
+    assert shard_index._wrong_column(index, description, "train") == ""
 
 
 def test_an_interrupted_pack_leaves_nothing(folder, tmp_path, monkeypatch):
