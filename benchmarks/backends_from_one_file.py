@@ -24,7 +24,7 @@ EXPLAINED = {
     "dropped paths, rate 0.2": "another random stream",
     "dropout, rate 0.2": "another random stream",
     "mixed_float16, overflow in step 3": "float16 has 11 bits: one rounding is 5e-4",
-    "mixed_bfloat16": "gradients of biases are summed in bfloat16, see below",
+    "mixed_bfloat16": "gradients of biases, see below",
     "mixed_bfloat16, without biases": "bfloat16 has 8 bits: one rounding is 4e-3",
 }
 
