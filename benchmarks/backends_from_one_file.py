@@ -24,6 +24,8 @@ EXPLAINED = {
     "dropped paths, rate 0.2": "another random stream",
     "dropout, rate 0.2": "another random stream",
     "mixed_float16, overflow in step 3": "float16 has 11 bits: one rounding is 5e-4",
+    "mixed_bfloat16": "gradients of biases, see below",
+    "mixed_bfloat16, without biases": "bfloat16 has 8 bits: one rounding is 4e-3",
 }
 
 
@@ -187,7 +189,7 @@ def growing(trainer, callbacks, steps):
                     verbose=0)
 
 
-def network(norm="", drop_path=0.0, dropout=0.0, activation="tanh"):
+def network(norm="", drop_path=0.0, dropout=0.0, activation="tanh", biases=True):
     """A small network with a residual block, and tanh: a ReLU's kink can turn a rounding into another gradient."""
     import keras
 
@@ -197,10 +199,10 @@ def network(norm="", drop_path=0.0, dropout=0.0, activation="tanh"):
     norms = {"keras": layers.BatchNormalization, "sync_bn": lambda: kt.layers.BatchNormalization(synchronized=True),
              "ghost": lambda: kt.layers.GhostBatchNormalization(8), "ours": kt.layers.BatchNormalization}
     inputs = keras.Input((8, 8, 3))
-    x = layers.Conv2D(8, 3, padding="same", use_bias=not norm, name="stem")(inputs)
+    x = layers.Conv2D(8, 3, padding="same", use_bias=biases and not norm, name="stem")(inputs)
     x = norms[norm]()(x) if norm else x
     x = layers.Activation(activation)(x)
-    branch = layers.DepthwiseConv2D(3, padding="same", activation=activation, name="branch")(x)
+    branch = layers.DepthwiseConv2D(3, padding="same", activation=activation, use_bias=biases, name="branch")(x)
     if drop_path is not None:
         branch = kt.layers.DropPath(drop_path, seed=1)(branch)
     x = layers.GlobalAveragePooling2D()(layers.Add()([x, branch]))
@@ -257,6 +259,8 @@ def rows():
             optimizer=lambda: kt.optimizers.LossScale(sgd(), 1.0, 2**31 - 1), fit=broken),
         "mixed_float16, overflow in step 3": case(
             optimizer=lambda: kt.optimizers.LossScale(sgd()), fit=broken, policy="mixed_float16"),
+        "mixed_bfloat16": case(policy="mixed_bfloat16"),
+        "mixed_bfloat16, without biases": case(functools.partial(network, biases=False), policy="mixed_bfloat16"),
         "EMA": case(average=lambda: kt.callbacks.WeightEMA(0.9)),
         "BatchSizeScheduler, 16 to 32": case(fit=growing),
         "distillation": case(wrap=distiller),

@@ -138,6 +138,16 @@ def test_devices_that_jax_does_not_have(name, logical, words):
 
 
 @on_jax
+def test_mirrored_with_one_device(monkeypatch):
+    import jax
+
+    monkeypatch.setattr(jax, "devices", lambda: jax.local_devices()[:1])
+    with pytest.raises(UserError, match="mirrored found one device. Try it on the CPU with --logical-devices 2"):
+        distribution.make_devices("mirrored")
+    assert distribution.make_devices("auto").replicas == 1
+
+
+@on_jax
 def test_what_has_no_effect_on_jax_is_said(caplog):
     own = keras.distribution.DataParallel(devices=keras.distribution.list_devices()[:2], auto_shard_dataset=False)
     with caplog.at_level("INFO", "absl"):

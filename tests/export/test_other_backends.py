@@ -80,5 +80,5 @@ def test_a_run_of_tensorflow_goes_on_here(tmp_path, caplog):
     assert "resuming after epoch 1 of 2" in caplog.text
     after, _ = kt.weights.safetensors_io.read(tmp_path / "run" / "checkpoints" / "last.safetensors")
     assert after.keys() == before.keys()
-    counts = [name for name in after if name.endswith("iterations")]
+    counts = [name for name in after if name.endswith("iteration")]
     assert counts and all(int(after[name]) == 2 * int(before[name]) for name in counts)
