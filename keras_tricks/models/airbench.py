@@ -7,7 +7,7 @@ Do not     train it for hundreds of epochs: it is made for fewer than 20
 Cost       `kt.models.model_info(name).parameters`, `.macs(image_size)`
 Differs    nothing in the architecture; in mixed precision the whitening layer computes in float32; TensorFlow's batch
            statistics divide the variance by N, torch's average by N - 1
-Status     `cifar10/airbench94`, not measured here
+Status     89.55 % on JPEG files, one seed (docs/results/airbench)
 
 | name       | widths        | parameters, 10 classes |
 |------------|---------------|------------------------|
