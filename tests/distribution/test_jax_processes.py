@@ -10,7 +10,6 @@ import time
 import keras
 import numpy as np
 import pytest
-from support import workers
 
 from keras_tricks.weights import safetensors_io
 
@@ -25,10 +24,10 @@ SETTINGS = ["schedule.epochs=2", "schedule.base_learning_rate=0.01", "schedule.b
             "augment.mixup_alpha=0.2"]
 
 
-def start(folder, output, count, *settings):
+def start(folder, output, workers):
     words = ["train", "quickstart", "--output", output, "--resume"]
-    words += [word for setting in (*SETTINGS, *settings) for word in ("--set", setting)]
-    launch = ["launch", "-n", str(count), "--"] if count > 1 else []
+    words += [word for setting in SETTINGS for word in ("--set", setting)]
+    launch = ["launch", "-n", str(workers), "--"] if workers > 1 else []
     environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT),
                    "XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
     return subprocess.Popen([sys.executable, "-m", "keras_tricks", *launch, *words], cwd=folder, env=environment,
@@ -57,49 +56,6 @@ def test_two_processes_equal_one(two, tmp_path):
     one = {name: values for name, values in tensors(tmp_path / "run").items() if name.startswith("model/")}
     largest = max(np.abs(values).max() for values in one.values())
     assert max(np.abs(values.astype("f8") - two[name]).max() for name, values in one.items()) < 1e-5 * largest
-
-
-@pytest.mark.parametrize("killed", [0, 1])
-def test_a_killed_process_ends_the_command_with_its_name(tmp_path, killed):
-    """JAX may abort the other process with a message of its own; the launcher names the cause."""
-    process = start(tmp_path, "run", 2, "schedule.epochs=200")
-    try:
-        wait_for_an_epoch(tmp_path, [process])
-        os.kill(children(process.pid)[killed], signal.SIGKILL)
-        started = time.time()
-        text = end(process, 137)
-        assert time.time() - started < 60
-    finally:
-        process.terminate()
-    assert text.splitlines()[-1].startswith(f"keras-tricks: worker {killed} ended with exit code 137: it was killed")
-
-
-@pytest.mark.parametrize("killed", [0, 1])
-def test_without_a_launcher_the_other_process_ends(tmp_path, killed):
-    words = ["train", "quickstart", "--output", "run", "--set", "schedule.epochs=200", "--set", "export.formats=[]"]
-    processes = workers.start([sys.executable, "-m", "keras_tricks", *words], tmp_path)
-    try:
-        wait_for_an_epoch(tmp_path, processes)
-        processes[killed].kill()
-        assert processes[1 - killed].wait(timeout=150) not in (0, None)
-    finally:
-        for process in processes:
-            process.kill()
-    text = (tmp_path / f"{1 - killed}.txt").read_text()
-    assert f"worker {killed} ended or cannot be reached" in text.splitlines()[-1], text[-2000:]
-
-
-def wait_for_an_epoch(folder, processes):
-    summary, deadline = folder / "run" / "summary.csv", time.time() + 300
-    while not (summary.is_file() and len(summary.read_text().splitlines()) >= 2):
-        assert time.time() < deadline and all(process.poll() is None for process in processes)
-        time.sleep(0.1)
-
-
-def children(pid):
-    """Ids of the processes that a process started, in their order."""
-    return sorted(int(child) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
-                  for child in (task / "children").read_text().split())
 
 
 def test_a_signal_stops_both_after_the_same_step_and_both_continue(two, tmp_path):
