@@ -26,8 +26,17 @@ def test_every_signal_is_here():
     assert {signal.Signals(number).name for number in SIGNALS} == set(CODES)
 
 
+@pytest.fixture
+def none_is_ignored():
+    """The tests may run under `nohup`."""
+    before = [signal.signal(number, signal.default_int_handler) for number in SIGNALS]
+    yield
+    for number, handler in zip(SIGNALS, before, strict=True):
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("name, code", CODES.items())
-def test_a_signal_ends_the_run_with_its_code(name, code, capfd):
+def test_a_signal_ends_the_run_with_its_code(name, code, capfd, none_is_ignored):
     before = [signal.getsignal(number) for number in SIGNALS]
     with Interruption(Recorded()) as callback:
         callback.on_train_batch_end(0)
