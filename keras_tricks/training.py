@@ -58,7 +58,6 @@ from keras_tricks.utils.errors import UserError
 log = logging.getLogger("absl")
 
 
-
 @dataclasses.dataclass
 class Run:
     """A finished run.
@@ -349,7 +348,7 @@ def _fit(ready, start, first_step, callback_list, clock, validation, verbose, ch
         return history
     for epochs in epochs_of_fits(ready, start.epoch, first_step):
         skipped = first_step if epochs.start == start.epoch else 0
-        if len(ready.recipe.data.progressive_resizing):
+        if ready.recipe.data.progressive_resizing:
             ready.trainer.train_function = None  # traced again, so that the size of the images stays static
         # --- data, augment --------------------------------------------------------------------------------------------
         batches = training_batches(ready, epochs, skipped, clock)

@@ -37,6 +37,7 @@ from keras_tricks.weights import safetensors_io
 
 log = logging.getLogger("absl")
 
+
 class Checkpoint(keras.callbacks.Callback):
     """Saves after every epoch, and within epochs if there is a plan. Keeps the best weights by `monitor`.
 

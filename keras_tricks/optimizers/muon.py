@@ -12,7 +12,7 @@ Cost       per kernel and update about `newton_schulz_steps` * 3 products of mat
 Differs    from `keras.optimizers.Muon`, which gives convolution kernels to AdamW: one kernel of ResNet-50's 54 is
            updated by Muon there, all but the classifier here. The iteration runs in float32 (airbench: bfloat16).
            Depthwise and dense kernels, gains and biases are updated by SGD
-Status     equal to the formula in NumPy over 20 updates (tests/optimizers); not measured here
+Status     equal to the formula in NumPy over 20 updates (tests/optimizers); in `cifar10/airbench94`
 """
 
 import math

@@ -259,7 +259,7 @@ class _Reader:
         epochs = int(self("epochs", 300))
         found = {"epochs": epochs, "warmup_epochs": float(self("warmup_epochs", 5)), "batch_size": size,
                  "base_learning_rate": self._rate(size), "base_batch_size": size}
-        kind, prefix = str(self("sched", "cosine")), bool(self("warmup_prefix", False)) and found["warmup_epochs"]
+        kind, prefix = str(self("sched", "cosine")), found["warmup_epochs"] if self("warmup_prefix", False) else 0.0
         if prefix:  # timm's epochs exclude the warmup
             found["epochs"] += math.ceil(prefix)
         elif found["warmup_epochs"] and kind not in ("step", "multistep"):
@@ -268,7 +268,7 @@ class _Reader:
             every = float(self("decay_epochs", 90))
             steps = [round(every * i, 6) for i in range(1, math.ceil(epochs / every))]
             steps = self("decay_milestones", (90, 180, 270)) if kind == "multistep" else steps
-            steps = [step + (prefix or 0) for step in steps]
+            steps = [step + prefix for step in steps]
             return found | {"decay": "step", "milestones": tuple(steps), "factor": float(self("decay_rate", 0.1))}
         if kind != "cosine":
             self.drop("sched", "a cosine is used")
