@@ -5,6 +5,7 @@ from keras_tricks.analysis.calibration import Reliability, fit_temperature, nega
 from keras_tricks.analysis.calibration import reliability, softmax
 from keras_tricks.analysis.confusion import Confusion, confusion
 from keras_tricks.analysis.cost import Cost, LayerCost, cost, training_memory
+from keras_tricks.analysis.half_precision_biases import half_precision_biases
 from keras_tricks.analysis.label_issues import label_issues, label_set_issues
 from keras_tricks.analysis.logit_gap import logit_gap, optimal_logit_gap
 from keras_tricks.analysis.multi_label import LabelCounts, MacroF1, MeanAveragePrecision, is_best_right

@@ -12,6 +12,7 @@ from keras_tricks.data.sources.image_folder import Inspected, inspect_files
 from keras_tricks.data.sources.open_source import open_source
 from keras_tricks.data.sources.shard_check import find_damaged_shards, find_wrong_records
 from keras_tricks.data.sources.source import Source
+from keras_tricks.utils.class_names import look_alikes
 from keras_tricks.utils.text import printable
 
 SHOWN = 100  # wrong records, groups of the same picture, and classes
@@ -33,6 +34,8 @@ def check(source: str, data_dir: str | os.PathLike | None = None, opened: Source
     """
     opened = opened or open_source(source, data_dir, max_bad_images=sys.maxsize)
     yield f"{opened.name}: {opened.num_classes} classes ({_abbreviate(opened.class_names)})"
+    yield from (f"alike       {names}: if they are one class, give them one name"
+                for names in look_alikes(opened.class_names))
     if source == "tfrecord":
         yield from _wrong_records(data_dir)
     for name, split in zip(SPLITS, (opened.train, opened.validation), strict=True):

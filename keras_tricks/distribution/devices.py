@@ -94,6 +94,7 @@ class TensorFlowDevices(_Processes):
         self.replicas = strategy.num_replicas_in_sync
         self.process_index, self.processes = _place_in_cluster(strategy)
         self.is_chief, self.on_gpu = is_chief(strategy), on_gpu(strategy)
+        self.sums_biases_in_half = not self.on_gpu  # seen in TensorFlow 2.21: its gradient of a bias on a CPU
 
     @property
     def static_shapes(self):
@@ -172,6 +173,7 @@ class GlobalArrays(_Processes):
     """
 
     static_shapes = True  # one compilation for each batch size, and a loop that ends with its data
+    sums_biases_in_half = False
 
     def __init__(self, distribution=None):
         hide_gpus()  # tf.data needs none, and would take their memory

@@ -34,7 +34,7 @@ def convolution(filters, kernel_size, strides=1, kernel_initializer=None, *, gro
         A list of one or two unbuilt layers to apply in order.
     """
     padded = strides > 1 and kernel_size > 1
-    kind = keras.layers.Conv2D if groups == 1 else GroupedConv2D
+    kind = GroupedConv2D if groups > 1 or use_bias else keras.layers.Conv2D
     conv = kind(
         filters, kernel_size, strides, padding="valid" if padded else "same", groups=groups, use_bias=use_bias,
         kernel_initializer=kernel_init(kernel_initializer), name=name, dtype=dtype,

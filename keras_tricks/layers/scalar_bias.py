@@ -14,6 +14,8 @@ from typing import Any
 
 import keras
 
+from keras_tricks.ops.broadcast import add_parameter
+
 
 @keras.saving.register_keras_serializable(package="keras_tricks")
 class ScalarBias(keras.layers.Layer):
@@ -26,7 +28,7 @@ class ScalarBias(keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=(), initializer="zeros")
 
     def call(self, inputs: Any) -> Any:
-        return inputs + keras.ops.cast(self.bias, inputs.dtype)
+        return add_parameter(inputs, keras.ops.cast(self.bias, inputs.dtype))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape

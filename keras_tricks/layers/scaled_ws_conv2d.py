@@ -17,7 +17,7 @@ from typing import Any
 
 import keras
 
-from keras_tricks.layers.grouped_conv2d import grouped_convolution
+from keras_tricks.layers.grouped_conv2d import add_bias, grouped_convolution
 from keras_tricks.ops.standardize_kernel import EPS_MODES, standardize_kernel
 from keras_tricks.utils.errors import check_choice
 from keras_tricks.utils.types import Initializer
@@ -67,6 +67,9 @@ class ScaledWSConv2D(keras.layers.Conv2D):
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         kernel = keras.ops.cast(self.standardized_kernel(), self.compute_dtype)
         return grouped_convolution(super().convolution_op, inputs, kernel, self)
+
+    def call(self, inputs: Any) -> Any:
+        return add_bias(self, self.convolution_op(inputs, self.kernel))
 
     def standardized_kernel(self) -> Any:
         """The standardized kernel, float32 `(height, width, in / groups, out)`."""

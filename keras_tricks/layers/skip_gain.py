@@ -15,6 +15,8 @@ from typing import Any
 
 import keras
 
+from keras_tricks.ops.broadcast import multiply_parameter
+
 
 @keras.saving.register_keras_serializable(package="keras_tricks")
 class SkipGain(keras.layers.Layer):
@@ -35,7 +37,7 @@ class SkipGain(keras.layers.Layer):
         self.gain = self.add_weight(name="gain", shape=(), initializer=keras.initializers.Constant(self.initial))
 
     def call(self, inputs: Any) -> Any:
-        return inputs * keras.ops.cast(self.gain * self.scale, inputs.dtype)
+        return multiply_parameter(inputs, keras.ops.cast(self.gain * self.scale, inputs.dtype))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape

@@ -17,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_tricks.layers.grouped_conv2d import add_bias
 from keras_tricks.utils.errors import UserError
 
 IMAGES = 5000  # from which airbench computes it
@@ -68,6 +69,9 @@ class WhiteningConv2D(keras.layers.Conv2D):
     def add_weight(self, *args: Any, **kwargs: Any) -> Any:
         """As Keras', but the kernel is not trainable."""
         return super().add_weight(*args, **{**kwargs, "trainable": kwargs.get("name") != "kernel"})
+
+    def call(self, inputs: Any) -> Any:
+        return add_bias(self, self.convolution_op(inputs, self.kernel))
 
     def whiten(self, images: Any, eps: float = 5e-4) -> None:
         """Sets the kernel from images, float `(count, height, width, channels)`, normalized. See `whitening_kernel`."""

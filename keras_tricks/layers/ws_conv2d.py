@@ -16,7 +16,7 @@ from typing import Any
 
 import keras
 
-from keras_tricks.layers.grouped_conv2d import grouped_convolution
+from keras_tricks.layers.grouped_conv2d import add_bias, grouped_convolution
 from keras_tricks.ops.standardize_kernel import divide_by_std
 
 
@@ -44,6 +44,9 @@ class WSConv2D(keras.layers.Conv2D):
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         kernel = keras.ops.cast(self.standardized_kernel(), self.compute_dtype)
         return grouped_convolution(super().convolution_op, inputs, kernel, self)
+
+    def call(self, inputs: Any) -> Any:
+        return add_bias(self, self.convolution_op(inputs, self.kernel))
 
     def standardized_kernel(self) -> Any:
         """The standardized kernel, float32 `(height, width, in / groups, out)`."""

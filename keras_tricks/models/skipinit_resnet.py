@@ -18,7 +18,7 @@ from typing import Any
 
 import keras
 
-from keras_tricks.layers import DropPath, SkipGain
+from keras_tricks.layers import DropPath, GroupedConv2D, SkipGain
 from keras_tricks.models.heads import classifier, finish, image_input
 from keras_tricks.models.normalizer_free import drop_path_rates
 from keras_tricks.models.registry import variant
@@ -95,9 +95,9 @@ def _block(x, filters, strides, activation, skip_gain_init, drop_path_rate, name
 
 
 def _conv(x, filters, size, strides, name, use_bias=True):
-    """Haiku's convolution: "same" padding, truncated normal over fan-in."""
+    """Haiku's convolution, with a bias: "same" padding, truncated normal over fan-in."""
     init = keras.initializers.VarianceScaling(1.0, "fan_in", "truncated_normal")
-    return keras.layers.Conv2D(filters, size, strides, "same", use_bias=use_bias, kernel_initializer=init, name=name)(x)
+    return GroupedConv2D(filters, size, strides, "same", use_bias=use_bias, kernel_initializer=init, name=name)(x)
 
 
 SkipInitResNet50 = variant("SkipInitResNet50", SkipInitResNet, (3, 4, 6, 3), key="skipinit_resnet50",

@@ -1,5 +1,6 @@
 """Pure tensor functions on `keras.ops`."""
 
+from keras_tricks.ops.broadcast import add_parameter, multiply_parameter
 from keras_tricks.ops.clip_unitwise import clip_unitwise, unit_axes, unitwise_norm
 from keras_tricks.ops.elementwise import elementwise
 from keras_tricks.ops.gelu import gelu

@@ -7,6 +7,7 @@ import pathlib
 import keras
 
 from keras_tricks import callbacks
+from keras_tricks.analysis import half_precision_biases
 from keras_tricks.run.build import sizes_of_run
 from keras_tricks.run.combinations import remarks
 from keras_tricks.run.folder import is_run, recipe_of
@@ -49,6 +50,16 @@ def warn_of_other_backend(folder):
                     "uninterrupted run to the last bit", before, now)
 
 
+def warn_of_biases(network):
+    """Logs a warning if a network has convolutions whose bias gets a wrong gradient on a CPU under TensorFlow."""
+    names = half_precision_biases(network)
+    if names:
+        log.warning("%d convolutions have a bias in half precision, such as %s: on a CPU TensorFlow also sums its "
+                    "gradient in half precision, and most of it is lost if images are large. Use "
+                    "train.precision=float32, train.jit_compile=true, or kt.layers.GroupedConv2D, which sums in "
+                    "float32", len(names), names[0])
+
+
 def first_step_of(plan, start, steps_per_execution):
     """Number of batches of the first epoch that are already done."""
     phase = plan.phase(start.epoch)
@@ -86,6 +97,8 @@ def log_start(ready, start, run, resume_from):
                  "start", source.name)
     for text in remarks(ready.recipe):
         log.warning("%s", text)
+    if ready.devices.sums_biases_in_half and not ready.trainer.jit_compile:
+        warn_of_biases(ready.network)
     if start != callbacks.Position():
         log.info("resuming %s of %d", start, plan.epochs)
     elif run.resume:

@@ -106,3 +106,11 @@ def _read_json(path, what):
         raise UserError(f"{what} cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError):
         return None
+
+
+def look_alikes(class_names):
+    """Texts that name the classes which differ only in case or spaces, as `["'Cat' and 'cat'"]`."""
+    groups = {}
+    for name in class_names:
+        groups.setdefault("".join(name.casefold().split()), []).append(name)
+    return [" and ".join(map(repr, group)) for group in groups.values() if len(group) > 1]

@@ -84,3 +84,9 @@ def test_a_mapping_with_a_name_twice_is_refused(tmp_path):
     (tmp_path / "map.json").write_text('{"a": "cat", "a": "dog"}')
     with pytest.raises(UserError, match="each key once"):
         class_names.read_mapping(tmp_path / "map.json")
+
+
+def test_classes_that_differ_in_case_only_are_named():
+    assert class_names.look_alikes(("Cat", "dog", "cat", "sea lion", "Sealion")) == [
+        "'Cat' and 'cat'", "'sea lion' and 'Sealion'"]
+    assert class_names.look_alikes(("n01440764", "1", "10")) == []

@@ -10,6 +10,7 @@
     package.mod:name  a function `name(data)` of your own, called with the recipe's `data` section
 """
 
+import logging
 import os
 import types
 import typing
@@ -25,11 +26,13 @@ from keras_tricks.data.sources.table import Table
 from keras_tricks.data.sources.tfds import tfds
 from keras_tricks.data.sources.tfrecord import tfrecord
 from keras_tricks.data.sources.webdataset import webdataset
+from keras_tricks.utils.class_names import look_alikes
 from keras_tricks.utils.errors import UserError, nearest, one_line
 from keras_tricks.utils.import_path import is_import_path, load_object
 
 KINDS = ("digits", "image_folder", "csv", "hf:<name>", "webdataset", "tfds:<name>", "tfrecord",
          "<package.module>:<function>")
+log = logging.getLogger("absl")
 HANDED_OVER = "python"  # `data.source` of a run whose data were given to `kt.train`
 
 
@@ -84,7 +87,12 @@ def _separator(section):
 
 
 def check_section(source: Source, data: typing.Any) -> None:
-    """Raises `UserError` if the examples of a source are not of the kind that the `data` section of a recipe names."""
+    """Raises `UserError` if the examples of a source are not of the kind that the `data` section of a recipe names.
+
+    Classes that differ only in case or spaces, as `Cat` and `cat`, stay two classes, with a warning.
+    """
+    for names in look_alikes(source.class_names):
+        log.warning("%s has the classes %s: if they are one class, give them one name", source.name, names)
     if data.multi_label and not source.multi_label:
         raise UserError(f"`data.multi_label` is true, and {source.name} gives one label an image: list the images and "
                         "their labels in a CSV file, or leave out data.multi_label.")

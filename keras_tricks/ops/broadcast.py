@@ -1,0 +1,64 @@
+"""A small parameter added to a large tensor or multiplied with it: its gradient is a sum, which is made in float32.
+
+In bfloat16 a sum of n numbers stops to grow at about 256 times their size. TensorFlow's gradient of a bias on a CPU and
+XLA's on a CPU add so: a bias of a convolution then gets a small part of its gradient.
+"""
+
+from typing import Any
+
+import keras
+
+
+def add_parameter(x: Any, parameter: Any) -> Any:
+    """`x + parameter`. In bfloat16 and float16 the gradient of the parameter is summed in float32.
+
+    Args:
+        x: float tensor of any shape.
+        parameter: tensor of the same dtype that broadcasts to the shape of `x`, such as a bias `(channels,)`.
+    """
+    if not _is_half(x):
+        return x + parameter
+
+    @keras.ops.custom_gradient
+    def add(x, parameter):
+        def gradient(*upstream, **keyword):  # by position or as `upstream=`: the backends differ
+            slope = keyword.get("upstream", upstream[0] if upstream else None)
+            return slope, _sum_like(slope, parameter)
+
+        return x + parameter, gradient
+
+    return add(x, keras.ops.convert_to_tensor(parameter))
+
+
+def multiply_parameter(x: Any, parameter: Any) -> Any:
+    """`x * parameter`. In bfloat16 and float16 the gradient of the parameter is summed in float32.
+
+    Args:
+        x: float tensor of any shape.
+        parameter: tensor of the same dtype that broadcasts to the shape of `x`, such as a scalar.
+    """
+    if not _is_half(x):
+        return x * parameter
+
+    @keras.ops.custom_gradient
+    def multiply(x, parameter):
+        def gradient(*upstream, **keyword):
+            slope = keyword.get("upstream", upstream[0] if upstream else None)
+            products = keras.ops.cast(slope, "float32") * keras.ops.cast(x, "float32")
+            return slope * parameter, _sum_like(products, parameter)
+
+        return x * parameter, gradient
+
+    return multiply(x, keras.ops.convert_to_tensor(parameter))
+
+
+def _is_half(x):
+    return keras.backend.standardize_dtype(x.dtype) in ("bfloat16", "float16")
+
+
+def _sum_like(x, parameter):
+    """The sum of `x` over the axes along which a parameter is repeated, with the shape and dtype of the parameter."""
+    missing = len(x.shape) - len(parameter.shape)
+    repeated = [missing + i for i, size in enumerate(parameter.shape) if size == 1]
+    total = keras.ops.sum(keras.ops.cast(x, "float32"), axis=(*range(missing), *repeated))
+    return keras.ops.cast(keras.ops.reshape(total, parameter.shape), parameter.dtype)
