@@ -17,7 +17,7 @@ def add_parameter(x: Any, parameter: Any) -> Any:
         parameter: tensor of the same dtype that broadcasts to the shape of `x`, such as a bias `(channels,)`.
     """
     if not _is_half(x):
-        return x + parameter
+        return keras.ops.add(x, parameter)
 
     @keras.ops.custom_gradient
     def add(x, parameter):
@@ -38,7 +38,7 @@ def multiply_parameter(x: Any, parameter: Any) -> Any:
         parameter: tensor of the same dtype that broadcasts to the shape of `x`, such as a scalar.
     """
     if not _is_half(x):
-        return x * parameter
+        return keras.ops.multiply(x, parameter)
 
     @keras.ops.custom_gradient
     def multiply(x, parameter):
