@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from keras_tricks.utils.backend import on_tensorflow
 
-EVERY_ONE, SHARE = 64, 8  # a graph times the first 64 elements, and then one of 8
+EVERY_ONE, SHARE = 64, 16  # a graph times the first 64 elements, and then one of 16
+PATTERN = 4096  # elements after which the sample repeats
 
 
 class WaitClock:
@@ -19,7 +20,8 @@ class WaitClock:
     element is requested, the last when it has arrived. Both use Python's clock, because deterministic TensorFlow
     rejects `tf.timestamp`. The sum is kept in Python and the functions return zero, because TensorFlow 2.21 leaks any
     other number that is the only result of a `tf.numpy_function`. Calling Python from a graph costs up to a
-    millisecond, so only a sample of many elements is timed, and its waits count eightfold.
+    millisecond, so only a sample of many elements is timed, and its waits count sixteenfold. The others take their
+    first and last number from a counter, which calls no function.
 
     Attributes:
         seconds: float, the total so far.
@@ -40,15 +42,13 @@ class WaitClock:
             requested = time.perf_counter()
             return np.int64(0)
 
-        def on_arrival(i):
-            self.seconds += (time.perf_counter() - requested) * (1 if i < EVERY_ONE else SHARE)
+        def on_arrival(count):
+            self.seconds += (time.perf_counter() - requested) * (1 if count < EVERY_ONE else SHARE)
             return np.int64(0)
 
         def calls(function):
-            def call(i):
-                return tf.cond(is_timed(i), lambda: tf.numpy_function(function, [i], tf.int64), lambda: i)
-
-            return tf.data.Dataset.counter().map(call)
+            called = tf.data.Dataset.counter().map(lambda count: tf.numpy_function(function, [count], tf.int64))
+            return tf.data.Dataset.choose_from_datasets([tf.data.Dataset.counter(), called], _choices())
 
         options = tf.data.Options()
         options.experimental_optimization.inject_prefetch = False  # a buffer after the clock would hide the wait
@@ -57,8 +57,15 @@ class WaitClock:
 
 
 def is_timed(i):
-    """Whether the element with this index is part of the sample, which follows no period of the data."""
-    return (i < EVERY_ONE) | (i * 2_654_435_761 % 2**32 < 2**32 // SHARE)  # Knuth's multiplicative hash
+    """Whether elements with these indices, an integer array, are part of the sample, which follows no short period."""
+    hashed = i % PATTERN * 2_654_435_761 % 2**32  # Knuth's multiplicative hash
+    return (i < EVERY_ONE) | (hashed < 2**32 // SHARE)
+
+
+def _choices():
+    """A dataset of 1 for each element that is timed and 0 for the others, without end."""
+    first, later = np.split(is_timed(np.arange(2 * PATTERN)).astype("int64"), 2)
+    return tf.data.Dataset.from_tensor_slices(first).concatenate(tf.data.Dataset.from_tensor_slices(later).repeat())
 
 
 class _Timed(tf.data.Dataset):

@@ -51,7 +51,8 @@ def check_entries(folder):
 def completed_summary(folder, recipe, names=None):
     """The rows of `summary.csv` if the folder has a completed run of the recipe, else `None`.
 
-    A run that a callback stopped is complete. Its rows end with the last epoch that was evaluated.
+    A run that a callback stopped is complete. Its rows end with the last epoch that was evaluated. A run that was
+    killed after its last epoch, before it wrote its result, is not complete.
 
     Args:
         folder: folder of the run.
@@ -70,6 +71,8 @@ def completed_summary(folder, recipe, names=None):
     if names is not None and known is not None and tuple(names) != known:
         differ = class_names.difference(names, known, "the data", "the run") or "their order differs"
         raise UserError(f"{folder} has a run on other classes ({differ}): give --output another folder, or remove it.")
+    if not (folder / "export" / class_names.FILE).is_file():  # what a run writes last
+        return None
     summary = read_summary(folder)
     if len(summary) < recipe.schedule.epochs and was_stopped(folder):
         return summary[: max((i for i, row in enumerate(summary, 1) if row["top1"]), default=0)] or None

@@ -5,12 +5,14 @@ import shutil
 
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file
 from support.tiny_runs import leave_tensorflow_as_it_was, summary, tiny  # noqa: F401
 
 from keras_tricks import cli, training
 from keras_tricks.callbacks import Diverged, run_log
 from keras_tricks.recipe import load_recipe
 from keras_tricks.studies.ablation.study import _slug
+from keras_tricks.utils.class_names import write_class_names
 from keras_tricks.utils.summary import COLUMNS, write_summary
 
 RECIPE = tiny(
@@ -94,6 +96,8 @@ class Trainer:
         rows = [dict.fromkeys(COLUMNS, "1") | {"ema_top1": ""} | self.row | {"epoch": epoch + 1}
                 for epoch in range(recipe.schedule.epochs)]
         write_summary(output, rows)
+        (output / "export").mkdir(exist_ok=True)
+        write_class_names(output / "export", map(str, range(10)))
 
 
 # ---- a real study
@@ -139,6 +143,20 @@ def test_the_same_command_trains_nothing(trained, recipe, tmp_path, monkeypatch,
     for name in ("ablation.csv", "ablation.md"):
         assert (tmp_path / "out" / name).read_bytes() == (trained / name).read_bytes()
     assert (trained / "ablation.md").read_text() in capsys.readouterr().out
+
+
+def test_a_run_that_was_killed_before_its_result_is_finished(trained, recipe, tmp_path, monkeypatch):
+    """After a kill between the last row of `summary.csv` and the export, or a full disk."""
+    monkeypatch.setattr(run_log, "draw_curves", lambda folder: None)
+    shutil.copytree(trained, tmp_path / "out")
+    killed, whole = (root / "runs/00_everything/seed3" for root in (tmp_path / "out", trained))
+    shutil.rmtree(killed / "export")
+    shutil.rmtree(killed / "checkpoints")
+    assert call(recipe, *SMOOTH, "--seeds", 2, "--output", tmp_path / "out") == 0
+    assert (killed / "export/classes.json").is_file()
+    assert [line["top1"] for line in table(tmp_path / "out")] == [line["top1"] for line in table(trained)]
+    ours, theirs = (load_file(run / "checkpoints/best.safetensors") for run in (killed, whole))
+    assert all((ours[name] == theirs[name]).all() for name in theirs)
 
 
 def test_one_more_seed_trains_the_new_runs_only(trained, recipe, tmp_path, trainer):
