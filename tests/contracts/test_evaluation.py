@@ -79,7 +79,7 @@ def test_quickstart_on_replicas_that_do_not_divide_the_images(batch, devices, tm
              "--set", f"train.eval_batch_size={batch}", "--set", "schedule.epochs=1", "--set", "export.formats=[]",
              "--set", "schedule.batch_size=96", "--set", "train.precision=float32"]
     done = subprocess.run([sys.executable, "-m", "keras_tricks", *map(str, words)], cwd=tmp_path, capture_output=True,
-                          text=True, env={"PYTHONPATH": str(ROOT), "PATH": ""}, timeout=600)
+                          text=True, env={"PYTHONPATH": str(ROOT), "PATH": ""}, timeout=1800)
     assert done.returncode == 0, done.stderr
     with open(tmp_path / "run" / "summary.csv") as file:
         (row,) = csv.DictReader(file)
