@@ -111,12 +111,13 @@ class BatchRange:
 
     def _indexed(self, chosen):
         """(step, example of each order) of the chosen steps, read by index."""
+        rows = self.rows  # here, because an error inside a graph function is wrapped by TensorFlow's
 
         def positions(step):
             first = self._first_position + (step - self.start) * self.batch_size
-            if self.rows.whole:
+            if rows.whole:
                 return tf.data.Dataset.range(first, first + self.batch_size)
-            return tf.data.Dataset.from_tensor_slices(first + tf.constant(self.rows.made))
+            return tf.data.Dataset.from_tensor_slices(first + tf.constant(rows.made))
 
         index_at = order_of(self.split, self.data.sampling)
 
