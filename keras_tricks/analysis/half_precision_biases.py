@@ -13,7 +13,7 @@ SUM_IN_FLOAT32 = (layers.GroupedConv2D, layers.ScaledWSConv2D, layers.WSConv2D, 
 def half_precision_biases(model: keras.Model) -> list[str]:
     """The names of the convolutions with a bias that compute in bfloat16 or float16, but those of this package.
 
-    The gradient of a bias is a sum over images and positions. A sum in bfloat16 stops to grow at about 256 times its
+    The gradient of a bias is a sum over images and positions. A sum in bfloat16 stops growing at about 256 times its
     terms; TensorFlow 2.21 adds so on a CPU. The convolutions of `kt.layers` sum in float32, see `ops/broadcast.py`.
 
     Args:

@@ -1,7 +1,7 @@
 """A small parameter added to a large tensor or multiplied with it: its gradient is a sum, which is made in float32.
 
-In bfloat16 a sum of n numbers stops to grow at about 256 times their size. TensorFlow's gradient of a bias on a CPU and
-XLA's on a CPU add so: a bias of a convolution then gets a small part of its gradient.
+A sum kept in bfloat16 stops growing at about 256 times the size of its terms. So TensorFlow 2.21 sums the gradient of a
+bias on a CPU, and a convolution over large images gets a small part of it. XLA on a CPU rounds such sums as well.
 """
 
 from typing import Any
