@@ -18,10 +18,11 @@ class WaitClock:
 
     On TensorFlow `fit` takes them in a graph. There `zip` reads its three datasets in order: the first records when an
     element is requested, the last when it has arrived. Both use Python's clock, because deterministic TensorFlow
-    rejects `tf.timestamp`. The sum is kept in Python and the functions return zero, because TensorFlow 2.21 leaks any
-    other number that is the only result of a `tf.numpy_function`. Calling Python from a graph costs up to a
-    millisecond, so only a sample of many elements is timed, and its waits count sixteenfold. The others take their
-    first and last number from a counter, which calls no function.
+    rejects `tf.timestamp`. The sum is kept in Python and the functions return true, because TensorFlow 2.21 leaks any
+    number but zero that is the only result of a `tf.numpy_function`. They are declared stateless: deterministic
+    TensorFlow makes no element ahead in a dataset with a function that has a state. Calling Python from a graph costs
+    up to a millisecond, so only a sample of many elements is timed, and its waits count sixteenfold. The others take
+    their first and last number from a counter, which calls no function.
 
     Attributes:
         seconds: float, the total so far.
@@ -40,14 +41,17 @@ class WaitClock:
         def on_request(_):
             nonlocal requested
             requested = time.perf_counter()
-            return np.int64(0)
+            return np.True_
 
         def on_arrival(count):
             self.seconds += (time.perf_counter() - requested) * (1 if count < EVERY_ONE else SHARE)
-            return np.int64(0)
+            return np.True_
 
         def calls(function):
-            called = tf.data.Dataset.counter().map(lambda count: tf.numpy_function(function, [count], tf.int64))
+            def call(count):
+                return tf.ensure_shape(tf.numpy_function(function, [count], tf.bool, stateful=False), ())
+
+            called = tf.data.Dataset.counter().filter(call)  # TensorFlow would call a `map` ahead of time
             return tf.data.Dataset.choose_from_datasets([tf.data.Dataset.counter(), called], _choices())
 
         options = tf.data.Options()

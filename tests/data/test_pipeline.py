@@ -339,6 +339,29 @@ def test_examples_come_in_the_order_of_training():
     assert read == trained.astype(int).tolist()
 
 
+def test_the_clock_lets_the_input_work_ahead_under_determinism():
+    """With a function that has a state TensorFlow would make each batch only when it is asked for."""
+    from tensorflow.python.framework import config
+
+    made = []
+
+    def make(i):
+        made.append(i)
+        return i
+
+    ahead = tf.data.Dataset.range(10).map(lambda i: tf.numpy_function(make, [i], tf.int64, stateful=False)).prefetch(4)
+    config.enable_op_determinism()
+    try:
+        elements = iter(WaitClock().watch(ahead))
+        next(elements)
+        until = time.monotonic() + 10
+        while len(made) < 5 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert len(made) >= 5
+    finally:
+        config.disable_op_determinism()
+
+
 def test_an_iterator_ends_at_once():
     """tf.data's autotuning sleeps in a thread for which the end of an iterator waits, for seconds during a run."""
     split = photographs(16)
