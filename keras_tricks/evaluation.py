@@ -1,6 +1,9 @@
 """Uses a finished run, or published weights: evaluates them on labelled images, or classifies image files."""
 
+import collections
+import concurrent.futures
 import logging
+import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -214,9 +217,9 @@ def predict(what: str | pathlib.Path, paths: Iterable[str | pathlib.Path], top: 
     model, data, classes = (_of_run if is_folder else _of_published_model)(what, weights, assignments)
     model = model if features is None else with_features(model)
     pixels_of, paths = file_reader(data), list(paths)
-    for start in range(0, len(paths), BATCH):
+    for batch in _read_ahead(pixels_of, paths):
         readable, pixels = [], []
-        for path, found in zip(paths[start : start + BATCH], map(pixels_of, paths[start : start + BATCH]), strict=True):
+        for path, found in batch:
             if not isinstance(found, Exception):
                 readable.append(path)
                 pixels.append(found)
@@ -236,6 +239,18 @@ def predict(what: str | pathlib.Path, paths: Iterable[str | pathlib.Path], top: 
                 features(vector)
             best = probabilities.argsort()[::-1][: int((probabilities > 0.5).sum()) if data.multi_label else top]
             yield path, [(classes[i] if classes else f"class {i}", float(probabilities[i])) for i in best]
+
+
+def _read_ahead(read, paths):
+    """Yields [(path, read(path)), ...] of `BATCH` files each, in order. Threads read the next ones in the meantime."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        waiting = collections.deque()
+        for start in range(0, len(paths), BATCH):
+            waiting.append([(path, pool.submit(read, path)) for path in paths[start : start + BATCH]])
+            if len(waiting) > 1:
+                yield [(path, future.result()) for path, future in waiting.popleft()]
+        for batch in waiting:
+            yield [(path, future.result()) for path, future in batch]
 
 
 def _of_run(folder, weights, assignments):
