@@ -1,9 +1,6 @@
 """Uses a finished run, or published weights: evaluates them on labelled images, or classifies image files."""
 
-import collections
-import concurrent.futures
 import logging
-import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -211,13 +208,13 @@ def predict(what: str | pathlib.Path, paths: Iterable[str | pathlib.Path], top: 
     Raises:
         UserError: the run has no checkpoint, a model has no weights, or a file is not an image.
     """
-    from keras_tricks.data import file_reader
+    from keras_tricks.data import read_files
 
     is_folder = pathlib.Path(what).is_dir()
     model, data, classes = (_of_run if is_folder else _of_published_model)(what, weights, assignments)
     model = model if features is None else with_features(model)
-    pixels_of, paths = file_reader(data), list(paths)
-    for batch in _read_ahead(pixels_of, paths):
+    paths = list(paths)
+    for batch in read_files(paths, data, BATCH):
         readable, pixels = [], []
         for path, found in batch:
             if not isinstance(found, Exception):
@@ -239,18 +236,6 @@ def predict(what: str | pathlib.Path, paths: Iterable[str | pathlib.Path], top: 
                 features(vector)
             best = probabilities.argsort()[::-1][: int((probabilities > 0.5).sum()) if data.multi_label else top]
             yield path, [(classes[i] if classes else f"class {i}", float(probabilities[i])) for i in best]
-
-
-def _read_ahead(read, paths):
-    """Yields [(path, read(path)), ...] of `BATCH` files each, in order. Threads read the next ones in the meantime."""
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        waiting = collections.deque()
-        for start in range(0, len(paths), BATCH):
-            waiting.append([(path, pool.submit(read, path)) for path in paths[start : start + BATCH]])
-            if len(waiting) > 1:
-                yield [(path, future.result()) for path, future in waiting.popleft()]
-        for batch in waiting:
-            yield [(path, future.result()) for path, future in batch]
 
 
 def _of_run(folder, weights, assignments):

@@ -1,6 +1,10 @@
 """Some images of a data set, or those of files: as they are stored, or as the network receives them in evaluation."""
 
+import collections
+import concurrent.futures
+import os
 import typing
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -26,8 +30,11 @@ def image_of_file(path: typing.Any, data: typing.Any) -> tf.Tensor:
     return evaluation_image(tf.constant(content), data)
 
 
-def file_reader(data: typing.Any) -> typing.Callable:
-    """A function of the path of an image that returns what `image_of_file` does, or the error that it raises."""
+def read_files(paths: Sequence[typing.Any], data: typing.Any, size: int) -> typing.Iterator[list[tuple]]:
+    """Yields lists of `size` files, the last one shorter, in order. Threads read the next ones in the meantime.
+
+    An entry is `(path, found)`, where `found` is what `image_of_file` returns, an array, or the error that it raises.
+    """
     crop = tf.function(lambda content: evaluation_image(content, data), input_signature=[tf.TensorSpec((), tf.string)])
 
     def read(path):
@@ -36,7 +43,14 @@ def file_reader(data: typing.Any) -> typing.Callable:
         except (OSError, ValueError, SyntaxError) as error:
             return error
 
-    return read
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        waiting = collections.deque()
+        for start in range(0, len(paths), size):
+            waiting.append([(path, pool.submit(read, path)) for path in paths[start : start + size]])
+            if len(waiting) > 1:
+                yield [(path, future.result()) for path, future in waiting.popleft()]
+        for batch in waiting:
+            yield [(path, future.result()) for path, future in batch]
 
 
 def contents_of(split: Split, numbers: typing.Iterable[int]) -> dict[int, typing.Any]:
