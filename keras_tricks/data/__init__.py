@@ -8,7 +8,7 @@ from keras_tricks.data.augment import crops, cutmix, erasing_box, evaluation_ima
 from keras_tricks.data.augment import pillow_affine, rand_augment, rand_augment_increasing, random_erasing
 from keras_tricks.data.augment import trivial_augment
 from keras_tricks.data.errors import CONNECTION_ERRORS, PIPELINE_ERROR, explain_error
-from keras_tricks.data.examples import contents_of, read_files, image_of_file, some_images
+from keras_tricks.data.examples import contents_of, image_of_file, read_files, some_images
 from keras_tricks.data.pipeline import batch_indices, evaluation_batches, first_images, training_batches
 from keras_tricks.data.pipeline import training_examples
 from keras_tricks.data.repeated_augmentation import check_repeats, copy_of

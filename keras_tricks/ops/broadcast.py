@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from keras_tricks.utils.backend import upstream_of
+
 
 def add_parameter(x: Any, parameter: Any) -> Any:
     """`x + parameter`. In bfloat16 and float16 the gradient of the parameter is summed in float32.
@@ -21,8 +23,8 @@ def add_parameter(x: Any, parameter: Any) -> Any:
 
     @keras.ops.custom_gradient
     def add(x, parameter):
-        def gradient(*upstream, **keyword):  # by position or as `upstream=`: the backends differ
-            slope = keyword.get("upstream", upstream[0] if upstream else None)
+        def gradient(*positional, **keywords):
+            slope = upstream_of(positional, keywords)
             return slope, _sum_like(slope, parameter)
 
         return x + parameter, gradient
@@ -42,8 +44,8 @@ def multiply_parameter(x: Any, parameter: Any) -> Any:
 
     @keras.ops.custom_gradient
     def multiply(x, parameter):
-        def gradient(*upstream, **keyword):
-            slope = keyword.get("upstream", upstream[0] if upstream else None)
+        def gradient(*positional, **keywords):
+            slope = upstream_of(positional, keywords)
             products = keras.ops.cast(slope, "float32") * keras.ops.cast(x, "float32")
             return slope * parameter, _sum_like(products, parameter)
 

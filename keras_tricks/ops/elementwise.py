@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_tricks.utils.backend import in_one_pass
+from keras_tricks.utils.backend import in_one_pass, upstream_of
 
 
 def elementwise(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -26,8 +26,8 @@ def elementwise(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Cal
 
     @keras.ops.custom_gradient
     def function(x):
-        def gradient(*upstream, **keyword):  # by position or as `upstream=`: the backends differ
-            return backward(x, keyword.get("upstream", upstream[0] if upstream else None))
+        def gradient(*positional, **keywords):
+            return backward(x, upstream_of(positional, keywords))
 
         return forward(x), gradient
 

@@ -74,6 +74,14 @@ def _xla_on_cpu():
         return False
 
 
+def upstream_of(positional, keywords):
+    """The upstream gradient among the arguments that `keras.ops.custom_gradient` passes.
+
+    By name on torch, where the others are the inputs; by position elsewhere.
+    """
+    return keywords["upstream"] if "upstream" in keywords else positional[0]
+
+
 def gradients_of(function, tensors):
     """The gradients of a function of a list of tensors that returns a scalar, on any backend, also while one is traced.
 
